@@ -1,0 +1,93 @@
+//! All counters that one worker writes.
+
+use helio_types::{DropReason, MAX_PORTS, PortId};
+
+use crate::{Counter, FrameCounter};
+
+/// What one worker has counted for one port.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PortBlock {
+    /// Frames that the port sent and the switch took.
+    pub ingress: FrameCounter,
+    /// Frames that the port was given, mirror copies included.
+    pub egress: FrameCounter,
+    drops: [Counter; DropReason::COUNT],
+    /// Copies for the port as a mirror destination.
+    pub mirror: MirrorBlock,
+}
+
+impl PortBlock {
+    /// Counts `frames` frames dropped for `reason`.
+    #[inline]
+    pub fn drop_frames(&self, reason: DropReason, frames: u64) {
+        if let Some(counter) = self.drops.get(reason.index()) {
+            counter.add(frames);
+        }
+    }
+
+    /// Frames dropped so far, by [`DropReason::index`].
+    #[must_use]
+    pub fn drops(&self) -> &[Counter; DropReason::COUNT] {
+        &self.drops
+    }
+}
+
+/// Copies for one mirror destination. Once nothing is under way, wanted equals delivered plus dropped.
+#[derive(Debug, Default)]
+pub struct MirrorBlock {
+    /// Copies that the session asked for.
+    pub wanted: FrameCounter,
+    /// Copies that the destination was given, whether as a copy or as the normal receiver.
+    pub delivered: FrameCounter,
+    dropped: [FrameCounter; DropReason::COUNT],
+}
+
+impl MirrorBlock {
+    /// Counts `frames` copies of `bytes` bytes in all, dropped for `reason`.
+    #[inline]
+    pub fn drop_copies(&self, reason: DropReason, frames: u64, bytes: u64) {
+        if let Some(counter) = self.dropped.get(reason.index()) {
+            counter.add(frames, bytes);
+        }
+    }
+
+    /// Copies dropped so far, by [`DropReason::index`].
+    #[must_use]
+    pub fn dropped(&self) -> &[FrameCounter; DropReason::COUNT] {
+        &self.dropped
+    }
+}
+
+/// The counters of one worker: a block for each port of the switch, whoever owns the port.
+#[derive(Debug)]
+pub struct CounterBank {
+    ports: Box<[PortBlock; MAX_PORTS]>,
+}
+
+impl CounterBank {
+    /// All zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let ports: Vec<PortBlock> = (0..MAX_PORTS).map(|_| PortBlock::default()).collect();
+        match <Box<[PortBlock; MAX_PORTS]>>::try_from(ports.into_boxed_slice()) {
+            Ok(ports) => Self { ports },
+            Err(_) => unreachable!("the slice was made with MAX_PORTS blocks"),
+        }
+    }
+
+    /// The block of `port`.
+    #[inline]
+    #[must_use]
+    pub fn port(&self, port: PortId) -> &PortBlock {
+        // The mask changes nothing, as a port is below MAX_PORTS, and lets the compiler see that.
+        #[allow(clippy::indexing_slicing, reason = "the mask keeps the index below MAX_PORTS")]
+        &self.ports[port.index() % MAX_PORTS]
+    }
+}
+
+impl Default for CounterBank {
+    fn default() -> Self {
+        Self::new()
+    }
+}

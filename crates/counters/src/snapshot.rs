@@ -1,0 +1,130 @@
+//! What the counters of a port held at one moment, added up over all workers.
+
+use helio_types::{DropReason, PortId};
+
+use crate::{CounterBank, FrameCount};
+
+/// Counts of one port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortCounts {
+    /// Frames that the port sent and the switch took.
+    pub ingress: FrameCount,
+    /// Frames that the port was given, mirror copies included.
+    pub egress: FrameCount,
+    /// Frames dropped, by [`DropReason::index`].
+    pub drops: [u64; DropReason::COUNT],
+    /// Copies for the port as a mirror destination.
+    pub mirror: MirrorCounts,
+}
+
+/// Counts of one mirror destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorCounts {
+    /// Copies that the session asked for.
+    pub wanted: FrameCount,
+    /// Copies that the destination was given.
+    pub delivered: FrameCount,
+    /// Copies dropped, by [`DropReason::index`].
+    pub dropped: [FrameCount; DropReason::COUNT],
+}
+
+impl Default for PortCounts {
+    fn default() -> Self {
+        Self {
+            ingress: FrameCount::default(),
+            egress: FrameCount::default(),
+            drops: [0; DropReason::COUNT],
+            mirror: MirrorCounts::default(),
+        }
+    }
+}
+
+impl Default for MirrorCounts {
+    fn default() -> Self {
+        Self {
+            wanted: FrameCount::default(),
+            delivered: FrameCount::default(),
+            dropped: [FrameCount::default(); DropReason::COUNT],
+        }
+    }
+}
+
+impl PortCounts {
+    /// Adds up what all `banks` hold for `port`.
+    pub fn read<'a>(banks: impl IntoIterator<Item = &'a CounterBank>, port: PortId) -> Self {
+        let mut sum = Self::default();
+        for block in banks.into_iter().map(|bank| bank.port(port)) {
+            sum.ingress = sum.ingress + block.ingress.get();
+            sum.egress = sum.egress + block.egress.get();
+            for (total, counter) in sum.drops.iter_mut().zip(block.drops()) {
+                *total = total.wrapping_add(counter.get());
+            }
+            // Outcomes before what was wanted: a reader in the middle of traffic then never sees more outcomes than
+            // copies asked for by the same worker.
+            sum.mirror.delivered = sum.mirror.delivered + block.mirror.delivered.get();
+            for (total, counter) in sum.mirror.dropped.iter_mut().zip(block.mirror.dropped()) {
+                *total = *total + counter.get();
+            }
+            sum.mirror.wanted = sum.mirror.wanted + block.mirror.wanted.get();
+        }
+        sum
+    }
+
+    /// What came on top of `base`. Counters only grow, so a port starts at zero by keeping what its slot held.
+    #[must_use]
+    pub fn since(&self, base: &Self) -> Self {
+        let mut grown = self.clone();
+        grown.ingress = grown.ingress - base.ingress;
+        grown.egress = grown.egress - base.egress;
+        for (count, base) in grown.drops.iter_mut().zip(&base.drops) {
+            *count = count.wrapping_sub(*base);
+        }
+        grown.mirror.wanted = grown.mirror.wanted - base.mirror.wanted;
+        grown.mirror.delivered = grown.mirror.delivered - base.mirror.delivered;
+        for (count, base) in grown.mirror.dropped.iter_mut().zip(&base.mirror.dropped) {
+            *count = *count - *base;
+        }
+        grown
+    }
+}
+
+impl MirrorCounts {
+    /// Copies dropped for any reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> FrameCount {
+        self.dropped.iter().fold(FrameCount::default(), |sum, count| sum + *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_all_workers_add_up() {
+        let (a, b) = (CounterBank::new(), CounterBank::new());
+        let port = PortId::new(255).unwrap();
+        a.port(port).ingress.add(2, 120);
+        b.port(port).ingress.add(1, 60);
+        b.port(port).drop_frames(DropReason::NoRxBuffer, 4);
+        b.port(port).mirror.drop_copies(DropReason::NoRxBuffer, 1, 60);
+        let sum = PortCounts::read([&a, &b], port);
+        assert_eq!(sum.ingress, FrameCount { frames: 3, bytes: 180 });
+        assert_eq!(sum.drops[DropReason::NoRxBuffer.index()], 4);
+        assert_eq!(sum.mirror.dropped_total(), FrameCount { frames: 1, bytes: 60 });
+    }
+
+    #[test]
+    fn a_port_that_takes_a_used_slot_starts_at_zero() {
+        let bank = CounterBank::new();
+        let port = PortId::new(3).unwrap();
+        bank.port(port).egress.add(5, 500);
+        let base = PortCounts::read([&bank], port);
+        assert_eq!(PortCounts::read([&bank], port).since(&base), PortCounts::default());
+        bank.port(port).egress.add(1, 100);
+        assert_eq!(
+            PortCounts::read([&bank], port).since(&base).egress,
+            FrameCount { frames: 1, bytes: 100 }
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! The only place where payload bytes move.
+//!
+//! Guests and front-ends can change both ends at any time, and can make them overlap. The copy is therefore made of
+//! machine instructions that the compiler sees as opaque: it can assume nothing about the bytes, and whatever they
+//! are, the result is some mixture of old and new bytes inside the two ranges.
+
+/// Copies `bytes` bytes from `src` to `dst`.
+///
+/// # Safety
+///
+/// `src` must be valid for reading and `dst` for writing `bytes` bytes, by this process, for the whole call. Neither
+/// may be reachable through a Rust reference meanwhile, except that `src` may be a shared and `dst` an exclusive
+/// borrow held by the caller.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, bytes: usize) {
+    match bytes {
+        0..16 => {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { copy_below_16(src, dst, bytes) }
+        }
+        16..LONG => {
+            // SAFETY: the caller's promise, passed on; at least 16 bytes.
+            unsafe { copy_blocks(src, dst, bytes) }
+        }
+        _ => {
+            // SAFETY: `rep movsb` reads and writes exactly `bytes` bytes at the two places, which the caller promised
+            // are valid. The direction flag is clear by the calling convention.
+            unsafe {
+                std::arch::asm!("rep movsb", inout("rcx") bytes => _, inout("rsi") src => _, inout("rdi") dst => _,
+                    options(nostack, preserves_flags));
+            }
+        }
+    }
+}
+
+/// From here on the microcode's own copy loop is faster than ours.
+#[cfg(target_arch = "x86_64")]
+const LONG: usize = 4096;
+
+/// As [`copy`], for at least 16 bytes: blocks of 64, then of 16, then the last 16 once more from the end.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_blocks(src: *const u8, dst: *mut u8, bytes: usize) {
+    let mut done = 0;
+    while bytes - done >= 64 {
+        // SAFETY: `done + 64 <= bytes`, so the four blocks lie in both ranges.
+        unsafe {
+            std::arch::asm!(
+                "movdqu {a}, [{src}]", "movdqu {b}, [{src} + 16]", "movdqu {c}, [{src} + 32]", "movdqu {d}, [{src} + 48]",
+                "movdqu [{dst}], {a}", "movdqu [{dst} + 16], {b}", "movdqu [{dst} + 32], {c}", "movdqu [{dst} + 48], {d}",
+                src = in(reg) src.wrapping_add(done), dst = in(reg) dst.wrapping_add(done),
+                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+                options(nostack, preserves_flags));
+        }
+        done += 64;
+    }
+    while bytes - done >= 16 {
+        // SAFETY: `done + 16 <= bytes`.
+        unsafe { copy_16(src.wrapping_add(done), dst.wrapping_add(done)) }
+        done += 16;
+    }
+    if done < bytes {
+        // SAFETY: `bytes >= 16`, so the last 16 bytes lie in both ranges.
+        unsafe { copy_16(src.wrapping_add(bytes - 16), dst.wrapping_add(bytes - 16)) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_16(src: *const u8, dst: *mut u8) {
+    // SAFETY: the caller promises 16 valid bytes at both places; the instruction asks for no alignment.
+    unsafe {
+        std::arch::asm!("movdqu {a}, [{src}]", "movdqu [{dst}], {a}",
+            src = in(reg) src, dst = in(reg) dst, a = out(xmm_reg) _, options(nostack, preserves_flags));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_below_16(src: *const u8, dst: *mut u8, bytes: usize) {
+    if bytes >= 8 {
+        // SAFETY: two blocks of 8, the second ending at the end: both lie in the ranges, as `bytes >= 8`.
+        unsafe {
+            std::arch::asm!("mov {a}, [{src}]", "mov {b}, [{src_end}]", "mov [{dst}], {a}", "mov [{dst_end}], {b}",
+                src = in(reg) src, src_end = in(reg) src.wrapping_add(bytes - 8),
+                dst = in(reg) dst, dst_end = in(reg) dst.wrapping_add(bytes - 8),
+                a = out(reg) _, b = out(reg) _, options(nostack, preserves_flags));
+        }
+    } else if bytes >= 4 {
+        // SAFETY: as above with blocks of 4, as `bytes >= 4`.
+        unsafe {
+            std::arch::asm!("mov {a:e}, [{src}]", "mov {b:e}, [{src_end}]", "mov [{dst}], {a:e}", "mov [{dst_end}], {b:e}",
+                src = in(reg) src, src_end = in(reg) src.wrapping_add(bytes - 4),
+                dst = in(reg) dst, dst_end = in(reg) dst.wrapping_add(bytes - 4),
+                a = out(reg) _, b = out(reg) _, options(nostack, preserves_flags));
+        }
+    } else {
+        for done in 0..bytes {
+            // SAFETY: `done < bytes`.
+            let byte = unsafe { src.wrapping_add(done).read_volatile() };
+            // SAFETY: `done < bytes`.
+            unsafe { dst.wrapping_add(done).write_volatile(byte) }
+        }
+    }
+}
+
+/// Copies `bytes` bytes from `src` to `dst`.
+///
+/// # Safety
+///
+/// As on x86-64.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, bytes: usize) {
+    for done in 0..bytes {
+        // SAFETY: `done < bytes`.
+        let byte = unsafe { src.wrapping_add(done).read_volatile() };
+        // SAFETY: `done < bytes`.
+        unsafe { dst.wrapping_add(done).write_volatile(byte) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_is_copied_whole_and_nothing_beside_it() {
+        for bytes in (0..300).chain([4095, 4096, 4097, 9000, 65_535]) {
+            let src: Vec<u8> = (0..bytes + 2).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let mut dst = vec![0xee_u8; bytes + 2];
+            // SAFETY: both vectors hold `bytes + 1` bytes from index 1.
+            unsafe { copy(src.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), bytes) }
+            assert_eq!(dst[1..=bytes], src[1..=bytes], "{bytes}");
+            assert_eq!((dst[0], dst[bytes + 1]), (0xee, 0xee), "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The memory that one front-end shares, as regions of guest addresses, and all access to it.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use crate::copy::copy;
+use crate::guard::Guard;
+use crate::{GuestAddr, RingArea, Segment};
+
+struct Region {
+    guest_start: u64,
+    bytes: u64,
+    host: NonNull<u8>,
+}
+
+/// The regions of guest memory that one front-end shares. Immutable: when the front-end changes its memory, a new
+/// table takes the place of this one.
+pub struct MemoryTable {
+    regions: Box<[Region]>,
+    // Declared before the mappings: a guard must end before its region is unmapped.
+    guard: Guard,
+    mappings: Arc<GuestMemoryMmap>,
+}
+
+// SAFETY: the pointers lead to mappings that live as long as the table (`mappings`), are never handed out, and are
+// only used by copies and atomics that allow for concurrent access by anybody.
+unsafe impl Send for MemoryTable {}
+// SAFETY: as for Send.
+unsafe impl Sync for MemoryTable {}
+
+/// The memory that a front-end shared cannot be used.
+#[derive(Debug)]
+pub enum MemoryError {
+    /// A region ends behind the end of its file, so touching it would raise SIGBUS.
+    FileTooShort {
+        /// Guest address of the region.
+        start: GuestAddr,
+        /// Bytes of the file that the region needs, counted from the start of the file.
+        needed_bytes: u64,
+        /// Bytes the file has.
+        file_bytes: u64,
+    },
+    /// More regions than we map at a time.
+    TooManyRegions,
+    /// The host refused.
+    Host(io::Error),
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FileTooShort { start, needed_bytes, file_bytes } => write!(
+                f,
+                "the memory region at guest address {:#x} needs {needed_bytes} bytes of its file, which has {file_bytes}",
+                start.0
+            ),
+            Self::TooManyRegions => {
+                f.write_str("the front-end shares more memory regions than can be mapped")
+            }
+            Self::Host(error) => write!(f, "mapping guest memory: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for MemoryError {}
+
+/// An address range that lies in no region, or crosses the end of the last one it touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressFault;
+
+impl MemoryTable {
+    /// Takes over the mappings of a front-end and guards them against truncation of their files.
+    ///
+    /// # Errors
+    ///
+    /// When a file is too short for its region, or the guard cannot be set up.
+    pub fn new(mappings: Arc<GuestMemoryMmap>) -> Result<Self, MemoryError> {
+        let mut regions = Vec::with_capacity(mappings.num_regions());
+        for region in mappings.iter() {
+            check_file(region)?;
+            let Some(host) = NonNull::new(region.as_ptr()) else { continue };
+            regions.push(Region { guest_start: region.start_addr().0, bytes: region.len(), host });
+        }
+        if regions.len() > usize::from(u16::MAX) {
+            return Err(MemoryError::TooManyRegions);
+        }
+        // The largest first: nearly all addresses lie there.
+        regions.sort_by_key(|region| std::cmp::Reverse(region.bytes));
+        let ranges = regions
+            .iter()
+            .map(|r| (r.host.as_ptr() as usize, usize::try_from(r.bytes).unwrap_or(0)));
+        let guard = Guard::new(ranges).map_err(MemoryError::Host)?;
+        Ok(Self { regions: regions.into_boxed_slice(), guard, mappings })
+    }
+
+    /// Private memory of our own, as one region at guest address 0.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no memory.
+    pub fn anonymous(bytes: usize) -> Result<Self, MemoryError> {
+        let mappings = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), bytes)])
+            .map_err(|error| MemoryError::Host(io::Error::other(error)))?;
+        Self::new(Arc::new(mappings))
+    }
+
+    /// The mappings, for code that works on `vm-memory`'s types.
+    #[must_use]
+    pub fn mappings(&self) -> &Arc<GuestMemoryMmap> {
+        &self.mappings
+    }
+
+    /// Number of regions.
+    #[must_use]
+    pub fn region_count(&self) -> usize {
+        self.regions.len()
+    }
+
+    /// Sum of the lengths of all regions.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.regions.iter().map(|region| region.bytes).sum()
+    }
+
+    /// Whether the front-end has taken away memory that it had shared. What is read here is zero then.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.guard.is_poisoned()
+    }
+
+    /// Finds the `bytes` bytes at `addr` and passes them to `push` in order, cut where regions meet. `push` returns
+    /// whether it had room.
+    ///
+    /// An address is checked even when `bytes` is 0; nothing is pushed then. At most one step per region is taken.
+    ///
+    /// # Errors
+    ///
+    /// When a byte lies in no region, or `push` had no room.
+    #[inline]
+    pub fn resolve(
+        &self,
+        addr: GuestAddr,
+        bytes: u32,
+        mut push: impl FnMut(Segment) -> bool,
+    ) -> Result<(), AddressFault> {
+        let mut addr = addr.0;
+        let mut left = bytes;
+        for _ in 0..=self.regions.len() {
+            let segment = self.locate(addr, left).ok_or(AddressFault)?;
+            if left == 0 {
+                return Ok(());
+            }
+            if !push(segment) {
+                return Err(AddressFault);
+            }
+            left -= segment.bytes;
+            if left == 0 {
+                return Ok(());
+            }
+            addr = addr.checked_add(u64::from(segment.bytes)).ok_or(AddressFault)?;
+        }
+        Err(AddressFault)
+    }
+
+    /// The longest piece, up to `bytes`, that begins at `addr` and lies in one region.
+    #[inline]
+    fn locate(&self, addr: u64, bytes: u32) -> Option<Segment> {
+        for (index, region) in self.regions.iter().enumerate() {
+            let offset = addr.wrapping_sub(region.guest_start);
+            if offset < region.bytes {
+                let bytes =
+                    u32::try_from(region.bytes - offset).map_or(bytes, |room| room.min(bytes));
+                return Some(Segment { offset, bytes, region: u16::try_from(index).ok()? });
+            }
+        }
+        None
+    }
+
+    /// A ring of `bytes` bytes at `addr`, which must lie in one region and be aligned to `align`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub fn ring_area(
+        self: &Arc<Self>,
+        addr: GuestAddr,
+        bytes: usize,
+        align: u64,
+    ) -> Result<RingArea, AddressFault> {
+        let wanted = u32::try_from(bytes).map_err(|_| AddressFault)?;
+        let segment = self
+            .locate(addr.0, wanted)
+            .filter(|segment| segment.bytes == wanted)
+            .ok_or(AddressFault)?;
+        if !addr.0.is_multiple_of(align) {
+            return Err(AddressFault);
+        }
+        let start = self.pointer(segment).ok_or(AddressFault)?;
+        // Regions begin at page boundaries of the host, but a front-end may have given one an odd guest address.
+        if !start.as_ptr().addr().is_multiple_of(usize::try_from(align).unwrap_or(usize::MAX)) {
+            return Err(AddressFault);
+        }
+        Ok(RingArea::new(start, bytes, Arc::clone(self)))
+    }
+
+    /// Copies the bytes of `segment` out, as many as `out` takes. Returns how many; 0 when the segment lies outside.
+    #[inline]
+    pub fn read(&self, segment: Segment, out: &mut [u8]) -> usize {
+        let Some(src) = self.pointer(segment) else { return 0 };
+        let bytes = out.len().min(segment.bytes as usize);
+        // SAFETY: `pointer` proved that `segment.bytes` bytes are mapped at `src`; `out` is exclusively borrowed and at
+        // least `bytes` long.
+        unsafe { copy(src.as_ptr(), out.as_mut_ptr(), bytes) };
+        bytes
+    }
+
+    /// Copies `data` in, as much as `segment` takes. Returns how much; 0 when the segment lies outside.
+    #[inline]
+    pub fn write(&self, segment: Segment, data: &[u8]) -> usize {
+        let Some(dst) = self.pointer(segment) else { return 0 };
+        let bytes = data.len().min(segment.bytes as usize);
+        // SAFETY: as in `read`, the other way round.
+        unsafe { copy(data.as_ptr(), dst.as_ptr(), bytes) };
+        bytes
+    }
+
+    /// Copies from `from` of this table to `to` of table `target`, as much as both hold. Returns how much; 0 when
+    /// either lies outside. The two may overlap: the bytes are then a mixture of old and new.
+    #[inline]
+    pub fn copy_to(&self, from: Segment, target: &Self, to: Segment) -> usize {
+        let (Some(src), Some(dst)) = (self.pointer(from), target.pointer(to)) else { return 0 };
+        let bytes = from.bytes.min(to.bytes) as usize;
+        // SAFETY: `pointer` proved both ranges; no reference into either exists, by the rules of this crate.
+        unsafe { copy(src.as_ptr(), dst.as_ptr(), bytes) };
+        bytes
+    }
+
+    /// Where `segment` begins, if all of it lies inside its region.
+    #[inline]
+    fn pointer(&self, segment: Segment) -> Option<NonNull<u8>> {
+        let region = self.regions.get(usize::from(segment.region))?;
+        let end = segment.offset.checked_add(u64::from(segment.bytes))?;
+        if end > region.bytes {
+            return None;
+        }
+        let offset = usize::try_from(segment.offset).ok()?;
+        NonNull::new(region.host.as_ptr().wrapping_add(offset))
+    }
+}
+
+fn check_file(region: &vm_memory::GuestRegionMmap) -> Result<(), MemoryError> {
+    let Some(offset) = region.file_offset() else { return Ok(()) };
+    let file_bytes = offset.file().metadata().map_err(MemoryError::Host)?.len();
+    let needed_bytes = offset.start().saturating_add(region.len());
+    if needed_bytes > file_bytes {
+        return Err(MemoryError::FileTooShort {
+            start: GuestAddr(region.start_addr().0),
+            needed_bytes,
+            file_bytes,
+        });
+    }
+    Ok(())
+}
+
+impl fmt::Debug for MemoryTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.regions.iter().map(|r| format!("{:#x}+{:#x}", r.guest_start, r.bytes)))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs::File;
+    use vm_memory::FileOffset;
+
+    fn table(ranges: &[(u64, usize)]) -> MemoryTable {
+        let ranges: Vec<_> =
+            ranges.iter().map(|&(start, bytes)| (GuestAddress(start), bytes)).collect();
+        MemoryTable::new(Arc::new(GuestMemoryMmap::from_ranges(&ranges).unwrap())).unwrap()
+    }
+
+    fn resolved(table: &MemoryTable, addr: u64, bytes: u32) -> Result<Vec<Segment>, AddressFault> {
+        let mut segments = Vec::new();
+        table.resolve(GuestAddr(addr), bytes, |segment| {
+            segments.push(segment);
+            true
+        })?;
+        Ok(segments)
+    }
+
+    #[test]
+    fn c013_a_buffer_that_ends_at_the_last_byte_is_accepted_and_one_past_is_refused() {
+        let table = table(&[(0x1000, 0x1000)]);
+        assert_eq!(resolved(&table, 0x1ff0, 16).unwrap().len(), 1);
+        assert_eq!(resolved(&table, 0x1ff0, 17), Err(AddressFault));
+        assert_eq!(resolved(&table, 0xfff, 1), Err(AddressFault));
+    }
+
+    #[test]
+    fn c013_an_address_that_wraps_is_refused() {
+        let table = table(&[(0x1000, 0x1000)]);
+        assert_eq!(resolved(&table, u64::MAX, 2), Err(AddressFault));
+        assert_eq!(resolved(&table, u64::MAX - 0xfff, u32::MAX), Err(AddressFault));
+    }
+
+    #[test]
+    fn c013_a_buffer_across_two_adjacent_regions_comes_in_two_pieces() {
+        let table = table(&[(0x1000, 0x1000), (0x2000, 0x3000)]);
+        let segments = resolved(&table, 0x1ff8, 24).unwrap();
+        assert_eq!(segments.iter().map(|s| s.bytes).collect::<Vec<_>>(), [8, 16]);
+        assert_eq!(table.write(segments[0], &[7; 8]), 8);
+        assert_eq!(table.write(segments[1], &[9; 16]), 16);
+        let mut back = [0; 8];
+        assert_eq!(table.read(resolved(&table, 0x1ffc, 4).unwrap()[0], &mut back), 4);
+        assert_eq!(back, [7, 7, 7, 7, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn t07_an_empty_buffer_still_needs_a_mapped_address() {
+        let table = table(&[(0x1000, 0x1000)]);
+        assert_eq!(resolved(&table, 0x1000, 0), Ok(vec![]));
+        assert_eq!(resolved(&table, 0, 0), Err(AddressFault));
+    }
+
+    #[test]
+    fn a_ring_must_lie_in_one_region_and_be_aligned() {
+        let table = Arc::new(table(&[(0x1000, 0x1000), (0x2000, 0x1000)]));
+        assert!(table.ring_area(GuestAddr(0x1f00), 0x100, 16).is_ok());
+        assert!(table.ring_area(GuestAddr(0x1f10), 0x100, 16).is_err());
+        assert!(table.ring_area(GuestAddr(0x1008), 0x10, 16).is_err());
+    }
+
+    #[test]
+    fn c061_a_file_shorter_than_its_region_is_refused() {
+        let file: File = tempfile::tempfile().unwrap();
+        file.set_len(0x1000).unwrap();
+        let range = (GuestAddress(0), 0x2000, Some(FileOffset::new(file, 0)));
+        // vm-memory maps it without complaint; touching the second page would raise SIGBUS.
+        let mappings = GuestMemoryMmap::<()>::from_ranges_with_files([range]).unwrap();
+        assert!(matches!(
+            MemoryTable::new(Arc::new(mappings)),
+            Err(MemoryError::FileTooShort { .. })
+        ));
+    }
+
+    #[test]
+    fn c100_memory_that_is_truncated_while_in_use_reads_as_zero_and_marks_its_table_only() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(0x4000).unwrap();
+        let shrink = file.try_clone().unwrap();
+        let range = (GuestAddress(0), 0x4000, Some(FileOffset::new(file, 0)));
+        let table =
+            MemoryTable::new(Arc::new(GuestMemoryMmap::from_ranges_with_files([range]).unwrap()))
+                .unwrap();
+        let other = self::table(&[(0, 0x1000)]);
+        let segment = Segment { offset: 0x3000, bytes: 4, region: 0 };
+        assert_eq!(table.write(segment, b"data"), 4);
+        shrink.set_len(0x1000).unwrap();
+        let mut out = *b"none";
+        assert_eq!(table.read(segment, &mut out), 4);
+        assert_eq!(out, [0; 4]);
+        assert!(table.is_poisoned());
+        assert!(!other.is_poisoned());
+        assert_eq!(table.write(segment, b"data"), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn an_access_never_reaches_outside_its_region(offset in any::<u64>(), bytes in any::<u32>(), region in any::<u16>()) {
+            let table = table(&[(0, 0x1000)]);
+            let segment = Segment { offset, bytes, region };
+            let inside = region == 0 && offset.checked_add(u64::from(bytes)).is_some_and(|end| end <= 0x1000);
+            let mut out = vec![0; 0x1000];
+            let read = table.read(segment, &mut out);
+            prop_assert_eq!(read, if inside { bytes as usize } else { 0 });
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A ring in guest memory, reached word by word through atomics.
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+
+use crate::MemoryTable;
+
+/// A range of one region that holds a descriptor table, an avail ring or a used ring. The range is resolved once; each
+/// access checks that it stays inside. It keeps its memory table mapped.
+///
+/// Offsets are in bytes and must be multiples of the size of the word. An access outside is a mistake of ours: it
+/// fails in a debug build, and reads zero or writes nothing in a release build.
+pub struct RingArea {
+    start: NonNull<u8>,
+    bytes: usize,
+    table: Arc<MemoryTable>,
+}
+
+// SAFETY: the pointer leads into a mapping kept by `table` and is only used through atomics.
+unsafe impl Send for RingArea {}
+// SAFETY: as for Send.
+unsafe impl Sync for RingArea {}
+
+impl RingArea {
+    /// `start` must be the place of `bytes` mapped bytes of `table`, aligned to at least 2.
+    pub(crate) fn new(start: NonNull<u8>, bytes: usize, table: Arc<MemoryTable>) -> Self {
+        Self { start, bytes, table }
+    }
+
+    /// The table the ring lies in.
+    #[must_use]
+    pub fn table(&self) -> &Arc<MemoryTable> {
+        &self.table
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Loads the little-endian word at `offset`.
+    #[inline]
+    #[must_use]
+    pub fn load_u16(&self, offset: usize, order: Ordering) -> u16 {
+        match self.word_16(offset) {
+            Some(word) => u16::from_le(word.load(order)),
+            None => 0,
+        }
+    }
+
+    /// Stores a little-endian word at `offset`.
+    #[inline]
+    pub fn store_u16(&self, offset: usize, value: u16, order: Ordering) {
+        if let Some(word) = self.word_16(offset) {
+            word.store(value.to_le(), order);
+        }
+    }
+
+    /// Loads the little-endian word at `offset`, which must be aligned to 8.
+    #[inline]
+    #[must_use]
+    pub fn load_u64(&self, offset: usize) -> u64 {
+        match self.word_64(offset) {
+            Some(word) => u64::from_le(word.load(Ordering::Relaxed)),
+            None => 0,
+        }
+    }
+
+    /// Stores two little-endian words of 32 bits at `offset`, which must be aligned to 4.
+    #[inline]
+    pub fn store_u32_pair(&self, offset: usize, first: u32, second: u32) {
+        // Used entries are aligned to 4 only: four halves, each whole. The driver reads them after the index, so the
+        // order among them does not matter.
+        for (step, word) in [(0, first), (4, second)] {
+            let [a, b, c, d] = word.to_le_bytes();
+            self.store_u16(offset + step, u16::from_le_bytes([a, b]), Ordering::Relaxed);
+            self.store_u16(offset + step + 2, u16::from_le_bytes([c, d]), Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn word_16(&self, offset: usize) -> Option<&AtomicU16> {
+        let inside = offset.is_multiple_of(2) && offset.checked_add(2)? <= self.bytes;
+        debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
+        if !inside {
+            return None;
+        }
+        // SAFETY: `from_ptr` asks for alignment, validity and no mixed accesses.
+        // - Alignment: `start` is aligned to 2 by `new`, `offset` is even.
+        // - Validity: `offset + 2 <= bytes`, all of which is mapped as long as `table` lives, which is as long as self.
+        // - Mixing: shared memory is reached by atomics and by the opaque copies of this crate only.
+        Some(unsafe { AtomicU16::from_ptr(self.start.as_ptr().wrapping_add(offset).cast()) })
+    }
+
+    #[inline]
+    fn word_64(&self, offset: usize) -> Option<&AtomicU64> {
+        let place = self.start.as_ptr().wrapping_add(offset);
+        let inside = place.addr().is_multiple_of(8) && offset.checked_add(8)? <= self.bytes;
+        debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
+        if !inside {
+            return None;
+        }
+        // SAFETY: as in `word_16`, with alignment and length checked for 8 bytes.
+        Some(unsafe { AtomicU64::from_ptr(place.cast()) })
+    }
+}
+
+impl fmt::Debug for RingArea {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RingArea").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
