@@ -1,0 +1,26 @@
+//! Configuration text to a checked, typed plan.
+//!
+//! Runs on the thread that starts the program and on control threads, never on a worker. A value of
+//! [`Config`] or [`PortConfig`] that came out of this crate has passed every check that does not need the
+//! host; [`check_host`] makes the ones that do.
+#![forbid(unsafe_code)]
+
+mod host;
+mod nearest;
+mod plan;
+mod port;
+mod port_entry;
+mod port_settings;
+mod problem;
+mod range;
+mod read;
+mod table;
+mod vlan_setting;
+
+pub use host::{HostError, check_host};
+pub use plan::{Config, DEFAULT_CONTROL, MirrorConfig, PollMode, SwitchConfig, WorkerConfig};
+pub use port::{PortConfig, SocketMode, StaticMac, check_port_name};
+pub use port_entry::{PortEntry, StaticMacEntry};
+pub use port_settings::{PortSettings, SettingsEntry};
+pub use problem::{ConfigError, PortError, PortFault, Problem};
+pub use vlan_setting::VlanSetting;

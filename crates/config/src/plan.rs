@@ -1,0 +1,183 @@
+//! The checked plan of the whole switch.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use helio_types::{MAX_PORTS, SessionId};
+
+use crate::problem::Faults;
+use crate::read::read_config;
+use crate::{ConfigError, PortConfig, PortError, Problem};
+
+/// Where the switch and the command line meet when nobody says otherwise.
+pub const DEFAULT_CONTROL: &str = "/run/helio/control.sock";
+
+/// The switch as it shall be at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Settings of the whole switch.
+    pub switch: SwitchConfig,
+    /// The workers: 1 to 64, each on a core of its own.
+    pub workers: Vec<WorkerConfig>,
+    /// The ports: at most 256, with unique names, sockets and static addresses.
+    pub ports: Vec<PortConfig>,
+    /// The mirror sessions that have settings of their own.
+    pub mirrors: Vec<MirrorConfig>,
+}
+
+/// Settings of the whole switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchConfig {
+    /// Path of the control socket, at most 107 bytes.
+    pub control: PathBuf,
+    /// Addresses the FDB has room for.
+    pub fdb_size: usize,
+    /// A learned address is forgotten when it was not seen for this long.
+    pub fdb_ageing: Duration,
+}
+
+impl Default for SwitchConfig {
+    fn default() -> Self {
+        Self {
+            control: PathBuf::from(DEFAULT_CONTROL),
+            fdb_size: 16_384,
+            fdb_ageing: Duration::from_secs(300),
+        }
+    }
+}
+
+/// One worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// The core it is pinned to, as the kernel counts them.
+    pub core: usize,
+    /// What it does without frames.
+    pub poll: PollMode,
+}
+
+/// What a worker does when there are no frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollMode {
+    /// Polls on: lowest delay, and the core is always busy.
+    Busy,
+    /// Sleeps until a guest notifies it.
+    Adaptive {
+        /// How long it polls without a frame before it sleeps.
+        idle: Duration,
+    },
+}
+
+impl PollMode {
+    /// The word in configuration and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Adaptive { .. } => "adaptive",
+        }
+    }
+}
+
+impl Default for PollMode {
+    fn default() -> Self {
+        Self::Adaptive { idle: Duration::from_micros(100) }
+    }
+}
+
+/// Settings of one mirror session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MirrorConfig {
+    /// The session.
+    pub session: SessionId,
+    /// Whether every frame is copied once into private memory first, so that all receive identical bytes
+    /// even when the sender rewrites its buffer meanwhile.
+    pub exact: bool,
+}
+
+impl Config {
+    /// The plan that `text` describes. `file_name` is only used in errors.
+    ///
+    /// Reads from the host one thing, and only when `text` names no worker: which core the default worker
+    /// gets.
+    ///
+    /// # Errors
+    ///
+    /// Every problem found, each with line, key, and what to write instead.
+    pub fn from_str(text: &str, file_name: &str) -> Result<Self, ConfigError> {
+        read_config(text, file_name)
+    }
+
+    /// The plan in the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or as [`Config::from_str`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError {
+            file: file.clone(),
+            problems: vec![Problem {
+                line: None,
+                key: String::new(),
+                message: format!("the configuration cannot be read: {cause}"),
+            }],
+        })?;
+        Self::from_str(&text, &file)
+    }
+
+    /// Whether `port` can join the ports of this plan.
+    ///
+    /// # Errors
+    ///
+    /// Name, socket or a static address belongs to another port or to the control socket already, there is
+    /// no such worker, or the switch is full.
+    pub fn check_fits(&self, port: &PortConfig) -> Result<(), PortError> {
+        let mut faults = Faults::default();
+        if self.ports.len() >= MAX_PORTS {
+            faults.add(
+                "name",
+                format!("a switch has at most {MAX_PORTS} ports; leave {} out", port.name),
+            );
+        }
+        if self.ports.iter().any(|other| other.name == port.name) {
+            faults.add(
+                "name",
+                format!("there is a port {:?} already; write another name", port.name),
+            );
+        }
+        let socket = port.socket.display();
+        if port.socket == self.switch.control {
+            faults.add("socket", format!("{socket} is the control socket; write another path"));
+        }
+        if let Some(other) = self.ports.iter().find(|other| other.socket == port.socket) {
+            let name = &other.name;
+            faults.add(
+                "socket",
+                format!("{socket} is the socket of port {name:?}; write another path"),
+            );
+        }
+        if let Some(worker) = port.worker.filter(|worker| worker.index() >= self.workers.len()) {
+            let (index, last) = (worker.index(), self.workers.len().saturating_sub(1));
+            faults.add(
+                "worker",
+                format!("worker = {index}, but the last worker is {last}; write 0 to {last}, or add a [[worker]]"),
+            );
+        }
+        self.check_static_entries(port, &mut faults);
+        faults.none_or(Some(()))
+    }
+
+    fn check_static_entries(&self, port: &PortConfig, faults: &mut Faults) {
+        for (vlan, mac) in port.static_entries() {
+            let holds =
+                |other: &&PortConfig| other.static_entries().any(|entry| entry == (vlan, mac));
+            if let Some(other) = self.ports.iter().find(holds) {
+                let name = &other.name;
+                faults.add(
+                    "static-mac",
+                    format!("static-mac {mac} on VLAN {vlan} is behind port {name:?} already; keep one of the two"),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! From TOML text to the plan: every table in turn, every problem noted, and the plan only if there is none.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use helio_types::MAX_WORKERS;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::host::default_core;
+use crate::port_entry::{check_socket_path, session_id, wrong_word};
+use crate::range::within;
+use crate::table::{Problems, Table, whole_number};
+use crate::{
+    Config, ConfigError, MirrorConfig, PollMode, PortConfig, PortEntry, StaticMacEntry,
+    SwitchConfig, VlanSetting, WorkerConfig,
+};
+
+const FILE_KEYS: &[&str] = &["switch", "worker", "port", "mirror"];
+const SWITCH_KEYS: &[&str] = &["control", "fdb-size", "fdb-ageing-s"];
+const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
+const MIRROR_KEYS: &[&str] = &["session", "exact"];
+const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
+const PORT_KEYS: &[&str] = &[
+    "name",
+    "socket",
+    "mode",
+    "mirroring",
+    "session",
+    "vlan",
+    "mtu",
+    "receive-only",
+    "worker",
+    "queue-pairs",
+    "mac-limit",
+    "static-mac",
+];
+
+/// The plan in `text`; `file` names it in errors.
+pub(crate) fn read_config(text: &str, file: &str) -> Result<Config, ConfigError> {
+    let mut problems = Problems::new(text);
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        let offset = error.span().map_or(0, |span| span.start);
+        let message = format!("this is not TOML: {}", error.message());
+        problems.add(offset, String::new(), message);
+    }
+    // What stands beside a syntax error may be half a line: only a clean text is read for its meaning.
+    let config = syntax.is_empty().then(|| read_root(root.get_ref(), &mut problems));
+    let problems = problems.into_sorted();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigError { file: file.to_owned(), problems }),
+    }
+}
+
+fn read_root(root: &DeTable<'_>, problems: &mut Problems<'_>) -> Config {
+    let file = Table::open("", 0, root, FILE_KEYS, problems);
+    let mut config = Config {
+        switch: read_switch(file.get("switch"), problems),
+        workers: read_workers(&file, problems),
+        ports: Vec::new(),
+        mirrors: read_mirrors(&file, problems),
+    };
+    for (index, value) in file.array("port", problems).into_iter().enumerate() {
+        if let Some(port) = read_port(index, value, &config, problems) {
+            config.ports.push(port);
+        }
+    }
+    config
+}
+
+fn read_switch(value: Option<&Spanned<DeValue<'_>>>, problems: &mut Problems<'_>) -> SwitchConfig {
+    let mut switch = SwitchConfig::default();
+    let table = value.and_then(|value| Table::of("switch", value, SWITCH_KEYS, problems));
+    let Some(table) = table else { return switch };
+    let example = "control = \"/run/helio/control.sock\"";
+    if let Some(path) = table.string("control", example, problems) {
+        match check_socket_path("control", &path) {
+            Ok(()) => switch.control = PathBuf::from(path),
+            Err(message) => table.note("control", message, problems),
+        }
+    }
+    if let Some(size) = limited(&table, "fdb-size", 16_384, 1..=1_048_576, problems) {
+        switch.fdb_size = size;
+    }
+    // The upper end is that of IEEE 802.1Q-2018, table 8-11.
+    if let Some(seconds) = limited(&table, "fdb-ageing-s", 300, 1..=1_000_000, problems) {
+        switch.fdb_ageing = Duration::from_secs(seconds);
+    }
+    switch
+}
+
+/// The number at `key` when it is in `range`; `usual` is shown as an example.
+fn limited<T: TryFrom<u64>>(
+    table: &Table<'_, '_>,
+    key: &str,
+    usual: u64,
+    range: std::ops::RangeInclusive<u64>,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    let number = table.number(key, &format!("{key} = {usual}"), problems)?;
+    within(key, number, range).map_err(|message| table.note(key, message, problems)).ok()
+}
+
+fn read_workers(file: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<WorkerConfig> {
+    let written = file.array("worker", problems);
+    if written.is_empty() {
+        return vec![WorkerConfig { core: default_core(), poll: PollMode::default() }];
+    }
+    if written.len() > MAX_WORKERS {
+        let message = format!("there are {} workers; write at most {MAX_WORKERS}", written.len());
+        file.note("worker", message, problems);
+    }
+    let mut workers = Vec::new();
+    for (index, value) in written.into_iter().enumerate() {
+        let path = format!("worker[{index}]");
+        let Some(table) = Table::of(&path, value, WORKER_KEYS, problems) else { continue };
+        let worker = read_worker(&table, problems);
+        if let Some(twin) =
+            workers.iter().position(|other: &WorkerConfig| other.core == worker.core)
+        {
+            let message = format!(
+                "core {} belongs to worker {twin} already; write another core",
+                worker.core
+            );
+            table.note("core", message, problems);
+        }
+        // A worker with a problem keeps its place, so that ports still find the worker they name.
+        workers.push(worker);
+    }
+    workers
+}
+
+fn read_worker(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> WorkerConfig {
+    if table.get("core").is_none() {
+        table.note(
+            "core",
+            "the core is missing; write, for example, core = 1".to_owned(),
+            problems,
+        );
+    }
+    // Far above any core, so that a missing one is not taken for a second worker on the same core.
+    let core = limited(table, "core", 1, 0..=1023, problems).unwrap_or(usize::MAX);
+    let idle = limited(table, "idle-us", 100, 0..=10_000_000, problems);
+    let word = table.string("poll", "poll = \"adaptive\"", problems);
+    let poll = match word.as_deref() {
+        None | Some("adaptive") => idle.map_or_else(PollMode::default, |us| PollMode::Adaptive {
+            idle: Duration::from_micros(us),
+        }),
+        Some("busy") => {
+            if table.get("idle-us").is_some() {
+                let message =
+                    "a busy worker never sleeps; leave idle-us out, or write poll = \"adaptive\"";
+                table.note("idle-us", message.to_owned(), problems);
+            }
+            PollMode::Busy
+        }
+        Some(other) => {
+            table.note("poll", wrong_word("poll", other, &["adaptive", "busy"]), problems);
+            PollMode::default()
+        }
+    };
+    WorkerConfig { core, poll }
+}
+
+fn read_mirrors(file: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<MirrorConfig> {
+    let mut mirrors: Vec<MirrorConfig> = Vec::new();
+    for (index, value) in file.array("mirror", problems).into_iter().enumerate() {
+        let path = format!("mirror[{index}]");
+        let Some(table) = Table::of(&path, value, MIRROR_KEYS, problems) else { continue };
+        let number = table.number("session", "session = 0", problems).unwrap_or(0);
+        let session = match session_id(number) {
+            Ok(session) => session,
+            Err(message) => {
+                table.note("session", message, problems);
+                continue;
+            }
+        };
+        if mirrors.iter().any(|other| other.session == session) {
+            let message =
+                format!("session {session} has a [[mirror]] already; keep one of the two");
+            table.note("session", message, problems);
+        }
+        let exact = table.flag("exact", problems).unwrap_or(false);
+        mirrors.push(MirrorConfig { session, exact });
+    }
+    mirrors
+}
+
+/// The port at `value`, if it is right in itself and beside the ports of `config`.
+fn read_port(
+    index: usize,
+    value: &Spanned<DeValue<'_>>,
+    config: &Config,
+    problems: &mut Problems<'_>,
+) -> Option<PortConfig> {
+    let path = match value.get_ref() {
+        DeValue::Table(entries) => port_path(index, entries),
+        _ => format!("port[{index}]"),
+    };
+    let table = Table::of(&path, value, PORT_KEYS, problems)?;
+    let entry = read_port_entry(&table, problems)?;
+    let checked = entry.check().and_then(|port| config.check_fits(&port).map(|()| port));
+    match checked {
+        Ok(port) => Some(port),
+        Err(error) => {
+            for fault in error.faults {
+                table.note(fault.key, fault.message, problems);
+            }
+            None
+        }
+    }
+}
+
+/// A port goes by its name in problems, or by its position while it has none.
+fn port_path(index: usize, entries: &DeTable<'_>) -> String {
+    let name = entries.iter().find(|(key, _)| key.get_ref() == "name");
+    match name.map(|(_, value)| value.get_ref()) {
+        Some(DeValue::String(name)) if !name.is_empty() => format!("port.{name}"),
+        _ => format!("port[{index}]"),
+    }
+}
+
+fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option<PortEntry> {
+    for (key, example) in NEEDED {
+        if table.get(key).is_none() {
+            table.note(
+                key,
+                format!("the {key} is missing; write, for example, {example}"),
+                problems,
+            );
+        }
+    }
+    let [(_, name_example), (_, socket_example)] = NEEDED;
+    let name = table.string("name", name_example, problems);
+    let socket = table.string("socket", socket_example, problems);
+    let entry = PortEntry {
+        name: String::new(),
+        socket: String::new(),
+        mode: table.string("mode", "mode = \"server\"", problems),
+        mirroring: table.string("mirroring", "mirroring = \"source\"", problems),
+        session: table.number("session", "session = 0", problems),
+        vlan: table.get("vlan").and_then(|value| read_vlan(table, value, problems)),
+        mtu: table.number("mtu", "mtu = 1500", problems),
+        receive_only: table.flag("receive-only", problems),
+        worker: table.number("worker", "worker = 0", problems),
+        queue_pairs: table.number("queue-pairs", "queue-pairs = 8", problems),
+        mac_limit: table.number("mac-limit", "mac-limit = 4096", problems),
+        static_mac: read_static_macs(table, problems),
+    };
+    Some(PortEntry { name: name?, socket: socket?, ..entry })
+}
+
+const NEEDED: [(&str, &str); 2] =
+    [("name", "name = \"columbia\""), ("socket", "socket = \"/run/helio/columbia.sock\"")];
+
+fn read_vlan(
+    port: &Table<'_, '_>,
+    value: &Spanned<DeValue<'_>>,
+    problems: &mut Problems<'_>,
+) -> Option<VlanSetting> {
+    let example = "vlan = { access = 10 }";
+    let DeValue::Table(entries) = value.get_ref() else {
+        port.note_kind("vlan", value, "a table", example, problems);
+        return None;
+    };
+    let path = port.name_of("vlan");
+    let table = Table::open(&path, value.span().start, entries, VLAN_KEYS, problems);
+    let trunk = table.get("trunk").and_then(|list| {
+        let numbers = match list.get_ref() {
+            DeValue::Array(items) => {
+                items.iter().map(|item| whole_number(item.get_ref())).collect()
+            }
+            _ => None,
+        };
+        if numbers.is_none() {
+            table.note_kind("trunk", list, "a list of VLANs", "trunk = [10, 20]", problems);
+        }
+        numbers
+    });
+    Some(VlanSetting {
+        access: table.number("access", "access = 10", problems),
+        trunk,
+        native: table.number("native", "native = 1", problems),
+    })
+}
+
+fn read_static_macs(port: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<StaticMacEntry> {
+    let example = "static-mac = [\"52:54:00:12:34:56\"]";
+    let Some(value) = port.get("static-mac") else { return Vec::new() };
+    let DeValue::Array(items) = value.get_ref() else {
+        port.note_kind("static-mac", value, "a list of addresses", example, problems);
+        return Vec::new();
+    };
+    let mut macs = Vec::new();
+    for item in items.iter() {
+        match item.get_ref() {
+            DeValue::String(mac) => macs.push(StaticMacEntry::Mac(mac.clone().into_owned())),
+            DeValue::Table(_) => macs.extend(read_static_mac(port, item, problems)),
+            _ => port.note_kind("static-mac", item, "an address in quotes", example, problems),
+        }
+    }
+    macs
+}
+
+fn read_static_mac(
+    port: &Table<'_, '_>,
+    item: &Spanned<DeValue<'_>>,
+    problems: &mut Problems<'_>,
+) -> Option<StaticMacEntry> {
+    let path = port.name_of("static-mac");
+    let table = Table::of(&path, item, &["mac", "vlan"], problems)?;
+    let mac = table.string("mac", "mac = \"52:54:00:12:34:56\"", problems);
+    if table.get("mac").is_none() {
+        let message = "the mac is missing; write { mac = \"52:54:00:12:34:56\", vlan = 10 }";
+        table.note("mac", message.to_owned(), problems);
+    }
+    match table.number("vlan", "vlan = 10", problems) {
+        Some(vlan) => Some(StaticMacEntry::MacOnVlan { mac: mac?, vlan }),
+        None => Some(StaticMacEntry::Mac(mac?)),
+    }
+}

@@ -1,0 +1,74 @@
+//! Every configuration that is shipped loads, and says what its file name promises.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, also in what it calls"
+)]
+
+use std::path::{Path, PathBuf};
+
+use helio_config::{Config, PollMode, SwitchConfig};
+use helio_types::{Mirroring, VlanMode};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
+}
+
+fn load(name: &str) -> Config {
+    Config::load(&folder().join(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_shipped_file_loads() {
+    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let tomls: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    assert!(tomls.len() >= 3, "{tomls:?}");
+    for path in tomls {
+        Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn the_default_file_states_the_defaults() {
+    let config = load("default.toml");
+    assert_eq!(config, Config::from_str("", "empty.toml").unwrap());
+    assert_eq!(config.switch, SwitchConfig::default());
+    assert_eq!(config.workers[0].poll, PollMode::default());
+}
+
+#[test]
+fn the_commented_lines_of_the_default_file_are_a_right_configuration() {
+    let text = std::fs::read_to_string(folder().join("default.toml")).unwrap();
+    let uncommented: String = text
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let config = Config::from_str(&uncommented, "default.toml, uncommented")
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((config.workers.len(), config.ports.len(), config.mirrors.len()), (1, 1, 1));
+}
+
+#[test]
+fn three_guests_watch_nothing_at_first_and_sniffie_is_the_destination() {
+    let config = load("three-guests.toml");
+    let ports: Vec<_> = config.ports.iter().map(|p| (p.name.as_str(), p.mirroring)).collect();
+    assert_eq!(
+        ports,
+        [
+            ("columbia", Mirroring::None),
+            ("crusader", Mirroring::None),
+            ("sniffie", Mirroring::Destination)
+        ]
+    );
+}
+
+#[test]
+fn the_vlan_example_has_all_three_forms() {
+    let config = load("vlans.toml");
+    let has = |form: fn(&VlanMode) -> bool| config.ports.iter().any(|port| form(&port.vlan));
+    assert!(has(|vlan| matches!(vlan, VlanMode::Access(_))));
+    assert!(has(|vlan| matches!(vlan, VlanMode::Trunk { native: Some(_), .. })));
+    assert!(has(|vlan| matches!(vlan, VlanMode::Transparent)));
+}
