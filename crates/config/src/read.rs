@@ -117,9 +117,7 @@ fn read_workers(file: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<Worker
         let path = format!("worker[{index}]");
         let Some(table) = Table::of(&path, value, WORKER_KEYS, problems) else { continue };
         let worker = read_worker(&table, problems);
-        if let Some(twin) =
-            workers.iter().position(|other: &WorkerConfig| other.core == worker.core)
-        {
+        if let Some(twin) = twin_of(&worker, &workers) {
             let message = format!(
                 "core {} belongs to worker {twin} already; write another core",
                 worker.core
@@ -132,6 +130,15 @@ fn read_workers(file: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<Worker
     workers
 }
 
+/// Stands for a core that is missing or wrong, in a plan that is refused for it.
+const NO_CORE: usize = usize::MAX;
+
+/// Position of the worker that has the core of `worker` already.
+fn twin_of(worker: &WorkerConfig, workers: &[WorkerConfig]) -> Option<usize> {
+    let same = |other: &WorkerConfig| other.core == worker.core && other.core != NO_CORE;
+    workers.iter().position(same)
+}
+
 fn read_worker(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> WorkerConfig {
     if table.get("core").is_none() {
         table.note(
@@ -140,8 +147,7 @@ fn read_worker(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> WorkerConf
             problems,
         );
     }
-    // Far above any core, so that a missing one is not taken for a second worker on the same core.
-    let core = limited(table, "core", 1, 0..=1023, problems).unwrap_or(usize::MAX);
+    let core = limited(table, "core", 1, 0..=1023, problems).unwrap_or(NO_CORE);
     let idle = limited(table, "idle-us", 100, 0..=10_000_000, problems);
     let word = table.string("poll", "poll = \"adaptive\"", problems);
     let poll = match word.as_deref() {

@@ -170,6 +170,7 @@ fn workers_have_a_core_each() {
         answer("[[worker]]\ncore = 1\n[[worker]]\ncore = 1\n")
             .contains("belongs to worker 0 already")
     );
+    assert_eq!(refuse("[[worker]]\n[[worker]]\n").problems.len(), 2);
     let many: String = (0..65).map(|core| format!("[[worker]]\ncore = {core}\n")).collect();
     assert!(answer(&many).contains("there are 65 workers; write at most 64"));
 }
