@@ -1,0 +1,25 @@
+//! Requests and replies between the running switch and the command line.
+//!
+//! Plain values that turn into JSON and back; nothing here does I/O or knows a thread. Numbers count from
+//! the start of the port, session or worker they belong to, and never go back while it lives. Keys are in
+//! `snake_case`; a key is never renamed or given another meaning, only added.
+#![forbid(unsafe_code)]
+
+mod fdb_info;
+mod mirror_info;
+mod mirroring_word;
+mod port_info;
+mod qemu_args;
+mod reply;
+mod worker_info;
+
+pub use fdb_info::{FdbEntryInfo, FdbEntryKind, FdbFilter};
+pub use helio_config::{
+    DEFAULT_CONTROL, PortConfig, PortEntry, PortSettings, SettingsEntry, SocketMode,
+    StaticMacEntry, VlanSetting,
+};
+pub use mirror_info::{MirrorDestinationInfo, MirrorInfo};
+pub use port_info::{PortInfo, PortState};
+pub use qemu_args::{QemuArgs, QemuRequest};
+pub use reply::{ErrorReply, FlushReply, VersionInfo};
+pub use worker_info::{TurnTimes, WorkerInfo};

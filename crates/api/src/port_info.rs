@@ -1,0 +1,159 @@
+//! What a port is and does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use helio_config::{PortConfig, SocketMode, StaticMacEntry, VlanSetting};
+use helio_types::Mirroring;
+use serde::{Deserialize, Serialize};
+
+use crate::mirroring_word;
+
+/// What we do with a port, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortState {
+    /// Not served: just added, or being removed.
+    Down,
+    /// Served, and waiting for something that [`PortInfo::detail`] names; no frame can pass.
+    Waiting,
+    /// Frames pass.
+    Up,
+    /// The guest or its front-end broke a rule that cost it the port; a reset of the guest brings it back.
+    Faulted,
+}
+
+impl PortState {
+    /// The word in JSON and in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Waiting => "waiting",
+            Self::Up => "up",
+            Self::Faulted => "faulted",
+        }
+    }
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A port: its state, its settings and its counters. Ingress is into the switch: what the guest sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortInfo {
+    /// Name of the port.
+    pub name: String,
+    /// What we do with it.
+    pub state: PortState,
+    /// One sentence: what the port waits for, or what went wrong.
+    pub detail: String,
+    /// Part it takes in mirroring.
+    #[serde(with = "mirroring_word")]
+    pub mirroring: Mirroring,
+    /// Mirror session it takes part in.
+    pub session: u8,
+    /// Frames received from the guest.
+    pub ingress_frames: u64,
+    /// Bytes of those frames, without net header and FCS.
+    pub ingress_bytes: u64,
+    /// Frames delivered to the guest, mirror copies included.
+    pub egress_frames: u64,
+    /// Bytes of those frames, without net header and FCS.
+    pub egress_bytes: u64,
+    /// Frames refused at this port, by reason, in both directions. Mirror copies that were refused are
+    /// counted on their session instead.
+    pub drops: BTreeMap<String, u64>,
+    /// Path of the vhost-user socket.
+    pub socket: String,
+    /// Which side of the socket the switch is.
+    pub mode: SocketMode,
+    /// The worker that serves it; `None` while there is none.
+    pub worker: Option<usize>,
+    /// VLAN membership.
+    pub vlan: VlanSetting,
+    /// MTU in bytes.
+    pub mtu: u16,
+    /// Whether frames that the port sends are refused.
+    pub receive_only: bool,
+    /// Queue pairs offered to the front-end.
+    pub queue_pairs: u16,
+    /// Queue pairs that the guest uses now.
+    pub queue_pairs_active: u16,
+    /// Most addresses learned behind the port.
+    pub mac_limit: u32,
+    /// Addresses that are behind the port without being learned.
+    #[serde(default)]
+    pub static_mac: Vec<StaticMacEntry>,
+    /// Features that switch and guest agreed on, by their VIRTIO names in lower case, as `guest_tso4`.
+    pub features: Vec<String>,
+}
+
+impl PortInfo {
+    /// The port of this plan, down, with all counters at zero.
+    #[must_use]
+    pub fn new(port: &PortConfig) -> Self {
+        Self {
+            name: port.name.clone(),
+            state: PortState::Down,
+            detail: "the port has not been started".to_owned(),
+            mirroring: port.mirroring,
+            session: port.session.0,
+            ingress_frames: 0,
+            ingress_bytes: 0,
+            egress_frames: 0,
+            egress_bytes: 0,
+            drops: BTreeMap::new(),
+            socket: port.socket.to_string_lossy().into_owned(),
+            mode: port.mode,
+            worker: port.worker.map(helio_types::WorkerId::index),
+            vlan: VlanSetting::from(&port.vlan),
+            mtu: port.mtu,
+            receive_only: port.receive_only,
+            queue_pairs: port.queue_pairs,
+            queue_pairs_active: 0,
+            mac_limit: port.mac_limit,
+            static_mac: port.static_macs.iter().map(StaticMacEntry::from).collect(),
+            features: Vec::new(),
+        }
+    }
+
+    /// Frames refused, whatever the reason.
+    #[must_use]
+    pub fn drops_total(&self) -> u64 {
+        self.drops.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_survives_json_and_has_the_keys_that_scripts_rely_on() {
+        let config = PortConfig::new("columbia", "/run/helio/columbia.sock").unwrap();
+        let mut port = PortInfo::new(&config);
+        port.drops.insert("no-rx-buffer".to_owned(), 3);
+        port.drops.insert("vlan".to_owned(), 4);
+        let json = serde_json::to_value(&port).unwrap();
+        for key in [
+            "name",
+            "state",
+            "mirroring",
+            "session",
+            "ingress_frames",
+            "ingress_bytes",
+            "egress_frames",
+            "egress_bytes",
+            "drops",
+        ] {
+            assert!(json.get(key).is_some(), "{key}");
+        }
+        assert_eq!((&json["state"], &json["mirroring"]), (&"down".into(), &"none".into()));
+        assert_eq!(port.drops_total(), 7);
+        assert_eq!(serde_json::from_value::<PortInfo>(json).unwrap(), port);
+    }
+}
