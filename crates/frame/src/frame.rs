@@ -1,0 +1,39 @@
+//! One frame.
+
+use arrayvec::ArrayVec;
+use helio_mem::Segment;
+use helio_offload::NetHeader;
+
+use crate::{Head, MemoryId, Origin};
+
+/// Most pieces the rest of a frame may lie in. A TSO frame of a Linux guest has at most 18; a frame in more pieces is
+/// copied into a private buffer when it is taken.
+pub const MAX_SEGMENTS: usize = 20;
+
+/// The pieces of memory that hold the rest of a frame, in order.
+pub type SegmentList = ArrayVec<Segment, MAX_SEGMENTS>;
+
+/// A frame that a worker has taken.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Length in bytes, from the destination address to the end of the payload.
+    pub bytes: u32,
+    /// The first bytes.
+    pub head: Head,
+    /// What the guest asked to be done to it, checked.
+    pub net: NetHeader,
+    /// Whose memory `rest` lies in.
+    pub memory: MemoryId,
+    /// The bytes after the head.
+    pub rest: SegmentList,
+    /// What must be given back.
+    pub origin: Origin,
+}
+
+impl Frame {
+    /// Length of the part that lies in memory of others, in bytes.
+    #[must_use]
+    pub fn rest_bytes(&self) -> u32 {
+        self.bytes.saturating_sub(u32::try_from(self.head.bytes().len()).unwrap_or(0))
+    }
+}

@@ -1,0 +1,56 @@
+//! The header snapshot: the private copy of the first bytes of a frame.
+
+use std::fmt;
+
+/// Most bytes of a frame that are copied when it is taken. Enough for Ethernet, a VLAN tag, IPv6 and TCP with all its
+/// options.
+pub const HEAD_BYTES: usize = 128;
+
+/// The first bytes of a frame, copied once. Parsing, policy and every delivery use this copy, so what was judged is
+/// what is delivered.
+#[derive(Clone)]
+pub struct Head {
+    bytes: [u8; HEAD_BYTES],
+    len: u8,
+}
+
+impl Head {
+    /// A head without bytes.
+    pub const EMPTY: Self = Self { bytes: [0; HEAD_BYTES], len: 0 };
+
+    /// A copy of the first bytes of `bytes`.
+    #[must_use]
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let mut head = Self::EMPTY;
+        for (to, from) in head.bytes.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        head.set_len(bytes.len());
+        head
+    }
+
+    /// The bytes there are.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Room for all [`HEAD_BYTES`], to be filled before [`Head::set_len`].
+    #[inline]
+    pub fn room(&mut self) -> &mut [u8; HEAD_BYTES] {
+        &mut self.bytes
+    }
+
+    /// Says how many bytes of the room are filled; at most [`HEAD_BYTES`] count.
+    #[inline]
+    pub fn set_len(&mut self, len: usize) {
+        self.len = u8::try_from(len.min(HEAD_BYTES)).unwrap_or(0);
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head({:02x?})", self.bytes())
+    }
+}

@@ -1,0 +1,148 @@
+//! What a worker needs of a port, whatever kind it is.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use helio_mem::MemoryTable;
+use helio_offload::Offloads;
+use helio_types::DropReason;
+
+use crate::{Burst, Delivery, MemoryId, Origin, Pool};
+
+/// A port as its worker drives it, from one thread. Each turn the worker takes a burst, delivers to the ports it owns,
+/// publishes once, and after one fence for all ports notifies.
+///
+/// No method waits, allocates, locks or logs, except while it carries out what the port's control thread asked for.
+pub trait Port: Send {
+    /// Takes frames that the far side sent, as many as the burst and the intake allow. Each is held once.
+    fn take(&mut self, intake: &mut Intake<'_>);
+
+    /// Holds a frame once more.
+    fn hold(&mut self, origin: Origin);
+
+    /// Gives one hold back. What was held last is completed at the next [`Port::publish`], in the order taken.
+    fn release(&mut self, origin: Origin);
+
+    /// What the far side accepts undone.
+    fn accepts(&self) -> Offloads;
+
+    /// Writes one frame for the far side, or says why not. The far side sees it at the next [`Port::publish`].
+    ///
+    /// # Errors
+    ///
+    /// The reason to count: nothing was written then.
+    fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason>;
+
+    /// Makes completions and deliveries of this turn visible to the far side.
+    fn publish(&mut self);
+
+    /// Signals the far side if it asked for that. Called once per turn, after a fence that follows all publishing.
+    fn notify(&mut self);
+
+    /// Asks the far side to wake us, before the worker sleeps.
+    fn arm(&mut self) -> Armed;
+
+    /// Asks the far side not to wake us any more.
+    fn disarm(&mut self);
+}
+
+/// Whether a worker may sleep after it asked to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// Nothing to do; the far side will wake us.
+    Idle,
+    /// Something came meanwhile.
+    WorkPending,
+}
+
+/// What a port fills in [`Port::take`].
+#[derive(Debug)]
+pub struct Intake<'a> {
+    /// Receives the frames.
+    pub burst: &'a mut Burst,
+    /// Private buffers for frames that cannot stay where they are.
+    pub pool: &'a mut Pool,
+    /// Frames refused, by [`DropReason::index`]: the worker counts them.
+    pub refused: &'a mut [u32; DropReason::COUNT],
+}
+
+impl Intake<'_> {
+    /// Counts a frame refused for `reason`.
+    pub fn refuse(&mut self, reason: DropReason) {
+        if let Some(count) = self.refused.get_mut(reason.index()) {
+            *count += 1;
+        }
+    }
+}
+
+/// The rule that a far side broke, so that its port stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PortFault {
+    /// The avail index of a ring is further ahead than the ring is long.
+    AvailIndex = 1,
+    /// A memory file was truncated while it was in use.
+    MemoryTruncated = 2,
+    /// A ring lies outside the shared memory, across two regions, or unaligned.
+    RingAddress = 3,
+    /// The size of a ring is not a power of two, or too large.
+    RingSize = 4,
+}
+
+impl PortFault {
+    /// All faults.
+    pub const ALL: [Self; 4] =
+        [Self::AvailIndex, Self::MemoryTruncated, Self::RingAddress, Self::RingSize];
+
+    /// The fault with the number `code`, as it stands in a status word; 0 is none.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| *fault as u8 == code)
+    }
+
+    /// The name in counters and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AvailIndex => "avail-index",
+            Self::MemoryTruncated => "memory-truncated",
+            Self::RingAddress => "ring-address",
+            Self::RingSize => "ring-size",
+        }
+    }
+}
+
+impl fmt::Display for PortFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AvailIndex => "the guest's avail index is further ahead than its ring is long",
+            Self::MemoryTruncated => "the front-end truncated a memory file that it had shared",
+            Self::RingAddress => "the guest placed a ring outside its shared memory, across two regions, or unaligned",
+            Self::RingSize => "the size of a ring is not a power of two up to 32768",
+        })
+    }
+}
+
+/// Where the workers look up whose memory a frame lies in. Implemented by the workers, used by the control thread of a
+/// port.
+pub trait MemoryDirectory: Send + Sync {
+    /// Puts `table` in the place of what stood for `id`, on all workers, and returns when none of them uses the old one.
+    fn replace(&self, id: MemoryId, table: Option<Arc<MemoryTable>>);
+}
+
+/// How the control thread of a port reaches the worker that owns it.
+pub trait Wakeups: Send + Sync {
+    /// Makes the worker take a turn soon, if it sleeps.
+    fn wake(&self);
+
+    /// Lets `fd` wake the worker whenever it becomes readable anew.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses.
+    fn watch(&self, fd: BorrowedFd<'_>) -> std::io::Result<()>;
+
+    /// Ends that. To be called before `fd` is closed.
+    fn unwatch(&self, fd: BorrowedFd<'_>);
+}

@@ -1,0 +1,64 @@
+//! One descriptor, as a private copy. VIRTIO 1.2, section 2.7.5.
+
+use helio_mem::{GuestAddr, RingArea};
+
+use crate::layout;
+
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
+
+/// What a descriptor said when it was read, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptor {
+    pub(crate) addr: GuestAddr,
+    pub(crate) bytes: u32,
+    flags: u16,
+    next: u16,
+}
+
+impl Descriptor {
+    /// Reads the descriptor at `index`, which must be below the size of the ring.
+    #[inline]
+    pub(crate) fn load(table: &RingArea, index: u16) -> Self {
+        let place = layout::descriptor(index);
+        Self::from_words(table.load_u64(place), table.load_u64(place + 8))
+    }
+
+    /// The descriptor whose 16 bytes are `bytes`.
+    pub(crate) fn from_bytes(bytes: [u8; layout::DESCRIPTOR_BYTES]) -> Self {
+        let both = u128::from_le_bytes(bytes);
+        let [low, high] =
+            [both, both >> 64].map(|word| u64::try_from(word & u128::from(u64::MAX)).unwrap_or(0));
+        Self::from_words(low, high)
+    }
+
+    #[inline]
+    fn from_words(addr: u64, word: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+        Self {
+            addr: GuestAddr(addr),
+            bytes: u32::from_le_bytes([a, b, c, d]),
+            flags: u16::from_le_bytes([e, f]),
+            next: u16::from_le_bytes([g, h]),
+        }
+    }
+
+    /// Index of the descriptor that continues the chain.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<u16> {
+        (self.flags & NEXT != 0).then_some(self.next)
+    }
+
+    /// The buffer is for us to write.
+    #[inline]
+    pub(crate) fn is_device_writable(&self) -> bool {
+        self.flags & WRITE != 0
+    }
+
+    /// The buffer is a table of descriptors.
+    #[inline]
+    pub(crate) fn is_indirect(&self) -> bool {
+        self.flags & INDIRECT != 0
+    }
+}

@@ -1,0 +1,188 @@
+//! The queue by which a guest receives.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use helio_frame::{Delivery, PortFault};
+use helio_mem::{MemoryTable, Segment};
+use helio_types::DropReason;
+
+use crate::ring::{Call, Ring, RingSetup};
+use crate::writer::Writer;
+use crate::{NetHeaderSize, feature};
+
+/// Most chains that one frame is spread over.
+const MAX_CHAINS: usize = 256;
+/// Most pieces that these chains lie in.
+const MAX_PLACES: usize = 512;
+
+/// A receiveq. Used by one worker.
+#[derive(Debug)]
+pub struct ReceiveQueue {
+    ring: Ring,
+    header: NetHeaderSize,
+    max_chains: usize,
+    /// Chains that were available when the index was last read, and not used since.
+    available: u16,
+    chains: ArrayVec<Chain, MAX_CHAINS>,
+    places: ArrayVec<Segment, MAX_PLACES>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    head: u16,
+    bytes: u32,
+}
+
+impl ReceiveQueue {
+    /// Starts the queue in `memory`.
+    ///
+    /// # Errors
+    ///
+    /// When the ring breaks the rules of VIRTIO 1.2, section 2.7.
+    pub fn start(setup: RingSetup, memory: &Arc<MemoryTable>) -> Result<Self, PortFault> {
+        let mergeable = setup.features & feature::MRG_RXBUF != 0;
+        let header = NetHeaderSize::of(setup.features);
+        Ok(Self {
+            ring: Ring::start(setup, memory)?,
+            header,
+            max_chains: if mergeable { MAX_CHAINS } else { 1 },
+            available: 0,
+            chains: ArrayVec::new(),
+            places: ArrayVec::new(),
+        })
+    }
+
+    /// Where a front-end may start the ring again.
+    #[must_use]
+    pub fn next_avail(&self) -> u16 {
+        self.ring.next_avail
+    }
+
+    /// Replaces the way to tell the guest.
+    pub fn set_call(&mut self, call: Call) {
+        self.ring.set_call(call);
+    }
+
+    /// Writes one frame into the next buffers of the guest: first all buffers it needs are found, then it is written, then
+    /// the buffers are completed. A frame that is refused has used no buffer, except those that broke the rules.
+    ///
+    /// # Errors
+    ///
+    /// The outer one when the avail index is impossible and the queue cannot go on; the inner one when this frame is
+    /// dropped.
+    pub fn offer(&mut self, delivery: &Delivery<'_>) -> Result<Result<(), DropReason>, PortFault> {
+        let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
+        let needed = delivery.bytes().saturating_add(header_bytes);
+        if let Err(reason) = self.find_buffers(needed)? {
+            return Ok(Err(reason));
+        }
+        self.write(delivery);
+        self.complete(needed);
+        Ok(Ok(()))
+    }
+
+    /// Makes the frames written so far visible.
+    #[inline]
+    pub fn publish(&mut self) {
+        self.ring.publish();
+    }
+
+    /// Tells the guest of frames, if it asked for that. A fence must lie between publishing and this.
+    #[inline]
+    pub fn notify(&mut self) {
+        self.ring.notify();
+    }
+
+    /// Collects chains until they hold `needed` bytes.
+    fn find_buffers(&mut self, needed: u32) -> Result<Result<(), DropReason>, PortFault> {
+        self.chains.clear();
+        self.places.clear();
+        let mut room = 0_u32;
+        while room < needed {
+            let Ok(ahead) = u16::try_from(self.chains.len()) else {
+                return Ok(Err(DropReason::RxBufferTooSmall));
+            };
+            if usize::from(ahead) == self.max_chains {
+                return Ok(Err(DropReason::RxBufferTooSmall));
+            }
+            if ahead >= self.available {
+                self.available = self.ring.available()?;
+                if ahead >= self.available {
+                    return Ok(Err(DropReason::NoRxBuffer));
+                }
+            }
+            let head = self.ring.head(ahead);
+            match self.read_chain(head) {
+                Ok(bytes) => {
+                    room = room.saturating_add(bytes);
+                    self.chains.push(Chain { head, bytes });
+                }
+                Err(reason) => {
+                    self.give_back(head);
+                    return Ok(Err(reason));
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Adds the places of one chain. Returns how many bytes they have.
+    fn read_chain(&mut self, head: u16) -> Result<u32, DropReason> {
+        let (ring, places) = (&self.ring, &mut self.places);
+        let mut bytes = 0_u32;
+        ring.walk(head, |descriptor| {
+            if !descriptor.is_device_writable() {
+                return Err(DropReason::ChainDirection);
+            }
+            bytes = bytes.checked_add(descriptor.bytes).ok_or(DropReason::Oversize)?;
+            ring.memory()
+                .resolve(descriptor.addr, descriptor.bytes, |segment| {
+                    places.try_push(segment).is_ok()
+                })
+                .map_err(|_| DropReason::ChainAddress)
+        })?;
+        Ok(bytes)
+    }
+
+    /// Completes, with nothing written, the chains found so far and the one at `bad_head`, which breaks the rules: so the
+    /// guest gets them back, and the next frame finds others.
+    fn give_back(&mut self, bad_head: u16) {
+        let count = self.chains.len() + 1;
+        for index in 0..count {
+            let head = self.chains.get(index).map_or(bad_head, |chain| chain.head);
+            self.use_chain(head, 0);
+        }
+    }
+
+    fn write(&mut self, delivery: &Delivery<'_>) {
+        let mut header = delivery.net.to_raw();
+        header.num_buffers = u16::try_from(self.chains.len()).unwrap_or(u16::MAX);
+        let mut writer = Writer::new(self.ring.memory(), &self.places);
+        writer.write(header.to_bytes().get(..self.header.bytes()).unwrap_or_default());
+        writer.write(delivery.header);
+        writer.write(delivery.tail);
+        if let Some(source) = delivery.rest.table() {
+            for segment in delivery.rest.range(delivery.rest_skip, delivery.rest_bytes) {
+                writer.copy(source, segment);
+            }
+        }
+    }
+
+    /// Completes the chains of a frame of `needed` bytes: all but the last are full. VIRTIO 1.2, section 5.1.6.4.
+    fn complete(&mut self, needed: u32) {
+        let mut left = needed;
+        for index in 0..self.chains.len() {
+            let Some(chain) = self.chains.get(index).copied() else { return };
+            let written = chain.bytes.min(left);
+            left -= written;
+            self.use_chain(chain.head, written);
+        }
+    }
+
+    fn use_chain(&mut self, head: u16, written: u32) {
+        self.ring.complete(head, written);
+        self.ring.next_avail = self.ring.next_avail.wrapping_add(1);
+        self.available = self.available.saturating_sub(1);
+    }
+}

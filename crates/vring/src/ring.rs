@@ -1,0 +1,223 @@
+//! What both kinds of queue share: the three parts of a split ring, the indices, and notification.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use helio_frame::PortFault;
+use helio_mem::{GuestAddr, MemoryTable, RingArea};
+use helio_types::DropReason;
+
+use crate::chain::{self, Indirect};
+use crate::descriptor::Descriptor;
+use crate::{MAX_RING_SIZE, feature, layout};
+
+/// The eventfd by which a guest is told of used buffers. A guest may have none: it polls.
+#[derive(Clone, Debug, Default)]
+pub struct Call(pub Option<Arc<OwnedFd>>);
+
+/// What a front-end says of a ring before it starts.
+#[derive(Clone, Debug)]
+pub struct RingSetup {
+    /// Number of descriptors.
+    pub size: u16,
+    /// Descriptor table.
+    pub descriptors: GuestAddr,
+    /// Avail ring.
+    pub avail: GuestAddr,
+    /// Used ring.
+    pub used: GuestAddr,
+    /// Features that the guest acknowledged.
+    pub features: u64,
+    /// How to tell the guest.
+    pub call: Call,
+}
+
+/// Used flag: the guest need not kick. VIRTIO 1.2, section 2.7.10.
+const NO_NOTIFY: u16 = 1;
+/// Avail flag: the guest need not be told. VIRTIO 1.2, section 2.7.7.
+const NO_INTERRUPT: u16 = 1;
+
+/// A running ring.
+///
+/// Chains are completed in the order they were taken, so that after `next_used` entries the guest knows exactly which
+/// chains are done, and a front-end that loses us can resume from the used index.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    descriptors: RingArea,
+    avail: RingArea,
+    used: RingArea,
+    size: u16,
+    /// Next entry of the avail ring to take.
+    pub(crate) next_avail: u16,
+    /// Next entry of the used ring to write.
+    pub(crate) next_used: u16,
+    /// The used index that the guest sees.
+    published: u16,
+    /// The used index when the guest was last asked whether it wants to be told; `None` before the first time.
+    asked_at: Option<u16>,
+    event_idx: bool,
+    indirect: Indirect,
+    call: Call,
+}
+
+impl Ring {
+    /// Starts the ring where its used index stands: the point up to which the guest knows its chains to be done.
+    ///
+    /// # Errors
+    ///
+    /// When size or places break the rules of VIRTIO 1.2, section 2.7.
+    pub(crate) fn start(setup: RingSetup, memory: &Arc<MemoryTable>) -> Result<Self, PortFault> {
+        let size = setup.size;
+        if !size.is_power_of_two() || size > MAX_RING_SIZE {
+            return Err(PortFault::RingSize);
+        }
+        let area = |addr, bytes, align| {
+            memory.ring_area(addr, bytes, align).map_err(|_| PortFault::RingAddress)
+        };
+        let descriptors = area(setup.descriptors, layout::descriptor_table_bytes(size), 16)?;
+        let avail = area(setup.avail, layout::avail_ring_bytes(size), 2)?;
+        let used = area(setup.used, layout::used_ring_bytes(size), 4)?;
+        let start = used.load_u16(layout::INDEX, Ordering::Acquire);
+        used.store_u16(layout::FLAGS, NO_NOTIFY, Ordering::Relaxed);
+        Ok(Self {
+            descriptors,
+            avail,
+            used,
+            size,
+            next_avail: start,
+            next_used: start,
+            published: start,
+            asked_at: None,
+            event_idx: setup.features & feature::EVENT_IDX != 0,
+            indirect: if setup.features & feature::INDIRECT_DESC == 0 {
+                Indirect::Refused
+            } else {
+                Indirect::Negotiated
+            },
+            call: setup.call,
+        })
+    }
+
+    pub(crate) fn size(&self) -> u16 {
+        self.size
+    }
+
+    pub(crate) fn mask(&self) -> u16 {
+        self.size - 1
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<MemoryTable> {
+        self.descriptors.table()
+    }
+
+    pub(crate) fn set_call(&mut self, call: Call) {
+        self.call = call;
+        self.asked_at = None;
+    }
+
+    /// Number of chains that the guest offers and that were not taken.
+    ///
+    /// Acquire: what the guest wrote before it raised the index is visible after this load. VIRTIO 1.2, section
+    /// 2.7.13.3.
+    ///
+    /// # Errors
+    ///
+    /// When the guest offers more chains than it can have: those it was not told to be done, plus these, are more than the
+    /// ring holds.
+    #[inline]
+    pub(crate) fn available(&self) -> Result<u16, PortFault> {
+        let index = self.avail.load_u16(layout::INDEX, Ordering::Acquire);
+        if index.wrapping_sub(self.published) > self.size {
+            return Err(PortFault::AvailIndex);
+        }
+        // A guest that takes offers back has fewer than none.
+        let offered = index.wrapping_sub(self.next_avail);
+        if offered > self.size { Err(PortFault::AvailIndex) } else { Ok(offered) }
+    }
+
+    /// Head of the chain `ahead` entries after the next one to take.
+    #[inline]
+    pub(crate) fn head(&self, ahead: u16) -> u16 {
+        let slot = self.next_avail.wrapping_add(ahead) & self.mask();
+        self.avail.load_u16(layout::avail_entry(slot), Ordering::Relaxed)
+    }
+
+    /// Passes the buffers of the chain at `head` to `visit`, in order.
+    #[inline]
+    pub(crate) fn walk(
+        &self,
+        head: u16,
+        visit: impl FnMut(&Descriptor) -> Result<(), DropReason>,
+    ) -> Result<(), DropReason> {
+        chain::walk(&self.descriptors, self.size, head, self.indirect, visit)
+    }
+
+    /// Writes the next used entry: the chain at `head` is done, and `written` bytes were written to it. The guest sees it
+    /// at the next [`Ring::publish`].
+    #[inline]
+    pub(crate) fn complete(&mut self, head: u16, written: u32) {
+        let slot = self.next_used & self.mask();
+        self.used.store_u32_pair(layout::used_entry(slot), u32::from(head), written);
+        self.next_used = self.next_used.wrapping_add(1);
+    }
+
+    /// Makes the entries written so far visible.
+    ///
+    /// Release: entries and data are visible before the index is. VIRTIO 1.2, section 2.7.8.2.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        if self.published != self.next_used {
+            self.used.store_u16(layout::INDEX, self.next_used, Ordering::Release);
+            self.published = self.next_used;
+        }
+    }
+
+    /// Tells the guest of what was published since it was last told, if it asked for that.
+    ///
+    /// The caller has put a sequentially consistent fence between the last publish and this: the guest either sees the new
+    /// index when it raises its wish, or we see the wish here. VIRTIO 1.2, section 2.7.7.2.
+    #[inline]
+    pub(crate) fn notify(&mut self) {
+        let (old, new) = (self.asked_at, self.published);
+        if old == Some(new) {
+            return;
+        }
+        self.asked_at = Some(new);
+        let Some(call) = &self.call.0 else { return };
+        if self.guest_wants_call(old, new) {
+            // The descriptor is not blocking: a counter that is full already says what this would say.
+            let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+        }
+    }
+
+    #[inline]
+    fn guest_wants_call(&self, old: Option<u16>, new: u16) -> bool {
+        if !self.event_idx {
+            return self.avail.load_u16(layout::FLAGS, Ordering::Relaxed) & NO_INTERRUPT == 0;
+        }
+        let event = self.avail.load_u16(layout::used_event(self.size), Ordering::Relaxed);
+        // Before the first time we do not know since when the guest waits: it is told in any case.
+        old.is_none_or(|old| new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old))
+    }
+
+    /// Asks the guest to kick at its next chain. Returns whether there is one already.
+    pub(crate) fn ask_for_kick(&self) -> bool {
+        if self.event_idx {
+            self.used.store_u16(layout::avail_event(self.size), self.next_avail, Ordering::Relaxed);
+        } else {
+            self.used.store_u16(layout::FLAGS, 0, Ordering::Relaxed);
+        }
+        // The wish must be visible before the index is looked at again, or a chain offered in between is never noticed.
+        // VIRTIO 1.2, section 2.7.13.4.1.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.available() != Ok(0)
+    }
+
+    /// Asks the guest not to kick. With EVENT_IDX the wish lies behind by then, which says the same.
+    pub(crate) fn refuse_kicks(&self) {
+        if !self.event_idx {
+            self.used.store_u16(layout::FLAGS, NO_NOTIFY, Ordering::Relaxed);
+        }
+    }
+}
