@@ -1,0 +1,38 @@
+//! The lab: a real switch process with real guests around it, for the demo and for the tests of the whole.
+//!
+//! Everything here starts processes and talks to them from the outside, as an operator would; nothing here is part of
+//! the switch. Every process is killed by the kernel when the thread that started it ends, so an aborted test leaves
+//! none behind. Start things from a thread that outlives them.
+#![forbid(unsafe_code)]
+
+mod child_process;
+mod console;
+mod error;
+mod guest_image;
+mod guest_kernel;
+mod hugepages;
+mod initramfs;
+mod lab_dir;
+mod machine_lock;
+mod qemu;
+mod qmp;
+mod switch;
+mod switch_config;
+mod testpmd;
+mod testpmd_plan;
+mod testpmd_stats;
+mod transcript;
+mod vnic;
+
+pub use child_process::ChildProcess;
+pub use error::LabError;
+pub use guest_image::GuestImage;
+pub use lab_dir::LabDir;
+pub use machine_lock::MachineLock;
+pub use qemu::{GuestJob, GuestPlan, Outcome, Qemu};
+pub use switch::Switch;
+pub use switch_config::{Mode, Polling, PortPlan, SwitchPlan};
+pub use testpmd::Testpmd;
+pub use testpmd_plan::{Feature, ForwardMode, TestpmdPlan, VirtioUser};
+pub use testpmd_stats::{ForwardStats, PortStats};
+pub use vnic::{SocketRole, Vnic};
