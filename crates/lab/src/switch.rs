@@ -9,12 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use helio_types::{Mirroring, SessionId};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::child_process::{ChildProcess, Output};
 use crate::error::{LabError, tail_of};
 use crate::lab_dir::LabDir;
 use crate::switch_config::SwitchPlan;
+use crate::switch_figures::{DestinationFigures, MirrorFigures, PortFigures};
 
 /// How long the switch may take to answer for the first time.
 const STARTING: Duration = Duration::from_secs(20);
@@ -75,8 +76,8 @@ impl Switch {
     ///
     /// # Errors
     ///
-    /// When the command fails or prints something else than JSON.
-    pub fn ports(&self) -> Result<Value, LabError> {
+    /// When the command fails or its JSON lacks a key.
+    pub fn ports(&self) -> Result<Vec<PortFigures>, LabError> {
         self.json(&["port", "list", "--json"])
     }
 
@@ -84,8 +85,8 @@ impl Switch {
     ///
     /// # Errors
     ///
-    /// When there is no such port.
-    pub fn port(&self, name: &str) -> Result<Value, LabError> {
+    /// When there is no such port, or the JSON lacks a key.
+    pub fn port(&self, name: &str) -> Result<PortFigures, LabError> {
         self.json(&["port", "show", name, "--json"])
     }
 
@@ -93,9 +94,26 @@ impl Switch {
     ///
     /// # Errors
     ///
-    /// When the command fails or prints something else than JSON.
-    pub fn mirrors(&self) -> Result<Value, LabError> {
+    /// When the command fails or its JSON lacks a key.
+    pub fn mirrors(&self) -> Result<Vec<MirrorFigures>, LabError> {
         self.json(&["mirror", "list", "--json"])
+    }
+
+    /// What became of the copies for one destination of session 0.
+    ///
+    /// # Errors
+    ///
+    /// When session 0 has no such destination.
+    pub fn destination(&self, port: &str) -> Result<DestinationFigures, LabError> {
+        let mirrors = self.mirrors()?;
+        let session = mirrors.into_iter().find(|mirror| mirror.session == 0);
+        let destinations = session.into_iter().flat_map(|mirror| mirror.destinations);
+        destinations.into_iter().find(|destination| destination.port == port).ok_or_else(|| {
+            LabError::Unreadable {
+                what: "helio mirror list",
+                text: format!("no destination {port}"),
+            }
+        })
     }
 
     /// Changes the part a port takes in mirroring.
@@ -123,8 +141,8 @@ impl Switch {
         &self,
         name: &str,
         waiting_for: &str,
-        condition: impl Fn(&Value) -> bool,
-    ) -> Result<Value, LabError> {
+        condition: impl Fn(&PortFigures) -> bool,
+    ) -> Result<PortFigures, LabError> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let port = self.port(name)?;
@@ -133,7 +151,7 @@ impl Switch {
             }
             if Instant::now() > deadline {
                 let waiting_for = format!("port {name}: {waiting_for}");
-                return Err(LabError::TooLate { waiting_for, seen: format!("{port:#}") });
+                return Err(LabError::TooLate { waiting_for, seen: format!("{port:#?}") });
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -160,9 +178,12 @@ impl Switch {
         self.process.must_run()
     }
 
-    fn json(&self, arguments: &[&str]) -> Result<Value, LabError> {
+    fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, LabError> {
         let text = self.cli(arguments)?;
-        serde_json::from_str(&text).map_err(|_| LabError::Unreadable { what: "helio's JSON", text })
+        serde_json::from_str(&text).map_err(|error| LabError::Unreadable {
+            what: "helio's JSON",
+            text: format!("{error} in {text}"),
+        })
     }
 
     fn wait_answer(&mut self) -> Result<(), LabError> {
