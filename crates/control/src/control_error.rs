@@ -1,0 +1,108 @@
+//! Why a request was refused, and the HTTP status that says so.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, http};
+use helio_api::ErrorReply;
+use helio_config::PortError;
+
+/// Whose turn it is after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ControlErrorKind {
+    /// What the request names does not exist. Status 404.
+    NotFound,
+    /// The request contradicts what is there. Status 409.
+    Conflict,
+    /// The request itself is wrong. Status 400.
+    Invalid,
+    /// The switch could not do it, and the request is not to blame. Status 500.
+    Internal,
+}
+
+/// A refused request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ControlError {
+    /// Whose turn it is.
+    pub kind: ControlErrorKind,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// What to do about it; empty when the sentence says it all.
+    pub hint: String,
+}
+
+impl ControlError {
+    /// A refusal without a hint.
+    #[must_use]
+    pub fn new(kind: ControlErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: String::new() }
+    }
+
+    /// There is no port of that name.
+    #[must_use]
+    pub fn no_such_port(name: &str) -> Self {
+        Self::new(ControlErrorKind::NotFound, format!("there is no port {name:?}"))
+            .hint("\"helio port list\" names all ports")
+    }
+
+    /// What is named does not exist.
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ControlErrorKind::NotFound, message)
+    }
+
+    /// The request contradicts what is there.
+    #[must_use]
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(ControlErrorKind::Conflict, message)
+    }
+
+    /// The request itself is wrong.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ControlErrorKind::Invalid, message)
+    }
+
+    /// The switch could not do it.
+    #[must_use]
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ControlErrorKind::Internal, message)
+    }
+
+    /// The same refusal with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.kind {
+            ControlErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ControlErrorKind::Conflict => StatusCode::CONFLICT,
+            ControlErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ControlErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<PortError> for ControlError {
+    fn from(error: PortError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl IntoResponse for ControlError {
+    fn into_response(self) -> Response {
+        error_response(self.status(), self.message, self.hint)
+    }
+}
+
+/// A refusal with a status of HTTP's own.
+pub(crate) fn error_response(
+    status: http::StatusCode,
+    error: impl Into<String>,
+    hint: impl Into<String>,
+) -> Response {
+    (status, Json(ErrorReply { error: error.into(), hint: hint.into() })).into_response()
+}

@@ -1,0 +1,142 @@
+//! The paths of the control socket. Every call into the switch runs on a thread that may block.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use helio_api::{FdbFilter, PortConfig, PortSettings, QemuRequest, VersionInfo};
+use serde::Serialize;
+
+use crate::control_error::error_response;
+use crate::request::{Asked, Named, read_json};
+use crate::{ControlError, Switch};
+
+const PATHS: &str = "the paths are /v1/ports, /v1/ports/NAME, /v1/ports/NAME/qemu-args, /v1/mirrors, /v1/fdb, /v1/workers and /v1/version";
+
+/// All paths, in front of `switch`.
+pub(crate) fn router<S: Switch>(switch: Arc<S>) -> Router {
+    Router::new()
+        .route("/v1/ports", get(ports::<S>).post(add_port::<S>))
+        .route("/v1/ports/{name}", get(port::<S>).patch(set_port::<S>).delete(remove_port::<S>))
+        .route("/v1/ports/{name}/qemu-args", get(qemu_args::<S>))
+        .route("/v1/mirrors", get(mirrors::<S>))
+        .route("/v1/fdb", get(fdb::<S>).delete(flush_fdb::<S>))
+        .route("/v1/workers", get(workers::<S>))
+        .route("/v1/version", get(version))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(switch)
+}
+
+/// Makes `call` where it may block, and answers with what it returns.
+async fn answer<S, T>(
+    status: StatusCode,
+    switch: Arc<S>,
+    call: impl FnOnce(&S) -> Result<T, ControlError> + Send + 'static,
+) -> Response
+where
+    S: Switch,
+    T: Serialize + Send + 'static,
+{
+    match tokio::task::spawn_blocking(move || call(&switch)).await {
+        Ok(Ok(value)) => (status, Json(value)).into_response(),
+        Ok(Err(error)) => error.into_response(),
+        Err(error) => {
+            tracing::error!("a control call did not return: {error}");
+            ControlError::internal("the switch broke off this request")
+                .hint("the log of \"helio run\" tells more")
+                .into_response()
+        }
+    }
+}
+
+async fn ports<S: Switch>(State(switch): State<Arc<S>>) -> Response {
+    answer(StatusCode::OK, switch, S::ports).await
+}
+
+async fn add_port<S: Switch>(State(switch): State<Arc<S>>, body: Body) -> Response {
+    match read_json::<PortConfig>(body).await {
+        Ok(port) => answer(StatusCode::CREATED, switch, move |s| s.add_port(port)).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn port<S: Switch>(State(switch): State<Arc<S>>, Named(name): Named) -> Response {
+    answer(StatusCode::OK, switch, move |s| s.port(&name)).await
+}
+
+async fn set_port<S: Switch>(
+    State(switch): State<Arc<S>>,
+    Named(name): Named,
+    body: Body,
+) -> Response {
+    match read_json::<PortSettings>(body).await {
+        Ok(settings) if settings.is_empty() => ControlError::invalid("the request changes nothing")
+            .hint("name at least one of mirroring, session, vlan, mtu and receive_only")
+            .into_response(),
+        Ok(settings) => answer(StatusCode::OK, switch, move |s| s.set_port(&name, settings)).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn remove_port<S: Switch>(State(switch): State<Arc<S>>, Named(name): Named) -> Response {
+    let response = answer(StatusCode::OK, switch, move |s| s.remove_port(&name)).await;
+    // There is nothing to tell about a port that is gone.
+    if response.status() == StatusCode::OK {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        response
+    }
+}
+
+async fn qemu_args<S: Switch>(
+    State(switch): State<Arc<S>>,
+    Named(name): Named,
+    Asked(request): Asked<QemuRequest>,
+) -> Response {
+    answer(StatusCode::OK, switch, move |s| s.qemu_args(&name, &request)).await
+}
+
+async fn mirrors<S: Switch>(State(switch): State<Arc<S>>) -> Response {
+    answer(StatusCode::OK, switch, S::mirrors).await
+}
+
+async fn fdb<S: Switch>(State(switch): State<Arc<S>>, Asked(filter): Asked<FdbFilter>) -> Response {
+    let call = move |switch: &S| {
+        let mut entries = switch.fdb()?;
+        entries.retain(|entry| filter.matches(entry));
+        Ok(entries)
+    };
+    answer(StatusCode::OK, switch, call).await
+}
+
+async fn flush_fdb<S: Switch>(
+    State(switch): State<Arc<S>>,
+    Asked(filter): Asked<FdbFilter>,
+) -> Response {
+    answer(StatusCode::OK, switch, move |s| s.flush_fdb(&filter)).await
+}
+
+async fn workers<S: Switch>(State(switch): State<Arc<S>>) -> Response {
+    answer(StatusCode::OK, switch, S::workers).await
+}
+
+async fn version() -> Json<VersionInfo> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Json(VersionInfo { version, pid: std::process::id() })
+}
+
+async fn no_such_path(uri: Uri) -> Response {
+    ControlError::not_found(format!("there is nothing at {}", uri.path()))
+        .hint(PATHS)
+        .into_response()
+}
+
+async fn no_such_method(method: axum::http::Method, uri: Uri) -> Response {
+    let error = format!("{} does not take {method}", uri.path());
+    error_response(StatusCode::METHOD_NOT_ALLOWED, error, PATHS)
+}

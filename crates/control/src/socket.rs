@@ -1,0 +1,216 @@
+//! The file of the control socket: made with the right mode, taken over only from the dead, removed at the
+//! end if it is still ours.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// Why the control socket could not be opened. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another switch answers there.
+    #[error(
+        "another helio is running: it answers on the control socket {path}; stop it, or write another path at \"control\" under [switch]"
+    )]
+    AlreadyRunning {
+        /// Path of the socket.
+        path: PathBuf,
+    },
+    /// A file that is no socket has the name.
+    #[error(
+        "{path} exists and is no socket; remove it, or write another path at \"control\" under [switch]"
+    )]
+    NotASocket {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// This process may not make the file.
+    #[error(
+        "the control socket {path} cannot be made by user {user}, group {group}: permission denied; start helio as a user who may write to its directory, or write another path at \"control\" under [switch]"
+    )]
+    Denied {
+        /// Path of the socket.
+        path: PathBuf,
+        /// Effective user of this process.
+        user: u32,
+        /// Effective group of this process.
+        group: u32,
+    },
+    /// Any other refusal of the host.
+    #[error("the control socket {path} cannot be made: {cause}")]
+    Host {
+        /// Path of the socket.
+        path: PathBuf,
+        /// What the host said.
+        cause: io::Error,
+    },
+    /// The thread that serves the socket cannot be started.
+    #[error("the thread of the control socket cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// A listening control socket. Dropping it removes the file.
+#[derive(Debug)]
+pub(crate) struct ControlSocket {
+    path: PathBuf,
+    /// The file we made, opened without being connected: as long as this lives, no other file can have
+    /// its inode number.
+    file: OwnedFd,
+}
+
+const MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::WGRP);
+
+impl ControlSocket {
+    /// Listens at `path`, for the user and the group of this process only.
+    pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener), ServeError> {
+        let refused = |errno: Errno| host_error(path, errno.into());
+        make_directory(path)?;
+        let socket = new_socket().map_err(refused)?;
+        // Linux takes the mode of the file from the socket, so at no time can others connect.
+        rustix::fs::fchmod(&socket, MODE).map_err(refused)?;
+        let address = SocketAddrUnix::new(path).map_err(refused)?;
+        if let Err(errno) = rustix::net::bind(&socket, &address) {
+            if errno != Errno::ADDRINUSE {
+                return Err(refused(errno));
+            }
+            remove_stale(path, &address)?;
+            rustix::net::bind(&socket, &address).map_err(refused)?;
+        }
+        rustix::net::listen(&socket, 128).map_err(refused)?;
+        // Again, because the umask took bits away from the group.
+        rustix::fs::chmod(path, MODE).map_err(refused)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(refused)?;
+        Ok((Self { path: path.to_owned(), file }, UnixListener::from(socket)))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let ours = rustix::fs::fstat(&self.file).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let there = rustix::fs::lstat(&self.path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        if ours == there
+            && ours.is_some()
+            && let Err(cause) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!("the control socket {} stays behind: {cause}", self.path.display());
+        }
+    }
+}
+
+fn new_socket() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// Makes the last directory of `path` when it is missing: /run is empty after every start of the machine.
+fn make_directory(path: &Path) -> Result<(), ServeError> {
+    let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    match std::fs::create_dir(directory) {
+        Ok(()) => Ok(()),
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(cause) => Err(host_error(path, cause)),
+    }
+}
+
+/// Removes the file at `path` if it is a socket that nobody answers.
+fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), ServeError> {
+    let meta = std::fs::symlink_metadata(path).map_err(|cause| host_error(path, cause))?;
+    if !meta.file_type().is_socket() {
+        return Err(ServeError::NotASocket { path: path.to_owned() });
+    }
+    // The probe does not block: a full queue of connections says that somebody is there.
+    let probe = new_socket().map_err(|errno| host_error(path, errno.into()))?;
+    match rustix::net::connect(&probe, address) {
+        Err(Errno::CONNREFUSED) => {
+            tracing::info!("removing the control socket {} that nobody answers", path.display());
+            std::fs::remove_file(path).map_err(|cause| host_error(path, cause))
+        }
+        Err(Errno::NOENT) => Ok(()),
+        Ok(()) | Err(Errno::AGAIN) => Err(ServeError::AlreadyRunning { path: path.to_owned() }),
+        Err(errno) => Err(host_error(path, errno.into())),
+    }
+}
+
+fn host_error(path: &Path, cause: io::Error) -> ServeError {
+    let path = path.to_owned();
+    if cause.kind() == io::ErrorKind::PermissionDenied {
+        let user = rustix::process::geteuid().as_raw();
+        let group = rustix::process::getegid().as_raw();
+        return ServeError::Denied { path, user, group };
+    }
+    ServeError::Host { path, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn the_socket_is_for_user_and_group_and_its_directory_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/control.sock");
+        let (socket, _listener) = ControlSocket::bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert!(UnixStream::connect(socket.path()).is_ok());
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_that_somebody_answers_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let _first = ControlSocket::bind(&path).unwrap();
+        let error = ControlSocket::bind(&path).unwrap_err();
+        assert!(matches!(error, ServeError::AlreadyRunning { .. }), "{error}");
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn a_socket_that_nobody_answers_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        assert!(ControlSocket::bind(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        std::fs::write(&path, "precious").unwrap();
+        let error = ControlSocket::bind(&path).unwrap_err();
+        assert!(matches!(error, ServeError::NotASocket { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn the_socket_of_a_successor_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let (socket, listener) = ControlSocket::bind(&path).unwrap();
+        drop(listener);
+        let (successor, _listener) = ControlSocket::bind(&path).unwrap();
+        drop(socket);
+        assert!(path.exists());
+        drop(successor);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,85 @@
+//! What the control socket needs from a running switch.
+
+use helio_api::{
+    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, QemuArgs,
+    QemuRequest, WorkerInfo,
+};
+
+use crate::ControlError;
+
+/// A running switch. Every method may block for a moment, and several run at the same time.
+///
+/// A change has taken effect when its method returns: the workers act on it from then on.
+pub trait Switch: Send + Sync + 'static {
+    /// All ports, in the order of their names or of their making.
+    ///
+    /// # Errors
+    ///
+    /// The switch cannot tell.
+    fn ports(&self) -> Result<Vec<PortInfo>, ControlError>;
+
+    /// The port `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such port.
+    fn port(&self, name: &str) -> Result<PortInfo, ControlError>;
+
+    /// Adds a port and serves it.
+    ///
+    /// # Errors
+    ///
+    /// It does not fit beside the others, or its socket cannot be opened.
+    fn add_port(&self, port: PortConfig) -> Result<PortInfo, ControlError>;
+
+    /// Changes settings of the port `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such port, or the settings do not fit it.
+    fn set_port(&self, name: &str, settings: PortSettings) -> Result<PortInfo, ControlError>;
+
+    /// Takes the port `name` out of service and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such port.
+    fn remove_port(&self, name: &str) -> Result<(), ControlError>;
+
+    /// All mirror sessions that have a port or a setting.
+    ///
+    /// # Errors
+    ///
+    /// The switch cannot tell.
+    fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError>;
+
+    /// All entries of the FDB.
+    ///
+    /// # Errors
+    ///
+    /// The switch cannot tell.
+    fn fdb(&self) -> Result<Vec<FdbEntryInfo>, ControlError>;
+
+    /// Forgets the learned addresses that `filter` means; static ones stay.
+    ///
+    /// # Errors
+    ///
+    /// The filter names a port that does not exist.
+    fn flush_fdb(&self, filter: &FdbFilter) -> Result<FlushReply, ControlError>;
+
+    /// All workers, in the order of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// The switch cannot tell.
+    fn workers(&self) -> Result<Vec<WorkerInfo>, ControlError>;
+
+    /// The QEMU options for a guest on the port `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such port, or it cannot give what is asked for.
+    fn qemu_args(&self, name: &str, request: &QemuRequest) -> Result<QemuArgs, ControlError> {
+        QemuArgs::for_port(&self.port(name)?, request).map_err(ControlError::invalid)
+    }
+}
