@@ -36,6 +36,12 @@ impl Head {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
+    /// The bytes there are, to be edited.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..usize::from(self.len)).unwrap_or_default()
+    }
+
     /// Room for all [`HEAD_BYTES`], to be filled before [`Head::set_len`].
     #[inline]
     pub fn room(&mut self) -> &mut [u8; HEAD_BYTES] {

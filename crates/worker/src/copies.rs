@@ -1,0 +1,84 @@
+//! Which mirror copies a frame needs, counted when they are wanted.
+
+use helio_frame::{Frame, SegmentList};
+use helio_mirror::{Exactness, Selected};
+use helio_types::{DropReason, PortId, PortSet};
+
+use crate::core::Core;
+use crate::deliver::on_the_wire;
+use crate::mailbox::{Tagging, Targets};
+
+impl Core {
+    /// Adds to `production` the copies that the mirror sessions want, and counts them as wanted. A copy that no one may
+    /// get is counted as dropped here and now.
+    #[inline]
+    pub(crate) fn plan_copies(
+        &mut self,
+        ingress: PortId,
+        frame: &mut Frame,
+        tagging: Tagging,
+        production: PortSet,
+    ) -> Targets {
+        let selected = self.snapshot.mirror.select(ingress, &production);
+        if selected.is_none() {
+            return Targets { production, ..Targets::NONE };
+        }
+        self.plan_selected(ingress, frame, tagging, production, &selected)
+    }
+
+    fn plan_selected(
+        &mut self,
+        ingress: PortId,
+        frame: &mut Frame,
+        tagging: Tagging,
+        production: PortSet,
+        selected: &Selected,
+    ) -> Targets {
+        let snapshot = std::sync::Arc::clone(&self.snapshot);
+        let members = snapshot.switch.members(tagging.vlan);
+        let plan =
+            snapshot.mirror.plan(selected, ingress, &production, |port| members.contains(port));
+        let wire = on_the_wire(frame);
+        for port in &plan.wanted {
+            self.counters.port(port).mirror.wanted.add(wire.frames, wire.bytes);
+        }
+        for port in &plan.returned {
+            self.refuse_copy(frame, port, DropReason::ReturnToSender);
+        }
+        for port in &plan.not_member {
+            self.refuse_copy(frame, port, DropReason::Vlan);
+        }
+        let targets =
+            Targets { production, production_for_mirror: plan.by_production, copies: plan.copies };
+        if snapshot.mirror.exactness(&plan) == Exactness::Exact && !self.make_private(frame) {
+            for port in &targets.copies {
+                self.refuse_copy(frame, port, DropReason::NoPrivateBuffer);
+            }
+            return Targets { copies: PortSet::EMPTY, ..targets };
+        }
+        targets
+    }
+
+    /// Copies the rest of `frame` to a private buffer, so that everybody gets the same bytes whatever the guest does
+    /// meanwhile, and gives the guest its chain back. `false` when no buffer is free: the frame is as it was.
+    fn make_private(&mut self, frame: &mut Frame) -> bool {
+        if frame.rest.is_empty() || frame.memory == self.pool.id() {
+            return true;
+        }
+        let Some(chunk) = self.pool.take() else { return false };
+        let buffer = self.pool.segment(chunk);
+        let mut copied = 0;
+        if let Some(source) = self.memories.get(frame.memory.index()).and_then(Option::as_deref) {
+            for piece in &frame.rest {
+                let bytes = source.copy_to(*piece, self.pool.table(), buffer.skip(copied));
+                copied += u32::try_from(bytes).unwrap_or(0);
+            }
+        }
+        let origin = std::mem::replace(&mut frame.origin, helio_frame::Origin::Chunk(chunk));
+        frame.memory = self.pool.id();
+        frame.rest = SegmentList::new();
+        frame.rest.push(buffer.limit(copied));
+        self.release(origin);
+        true
+    }
+}

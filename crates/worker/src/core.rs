@@ -1,0 +1,240 @@
+//! What a worker owns, and what it does with one frame wherever that came from.
+
+use std::sync::Arc;
+
+use helio_counters::CounterBank;
+use helio_frame::{Armed, Frame, MEMORY_IDS, MemoryId, Origin, Pool, Port};
+use helio_mem::{MemoryError, MemoryTable};
+use helio_switch::Fdb;
+use helio_types::{DropReason, MAX_PORTS, PortId, PortSet, WorkerId};
+
+use crate::Snapshot;
+use crate::form::Forms;
+use crate::mailbox::{Handoff, Peer, Receipt, Tagging, Targets};
+
+/// Private buffers per worker.
+const CHUNKS: u16 = 256;
+/// Frames taken from each other worker in one turn.
+const HANDOFFS_PER_TURN: usize = 64;
+
+/// A port that this worker owns.
+pub(crate) struct Local {
+    pub(crate) id: PortId,
+    pub(crate) port: Box<dyn Port>,
+}
+
+/// Ports, memories, and the ways to the other workers.
+pub(crate) struct Core {
+    pub(crate) id: WorkerId,
+    pub(crate) locals: Vec<Local>,
+    /// Where each port stands in `locals`.
+    places: Box<[Option<u8>]>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) fdb: Arc<Fdb>,
+    pub(crate) memories: Box<[Option<Arc<MemoryTable>>]>,
+    pub(crate) pool: Pool,
+    pub(crate) forms: Forms,
+    /// By worker; none for this one.
+    pub(crate) peers: Vec<Option<Peer>>,
+    pub(crate) counters: Arc<CounterBank>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        id: WorkerId,
+        peers: Vec<Option<Peer>>,
+        snapshot: Arc<Snapshot>,
+        fdb: Arc<Fdb>,
+        counters: Arc<CounterBank>,
+    ) -> Result<Self, MemoryError> {
+        let mut core = Self {
+            id,
+            locals: Vec::with_capacity(MAX_PORTS),
+            places: vec![None; MAX_PORTS].into_boxed_slice(),
+            snapshot,
+            fdb,
+            memories: vec![None; MEMORY_IDS].into_boxed_slice(),
+            pool: Pool::new(CHUNKS, MemoryId::of_worker(id))?,
+            forms: Forms::new(),
+            peers,
+            counters,
+        };
+        core.replace_memory(core.pool.id(), Some(Arc::clone(core.pool.table())));
+        Ok(core)
+    }
+
+    pub(crate) fn add_port(&mut self, id: PortId, port: Box<dyn Port>) {
+        self.locals.push(Local { id, port });
+        self.index_locals();
+    }
+
+    pub(crate) fn remove_port(&mut self, id: PortId) -> Option<Box<dyn Port>> {
+        let place = self.place(id)?;
+        let local = self.locals.remove(place);
+        self.index_locals();
+        Some(local.port)
+    }
+
+    fn index_locals(&mut self) {
+        self.places.fill(None);
+        for (index, local) in self.locals.iter().enumerate() {
+            if let Some(place) = self.places.get_mut(local.id.index()) {
+                *place = u8::try_from(index).ok();
+            }
+        }
+    }
+
+    /// Where `port` stands in `locals`, if this worker owns it.
+    #[inline]
+    pub(crate) fn place(&self, port: PortId) -> Option<usize> {
+        self.places.get(port.index()).copied().flatten().map(usize::from)
+    }
+
+    pub(crate) fn replace_memory(
+        &mut self,
+        id: MemoryId,
+        table: Option<Arc<MemoryTable>>,
+    ) -> Option<Arc<MemoryTable>> {
+        let place = self.memories.get_mut(id.index())?;
+        std::mem::replace(place, table)
+    }
+
+    /// Sends the frame to the workers that own its other targets. Each frame that waits there is held once more.
+    #[inline]
+    pub(crate) fn hand_over(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
+        for worker in 0..self.peers.len() {
+            let theirs = targets.within(&self.snapshot.owned_by(worker));
+            if worker == self.id.index() || theirs.is_empty() {
+                continue;
+            }
+            let receipt = if frame.rest.is_empty() { Receipt::NotNeeded } else { Receipt::Wanted };
+            let handoff = Handoff { frame: frame.clone(), tagging, targets: theirs, receipt };
+            let sent = self
+                .peers
+                .get_mut(worker)
+                .and_then(Option::as_mut)
+                .is_some_and(|peer| peer.send(handoff));
+            match (sent, receipt) {
+                (true, Receipt::Wanted) => self.hold(frame.origin),
+                (true, Receipt::NotNeeded) => {}
+                (false, _) => self.refuse_all(frame, &theirs, DropReason::HandoffFull),
+            }
+        }
+    }
+
+    /// Counts the frame as dropped at all `targets`.
+    pub(crate) fn refuse_all(&mut self, frame: &Frame, targets: &Targets, reason: DropReason) {
+        for port in &targets.production {
+            self.counters.port(port).drop_frames(reason, 1);
+        }
+        for port in &targets.production_for_mirror.union(&targets.copies) {
+            self.refuse_copy(frame, port, reason);
+        }
+    }
+
+    /// Delivers what other workers sent for ports of this one. Returns the number of frames.
+    pub(crate) fn deliver_handoffs(&mut self) -> u64 {
+        let mut frames = 0;
+        for worker in 0..self.peers.len() {
+            for _ in 0..HANDOFFS_PER_TURN {
+                let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
+                let Handoff { frame, tagging, targets, receipt } = handoff;
+                self.deliver_production(&frame, tagging, &targets);
+                self.deliver_copies(&frame, tagging, &targets);
+                if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
+                    peer.acknowledge(frame.origin);
+                }
+                frames += 1;
+            }
+        }
+        frames
+    }
+
+    /// Gives back what other workers are done with. Returns the number of receipts.
+    pub(crate) fn settle(&mut self) -> u64 {
+        let mut receipts = 0;
+        for worker in 0..self.peers.len() {
+            while let Some(origin) = self.peer(worker).and_then(Peer::settled) {
+                self.release(origin);
+                receipts += 1;
+            }
+        }
+        receipts
+    }
+
+    fn peer(&mut self, worker: usize) -> Option<&mut Peer> {
+        self.peers.get_mut(worker)?.as_mut()
+    }
+
+    #[inline]
+    fn hold(&mut self, origin: Origin) {
+        match origin {
+            Origin::Chunk(chunk) => self.pool.hold(chunk),
+            Origin::Chain { port, .. } => {
+                if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
+                    local.port.hold(origin);
+                }
+            }
+        }
+    }
+
+    /// Gives one hold back. A port that was removed meanwhile needs nothing back.
+    #[inline]
+    pub(crate) fn release(&mut self, origin: Origin) {
+        match origin {
+            Origin::Chunk(chunk) => self.pool.release(chunk),
+            Origin::Chain { port, .. } => {
+                if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
+                    local.port.release(origin);
+                }
+            }
+        }
+    }
+
+    /// Makes visible what this turn did, tells those who want to be told, and wakes workers that have mail.
+    pub(crate) fn finish_turn(&mut self) {
+        for local in &mut self.locals {
+            local.port.publish();
+        }
+        // One fence for all rings: each guest either sees the new index when it raises its wish to be told, or we see
+        // the wish now. VIRTIO 1.2, section 2.7.7.2.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        for local in &mut self.locals {
+            local.port.notify();
+        }
+        for peer in self.peers.iter_mut().flatten() {
+            peer.wake();
+        }
+    }
+
+    /// Asks all guests to kick. Returns whether there is work already.
+    pub(crate) fn arm(&mut self) -> Armed {
+        let mut armed = Armed::Idle;
+        for local in &mut self.locals {
+            if local.port.arm() == Armed::WorkPending {
+                armed = Armed::WorkPending;
+            }
+        }
+        if self.peers.iter().flatten().any(Peer::has_mail) { Armed::WorkPending } else { armed }
+    }
+
+    pub(crate) fn disarm(&mut self) {
+        for local in &mut self.locals {
+            local.port.disarm();
+        }
+    }
+
+    /// The ports of this worker.
+    pub(crate) fn owned(&self) -> PortSet {
+        self.snapshot.owned_by(self.id.index())
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("id", &self.id)
+            .field("ports", &self.locals.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! What two workers send each other: frames for ports of the other, and receipts for frames that are done.
+//!
+//! Each direction is a single-producer ring. A frame that must be given back is sent only while a receipt for it is sure
+//! to find room, so that a receipt never waits.
+
+use std::sync::Arc;
+
+use helio_frame::{Frame, Origin, Wakeups};
+use helio_switch::Tci;
+use helio_types::{PortSet, VlanId};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::wake::Bed;
+
+/// Frames under way from one worker to another, at most; and frames at the other worker that wait for their receipt.
+const SLOTS: usize = 1024;
+
+/// Where a frame came from, as far as its delivery needs to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tagging {
+    /// The VLAN it belongs to.
+    pub(crate) vlan: VlanId,
+    /// The tag it came with.
+    pub(crate) tag: Option<Tci>,
+}
+
+/// Which ports get a frame, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// Those the switch chose.
+    pub(crate) production: PortSet,
+    /// Mirror destinations among them: what becomes of the frame there counts for their session too.
+    pub(crate) production_for_mirror: PortSet,
+    /// Mirror destinations beside them.
+    pub(crate) copies: PortSet,
+}
+
+impl Targets {
+    pub(crate) const NONE: Self = Self {
+        production: PortSet::EMPTY,
+        production_for_mirror: PortSet::EMPTY,
+        copies: PortSet::EMPTY,
+    };
+
+    /// Those among `ports`.
+    pub(crate) fn within(&self, ports: &PortSet) -> Self {
+        Self {
+            production: self.production.intersection(ports),
+            production_for_mirror: self.production_for_mirror.intersection(ports),
+            copies: self.copies.intersection(ports),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.production.is_empty() && self.copies.is_empty()
+    }
+}
+
+/// Whether the worker that took a frame waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// The frame lies in memory that must not be given back before.
+    Wanted,
+    /// The frame is complete in itself.
+    NotNeeded,
+}
+
+/// A frame for ports of another worker.
+#[derive(Debug)]
+pub(crate) struct Handoff {
+    pub(crate) frame: Frame,
+    pub(crate) tagging: Tagging,
+    pub(crate) targets: Targets,
+    pub(crate) receipt: Receipt,
+}
+
+/// One worker's ends of the rings to another worker.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    handoffs_out: Producer<Handoff>,
+    handoffs_in: Consumer<Handoff>,
+    receipts_out: Producer<Origin>,
+    receipts_in: Consumer<Origin>,
+    /// Frames over there that a receipt is still to come for.
+    outstanding: usize,
+    bed: Arc<Bed>,
+    /// Something was sent since the other worker was last woken.
+    sent: bool,
+}
+
+/// Joins two workers: the first end is for the worker that sleeps in `bed_a`.
+pub(crate) fn join(bed_a: &Arc<Bed>, bed_b: &Arc<Bed>) -> (Peer, Peer) {
+    let (frames_ab, frames_b) = RingBuffer::new(SLOTS);
+    let (frames_ba, frames_a) = RingBuffer::new(SLOTS);
+    let (receipts_ab, receipts_b) = RingBuffer::new(SLOTS);
+    let (receipts_ba, receipts_a) = RingBuffer::new(SLOTS);
+    let end = |handoffs_out, handoffs_in, receipts_out, receipts_in, bed: &Arc<Bed>| Peer {
+        handoffs_out,
+        handoffs_in,
+        receipts_out,
+        receipts_in,
+        outstanding: 0,
+        bed: Arc::clone(bed),
+        sent: false,
+    };
+    (
+        end(frames_ab, frames_a, receipts_ab, receipts_a, bed_b),
+        end(frames_ba, frames_b, receipts_ba, receipts_b, bed_a),
+    )
+}
+
+impl Peer {
+    /// Sends a frame. `false` when there is no room: nothing was sent then.
+    pub(crate) fn send(&mut self, handoff: Handoff) -> bool {
+        let wanted = handoff.receipt == Receipt::Wanted;
+        if (wanted && self.outstanding == SLOTS) || self.handoffs_out.push(handoff).is_err() {
+            return false;
+        }
+        self.outstanding += usize::from(wanted);
+        self.sent = true;
+        true
+    }
+
+    /// Takes a frame that the other worker sent.
+    pub(crate) fn receive(&mut self) -> Option<Handoff> {
+        self.handoffs_in.pop().ok()
+    }
+
+    /// Tells the other worker that a frame of it is done.
+    pub(crate) fn acknowledge(&mut self, origin: Origin) {
+        // The other worker has at most SLOTS frames here that want a receipt, so there is room for each.
+        let sent = self.receipts_out.push(origin);
+        debug_assert!(sent.is_ok(), "a receipt found no room");
+        self.sent = true;
+    }
+
+    /// Takes the receipt for a frame that was sent.
+    pub(crate) fn settled(&mut self) -> Option<Origin> {
+        let origin = self.receipts_in.pop().ok()?;
+        self.outstanding = self.outstanding.saturating_sub(1);
+        Some(origin)
+    }
+
+    /// Whether something waits to be taken.
+    pub(crate) fn has_mail(&self) -> bool {
+        !self.handoffs_in.is_empty() || !self.receipts_in.is_empty()
+    }
+
+    /// Wakes the other worker if it sleeps beside something new.
+    pub(crate) fn wake(&mut self) {
+        if std::mem::take(&mut self.sent) {
+            self.bed.wake();
+        }
+    }
+}
