@@ -52,7 +52,9 @@ pub struct GuestJob {
 }
 
 impl GuestJob {
-    fn file(self) -> String {
+    /// The file in the guest that collects what the command says.
+    #[must_use]
+    pub fn file(self) -> String {
         format!("/tmp/job.{}", self.number)
     }
 }
@@ -180,18 +182,30 @@ impl Qemu {
         .map(|_| ())
     }
 
-    /// Asks a background command to end (SIGTERM), waits for it, and gives all it said.
+    /// Waits until a background command has ended by itself.
     ///
     /// # Errors
     ///
-    /// When the guest does not answer, or the command does not end.
-    pub fn finish(&mut self, job: GuestJob) -> Result<String, LabError> {
+    /// When it goes on for 30 seconds.
+    pub fn job_ends(&mut self, job: GuestJob) -> Result<(), LabError> {
         let process = job.process;
-        let end = format!(
-            "kill {process}; for i in $(seq 200); do [ -d /proc/{process} ] || exit 0; usleep 50000; done; exit 1"
-        );
+        self.must(&format!(
+            "for i in $(seq 600); do [ -d /proc/{process} ] || exit 0; usleep 50000; done; \
+             echo process {process} goes on; exit 1"
+        ))
+        .map(|_| ())
+    }
+
+    /// Interrupts a background command as Ctrl-C does, and gives all it said. For commands that catch the signal, as
+    /// tcpdump, ping and iperf3 do: a shell makes what it starts in the background ignore it.
+    ///
+    /// # Errors
+    ///
+    /// When the command goes on for 30 seconds.
+    pub fn finish(&mut self, job: GuestJob) -> Result<String, LabError> {
         // A command that is gone already is fine: what it said is still there.
-        self.exec(&end)?;
+        self.exec(&format!("kill -INT {}", job.process))?;
+        self.job_ends(job)?;
         self.job_output(job)
     }
 

@@ -20,6 +20,9 @@ use crate::switch_figures::{DestinationFigures, MirrorFigures, PortFigures};
 /// How long the switch may take to answer for the first time.
 const STARTING: Duration = Duration::from_secs(20);
 
+/// How long is waited for a port or its counters.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A running switch; it is asked to end when the value is dropped.
 #[derive(Debug)]
 pub struct Switch {
@@ -143,7 +146,7 @@ impl Switch {
         waiting_for: &str,
         condition: impl Fn(&PortFigures) -> bool,
     ) -> Result<PortFigures, LabError> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let port = self.port(name)?;
             if condition(&port) {
@@ -154,6 +157,37 @@ impl Switch {
                 return Err(LabError::TooLate { waiting_for, seen: format!("{port:#?}") });
             }
             thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until a port's state is `up`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not within 30 seconds.
+    pub fn wait_up(&self, name: &str) -> Result<PortFigures, LabError> {
+        self.wait_port(name, "state up", |port| port.state == "up")
+    }
+
+    /// What [`Switch::ports`] tells once the counters have stood still for a moment.
+    ///
+    /// # Errors
+    ///
+    /// When they go on for 30 seconds.
+    pub fn ports_at_rest(&self) -> Result<Vec<PortFigures>, LabError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = self.ports()?;
+        loop {
+            thread::sleep(Duration::from_millis(200));
+            let now = self.ports()?;
+            if now == before {
+                return Ok(now);
+            }
+            if Instant::now() > deadline {
+                let waiting_for = "the counters to stand still".to_owned();
+                return Err(LabError::TooLate { waiting_for, seen: format!("{now:#?}") });
+            }
+            before = now;
         }
     }
 

@@ -81,11 +81,24 @@ impl Testpmd {
     ///
     /// When testpmd refuses.
     pub fn forward(&mut self) -> Result<(), LabError> {
-        let answer = self.command("start")?;
+        self.start_by("start")
+    }
+
+    /// Sends so many bursts from every port, then starts forwarding: what it receives, it sends again.
+    ///
+    /// # Errors
+    ///
+    /// When testpmd refuses.
+    pub fn forward_after_bursts(&mut self, bursts: u16) -> Result<(), LabError> {
+        self.start_by(&format!("start tx_first {bursts}"))
+    }
+
+    fn start_by(&mut self, command: &str) -> Result<(), LabError> {
+        let answer = self.command(command)?;
         if answer.contains("packet forwarding") {
             return Ok(());
         }
-        Err(LabError::Refused { command: "start".to_owned(), answer })
+        Err(LabError::Refused { command: command.to_owned(), answer })
     }
 
     /// Stops forwarding, and tells what was forwarded since it started.

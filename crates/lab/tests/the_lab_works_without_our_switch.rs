@@ -46,6 +46,11 @@ fn guests_ping_are_stopped_and_boot_again() {
     let seen = right.finish(capture).unwrap();
     assert_eq!(seen.matches("ICMP echo request").count(), 1, "{seen}");
 
+    let pinging = left.spawn("ping -i 0.2 10.0.0.2").unwrap();
+    left.must("sleep 1").unwrap();
+    let pinged = left.finish(pinging).unwrap();
+    assert!(pinged.contains("packets transmitted"), "{pinged}");
+
     right.pause().unwrap();
     assert_ne!(left.exec("ping -c 1 -W 1 10.0.0.2").unwrap().status, 0);
     right.resume().unwrap();

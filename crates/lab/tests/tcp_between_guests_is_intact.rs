@@ -1,0 +1,89 @@
+//! TCP between two Linux guests of which one does everything in its card and the other nothing, while a third watches
+//! that has no offloads either: it must be shown finished frames.
+#![cfg(test)]
+
+use helio_lab::{
+    GuestImage, GuestPlan, LabDir, MachineLock, PortPlan, Qemu, Switch, SwitchPlan, Vnic,
+};
+use helio_types::{Mirroring, SessionId};
+
+const SESSION: SessionId = SessionId(0);
+const NO_OFFLOADS: [&str; 11] = [
+    "csum",
+    "gso",
+    "guest_csum",
+    "guest_tso4",
+    "guest_tso6",
+    "guest_ecn",
+    "guest_ufo",
+    "host_tso4",
+    "host_tso6",
+    "host_ecn",
+    "host_ufo",
+];
+
+/// Sends a file of random bytes from one guest to the other; its digest must be the same on both sides.
+fn transfer(from: &mut Qemu, to: &mut Qemu, address: &str) {
+    let sent = from
+        .must("dd if=/dev/urandom of=/tmp/data bs=1M count=4 2>/dev/null; md5sum </tmp/data")
+        .unwrap();
+    let receiving = to.spawn("nc -l -p 5001").unwrap();
+    to.must("for i in $(seq 100); do netstat -ltn | grep -q :5001 && exit 0; usleep 50000; done; exit 1").unwrap();
+    from.must(&format!("nc {address} 5001 </tmp/data")).unwrap();
+    to.job_ends(receiving).unwrap();
+    assert_eq!(to.must(&format!("md5sum <{}", receiving.file())).unwrap(), sent);
+}
+
+#[test]
+fn data_is_intact_with_and_without_offloads_and_the_copies_have_right_checksums() {
+    let _lock = MachineLock::take().unwrap();
+    let dir = LabDir::new().unwrap();
+    let image = GuestImage::prepare().unwrap();
+    let source = |name: &str| PortPlan::new(name).mirroring(Mirroring::Source, SESSION);
+    let sniffie = PortPlan::new("sniffie").mirroring(Mirroring::Destination, SESSION);
+    let switch = Switch::start(
+        &dir,
+        &SwitchPlan::new(vec![source("columbia"), source("crusader"), sniffie]),
+    )
+    .unwrap();
+    let nic = |port: &str, number: u8| {
+        Vnic::new(port, &format!("02:00:00:00:00:0{number}"), switch.socket(port))
+    };
+    let boot =
+        |guest: &str, nic| Qemu::start(&dir, &image, &GuestPlan::new(guest, vec![nic])).unwrap();
+    let mut columbia = boot("columbia", nic("columbia", 1).address("10.0.0.1/24"));
+    let mut crusader =
+        boot("crusader", nic("crusader", 2).address("10.0.0.2/24").without(&NO_OFFLOADS));
+    let mut pegasus = boot("pegasus", nic("sniffie", 3).without(&NO_OFFLOADS));
+    for guest in [&mut columbia, &mut crusader, &mut pegasus] {
+        guest.wait_ready().unwrap();
+    }
+    let features = columbia.must("ethtool -k columbia").unwrap();
+    assert!(features.contains("tcp-segmentation-offload: on"), "{features}");
+    let features = crusader.must("ethtool -k crusader").unwrap();
+    assert!(features.contains("tcp-segmentation-offload: off"), "{features}");
+
+    let capture = pegasus.spawn("tcpdump -i sniffie -w /tmp/seen -B 16384 tcp").unwrap();
+    pegasus.job_says(capture, "listening on").unwrap();
+    transfer(&mut columbia, &mut crusader, "10.0.0.2");
+    transfer(&mut crusader, &mut columbia, "10.0.0.1");
+    // What the card cannot switch off it reports as an error; what it can is off afterwards.
+    columbia.exec("ethtool -K columbia tx off sg off tso off gso off gro off").unwrap();
+    let features = columbia.must("ethtool -k columbia").unwrap();
+    assert!(features.contains("tcp-segmentation-offload: off"), "{features}");
+    transfer(&mut columbia, &mut crusader, "10.0.0.2");
+    transfer(&mut crusader, &mut columbia, "10.0.0.1");
+    pegasus.finish(capture).unwrap();
+
+    let count = |pegasus: &mut Qemu, filter: &str| -> u64 {
+        let count = format!("tcpdump -vvnr /tmp/seen 2>/dev/null | grep -c '{filter}'");
+        pegasus.exec(&count).unwrap().output.trim().parse().unwrap()
+    };
+    // Four transfers of 4 MiB in segments of at most 1460 bytes.
+    let correct = count(&mut pegasus, "(correct)");
+    assert!(correct > 5_000, "only {correct} frames were captured");
+    assert_eq!(count(&mut pegasus, "incorrect"), 0);
+    assert_eq!(count(&mut pegasus, "bad cksum"), 0);
+    let drops = switch.ports().unwrap();
+    println!("{drops:#?}");
+}
