@@ -1,7 +1,7 @@
 //! What a worker measures of itself.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -21,6 +21,10 @@ pub struct WorkerReport {
     pub frames: u64,
     /// Times it went to sleep.
     pub sleeps: u64,
+    /// Time spent in working turns, in ns: what the timed ones took, times all of them.
+    pub busy_ns: u64,
+    /// Time since the worker was made, in ns.
+    pub elapsed_ns: u64,
     /// Duration of working turns in ns, one in 64.
     pub turn_ns: Histogram<u32>,
     /// Private buffers in use.
@@ -39,6 +43,10 @@ impl fmt::Debug for WorkerReport {
 
 /// Counts turns and times some of them.
 pub(crate) struct Meter {
+    started: Instant,
+    /// What the timed turns took in all, and how many they were.
+    timed_ns: u64,
+    timed: u64,
     report: WorkerReport,
 }
 
@@ -48,16 +56,17 @@ impl Meter {
             Ok(histogram) => histogram,
             Err(_) => unreachable!("the bounds are those that the library allows"),
         };
-        Self {
-            report: WorkerReport {
-                turns: 0,
-                working_turns: 0,
-                frames: 0,
-                sleeps: 0,
-                turn_ns,
-                chunks_in_use: 0,
-            },
-        }
+        let report = WorkerReport {
+            turns: 0,
+            working_turns: 0,
+            frames: 0,
+            sleeps: 0,
+            busy_ns: 0,
+            elapsed_ns: 0,
+            turn_ns,
+            chunks_in_use: 0,
+        };
+        Self { started: Instant::now(), timed_ns: 0, timed: 0, report }
     }
 
     /// Begins a turn; gives the time when this one is to be timed.
@@ -74,7 +83,9 @@ impl Meter {
         self.report.working_turns += 1;
         self.report.frames += frames;
         if let Some(began) = began {
-            let ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let ns = nanoseconds(began.elapsed());
+            self.timed_ns = self.timed_ns.saturating_add(ns);
+            self.timed += 1;
             // Within its bounds the histogram never grows.
             self.report.turn_ns.saturating_record(ns);
         }
@@ -85,6 +96,14 @@ impl Meter {
     }
 
     pub(crate) fn report(&self, chunks_in_use: usize) -> WorkerReport {
-        WorkerReport { chunks_in_use, ..self.report.clone() }
+        let all = u128::from(self.timed_ns) * u128::from(self.report.working_turns);
+        let busy_ns = all.checked_div(u128::from(self.timed)).unwrap_or(0);
+        let elapsed_ns = nanoseconds(self.started.elapsed());
+        let busy_ns = u64::try_from(busy_ns).unwrap_or(u64::MAX).min(elapsed_ns);
+        WorkerReport { chunks_in_use, busy_ns, elapsed_ns, ..self.report.clone() }
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
