@@ -58,6 +58,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         Just(FlushFilter::All),
         (0_u16..4).prop_map(|id| FlushFilter::Vlan(vlan(id))),
         (0..PORTS).prop_map(|index| FlushFilter::Port(port(index))),
+        (0..PORTS, 0_u16..4).prop_map(|(index, id)| FlushFilter::PortVlan(port(index), vlan(id))),
         (0..PORTS).prop_map(|index| FlushFilter::RemovedPort(port(index))),
     ];
     prop_oneof![
@@ -161,6 +162,9 @@ impl Reference {
             FlushFilter::All => known.pinned,
             FlushFilter::Vlan(of) => known.pinned || *id != of.get(),
             FlushFilter::Port(of) => known.pinned || port(known.port) != of,
+            FlushFilter::PortVlan(of, on) => {
+                known.pinned || port(known.port) != of || *id != on.get()
+            }
             FlushFilter::RemovedPort(of) => port(known.port) != of,
         });
     }

@@ -39,6 +39,8 @@ pub enum FlushFilter {
     Vlan(VlanId),
     /// The learned ones of a port.
     Port(PortId),
+    /// The learned ones of a port in one VLAN.
+    PortVlan(PortId, VlanId),
     /// The learned and the static ones of a port that is being removed.
     RemovedPort(PortId),
 }
@@ -84,6 +86,9 @@ impl Fdb {
             FlushFilter::All => !value.is_static(),
             FlushFilter::Vlan(vlan) => !value.is_static() && key.vlan() == Some(vlan),
             FlushFilter::Port(port) => !value.is_static() && value.port() == Some(port),
+            FlushFilter::PortVlan(port, vlan) => {
+                !value.is_static() && value.port() == Some(port) && key.vlan() == Some(vlan)
+            }
             FlushFilter::RemovedPort(port) => value.port() == Some(port),
         })
     }
