@@ -51,9 +51,9 @@ impl QemuArgs {
         Ok(Self { args, notes: notes(port) })
     }
 
-    /// The options as lines to paste into a shell.
+    /// The options as a shell reads them: one option with its value in each line.
     #[must_use]
-    pub fn shell_text(&self) -> String {
+    pub fn shell_lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for word in &self.args {
             match lines.last_mut() {
@@ -64,7 +64,7 @@ impl QemuArgs {
                 _ => lines.push(shell_word(word)),
             }
         }
-        lines.join(" \\\n")
+        lines
     }
 }
 
@@ -162,18 +162,18 @@ mod tests {
 
     fn text(port: &PortInfo, queue_pairs: Option<u16>) -> String {
         let request = QemuRequest { queue_pairs, memory_mib: None };
-        QemuArgs::for_port(port, &request).unwrap().shell_text()
+        QemuArgs::for_port(port, &request).unwrap().shell_lines().join("\n")
     }
 
     #[test]
     fn the_options_share_memory_and_meet_at_the_socket() {
         assert_eq!(
             text(&port("columbia"), Some(2)),
-            "-m 1024M \\\n\
-             -object memory-backend-memfd,id=mem,size=1024M,share=on \\\n\
-             -machine memory-backend=mem \\\n\
-             -chardev socket,id=char-columbia,path=/run/helio/columbia.sock,reconnect=1 \\\n\
-             -netdev vhost-user,id=net-columbia,chardev=char-columbia,queues=2 \\\n\
+            "-m 1024M\n\
+             -object memory-backend-memfd,id=mem,size=1024M,share=on\n\
+             -machine memory-backend=mem\n\
+             -chardev socket,id=char-columbia,path=/run/helio/columbia.sock,reconnect=1\n\
+             -netdev vhost-user,id=net-columbia,chardev=char-columbia,queues=2\n\
              -device virtio-net-pci,netdev=net-columbia,mac=52:54:00:75:04:70,mq=on,vectors=6,rx_queue_size=1024,tx_queue_size=1024"
         );
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use helio_types::{MAX_PORTS, SessionId};
 
+use crate::port_entry::check_socket_path;
 use crate::problem::Faults;
 use crate::read::read_config;
 use crate::{ConfigError, PortConfig, PortError, Problem};
@@ -123,6 +124,21 @@ impl Config {
             }],
         })?;
         Self::from_str(&text, &file)
+    }
+
+    /// Moves the control socket to `path`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what to write: the path is too long, or it is the socket of a port.
+    pub fn set_control(&mut self, path: &Path) -> Result<(), String> {
+        check_socket_path("control", &path.to_string_lossy())?;
+        if let Some(port) = self.ports.iter().find(|port| port.socket == path) {
+            let (shown, name) = (path.display(), &port.name);
+            return Err(format!("{shown} is the socket of port {name:?}; write another path"));
+        }
+        self.switch.control = path.to_owned();
+        Ok(())
     }
 
     /// Whether `port` can join the ports of this plan.

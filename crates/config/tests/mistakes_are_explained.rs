@@ -143,6 +143,11 @@ fn ports_do_not_share_a_name_a_socket_or_a_static_address() {
 fn the_control_socket_cannot_be_the_socket_of_a_port() {
     let text = format!("[switch]\ncontrol = \"/run/columbia.sock\"\n{COLUMBIA}");
     assert!(answer(&text).contains("is the control socket"));
+    let mut config = Config::from_str(COLUMBIA, "helio.toml").unwrap();
+    assert!(config.set_control("/run/columbia.sock".as_ref()).is_err());
+    assert!(config.set_control("x".repeat(108).as_ref()).is_err());
+    assert_eq!(config.set_control("/run/other.sock".as_ref()), Ok(()));
+    assert_eq!(config.switch.control, std::path::Path::new("/run/other.sock"));
 }
 
 #[test]

@@ -72,3 +72,19 @@ fn the_vlan_example_has_all_three_forms() {
     assert!(has(|vlan| matches!(vlan, VlanMode::Trunk { native: Some(_), .. })));
     assert!(has(|vlan| matches!(vlan, VlanMode::Transparent)));
 }
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_read_or_answered_with_a_line_of_it() {
+    let text = std::fs::read_to_string(folder().join("vlans.toml")).unwrap();
+    let mut refused = 0;
+    for (end, _) in text.char_indices() {
+        let cut = &text[..end];
+        let Err(error) = Config::from_str(cut, "cut.toml") else { continue };
+        refused += 1;
+        let last = cut.split('\n').count();
+        for problem in &error.problems {
+            assert!(problem.line.is_some_and(|line| (1..=last).contains(&line)), "{end}: {error}");
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}

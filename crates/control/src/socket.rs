@@ -202,6 +202,14 @@ mod tests {
     }
 
     #[test]
+    fn c162_a_permission_problem_names_user_group_and_path() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = host_error(Path::new("/run/helio/control.sock"), denied).to_string();
+        let user = format!("user {}, group", rustix::process::geteuid().as_raw());
+        assert!(error.contains("/run/helio/control.sock") && error.contains(&user), "{error}");
+    }
+
+    #[test]
     fn the_socket_of_a_successor_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");

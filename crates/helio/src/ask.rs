@@ -1,0 +1,160 @@
+//! The commands that ask a running switch: one request each, and the answer printed.
+
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::path::{Path, PathBuf};
+
+use helio_api::{
+    FdbEntryInfo, FlushReply, MirrorInfo, PortEntry, PortInfo, QemuArgs, SettingsEntry,
+    StaticMacEntry, WorkerInfo,
+};
+use hyper::Method;
+use serde::Serialize;
+
+use crate::args::{
+    AddArgs, FdbArgs, FdbRequest, Form, MirrorRequest, PortRequest, QemuArgsArgs, Request, SetArgs,
+    WorkerRequest, default_control,
+};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::print::{self, LineEnd};
+use crate::vlan_arg::vlan_setting;
+
+/// Sends `request` and prints the answer.
+pub(crate) fn ask(request: Request, control: Option<PathBuf>, form: Form) -> Result<(), Failure> {
+    let client = Client::new(control.unwrap_or_else(default_control));
+    match request {
+        Request::Port(request) => ask_port(&client, request, form),
+        Request::Mirror(MirrorRequest::List) => {
+            let mirrors: Vec<MirrorInfo> = client.ask(Method::GET, "/v1/mirrors")?;
+            show(form, &mirrors, |out| print::mirrors(out, &mirrors))
+        }
+        Request::Fdb(FdbRequest::List(args)) => {
+            let entries: Vec<FdbEntryInfo> = client.ask(Method::GET, &fdb_path(&args))?;
+            show(form, &entries, |out| print::fdb(out, &entries))
+        }
+        Request::Fdb(FdbRequest::Flush(args)) => {
+            let reply: FlushReply = client.ask(Method::DELETE, &fdb_path(&args))?;
+            show(form, &reply, |out| writeln!(out, "{} addresses forgotten", reply.removed))
+        }
+        Request::Worker(WorkerRequest::List) => {
+            let workers: Vec<WorkerInfo> = client.ask(Method::GET, "/v1/workers")?;
+            show(form, &workers, |out| print::workers(out, &workers))
+        }
+        Request::QemuArgs(args) => {
+            let options: QemuArgs = client.ask(Method::GET, &qemu_path(&args))?;
+            show_qemu_args(&options, form)
+        }
+    }
+}
+
+fn ask_port(client: &Client, request: PortRequest, form: Form) -> Result<(), Failure> {
+    match request {
+        PortRequest::List => {
+            let ports: Vec<PortInfo> = client.ask(Method::GET, "/v1/ports")?;
+            show(form, &ports, |out| print::ports(out, &ports))
+        }
+        PortRequest::Show(port) => {
+            let port: PortInfo = client.ask(Method::GET, &port_path(&port.name))?;
+            show(form, &port, |out| print::port(out, &port))
+        }
+        PortRequest::Add(args) => {
+            let entry = port_entry(*args)?;
+            let port: PortInfo = client.tell(Method::POST, "/v1/ports", &entry)?;
+            show(form, &port, |out| print::port_line(out, &port))
+        }
+        PortRequest::Set(args) => {
+            let settings = settings_entry(&args);
+            let path = port_path(&args.port.name);
+            let port: PortInfo = client.tell(Method::PATCH, &path, &settings)?;
+            show(form, &port, |out| print::port_line(out, &port))
+        }
+        PortRequest::Remove(port) => client.order(Method::DELETE, &port_path(&port.name)),
+    }
+}
+
+/// Prints `value` as JSON, or as `human` does.
+fn show(
+    form: Form,
+    value: &impl Serialize,
+    human: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if form.json {
+        serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        human(&mut out)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The notes go to stderr, so that the options can be taken by a script.
+fn show_qemu_args(options: &QemuArgs, form: Form) -> Result<(), Failure> {
+    let lines = if io::stdout().is_terminal() { LineEnd::Continued } else { LineEnd::Joined };
+    show(form, options, |out| print::qemu_args(out, options, lines))?;
+    if !form.json {
+        for note in &options.notes {
+            let _ = writeln!(io::stderr(), "note: {note}");
+        }
+    }
+    Ok(())
+}
+
+/// Names have been checked: they need no escaping.
+fn port_path(name: &str) -> String {
+    format!("/v1/ports/{name}")
+}
+
+fn fdb_path(args: &FdbArgs) -> String {
+    let port = args.port.as_ref().map(|port| format!("port={port}"));
+    let vlan = args.vlan.map(|vlan| format!("vlan={vlan}"));
+    with_query("/v1/fdb", [port, vlan])
+}
+
+fn qemu_path(args: &QemuArgsArgs) -> String {
+    let pairs = args.queue_pairs.map(|pairs| format!("queue_pairs={pairs}"));
+    let memory = args.memory.map(|mib| format!("memory_mib={mib}"));
+    with_query(&format!("/v1/ports/{}/qemu-args", args.port.name), [pairs, memory])
+}
+
+fn with_query(path: &str, terms: [Option<String>; 2]) -> String {
+    let terms: Vec<_> = terms.into_iter().flatten().collect();
+    if terms.is_empty() { path.to_owned() } else { format!("{path}?{}", terms.join("&")) }
+}
+
+fn port_entry(args: AddArgs) -> Result<PortEntry, Failure> {
+    Ok(PortEntry {
+        socket: absolute(&args.socket)?,
+        mode: args.mode,
+        vlan: vlan_setting(&args.live.vlan),
+        mirroring: args.live.mirroring,
+        session: args.live.session.map(u64::from),
+        mtu: args.live.mtu.map(u64::from),
+        receive_only: args.receive_only.then_some(true),
+        worker: args.worker,
+        queue_pairs: args.queue_pairs,
+        mac_limit: args.mac_limit,
+        static_mac: args.static_mac.into_iter().map(StaticMacEntry::Mac).collect(),
+        name: args.port.name,
+    })
+}
+
+/// The switch works in another directory than the person who types the path.
+fn absolute(socket: &Path) -> Result<String, Failure> {
+    let path = std::path::absolute(socket).map_err(|cause| Failure::Refused {
+        error: format!("the path {:?} of --socket cannot be used: {cause}", socket.display()),
+        hint: String::new(),
+    })?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn settings_entry(args: &SetArgs) -> SettingsEntry {
+    SettingsEntry {
+        mirroring: args.live.mirroring.clone(),
+        session: args.live.session.map(u64::from),
+        vlan: vlan_setting(&args.live.vlan),
+        mtu: args.live.mtu.map(u64::from),
+        receive_only: args.receive_only,
+    }
+}

@@ -1,0 +1,207 @@
+//! Answers of the switch as people read them.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use helio_api::{FdbEntryInfo, MirrorInfo, PortInfo, QemuArgs, WorkerInfo};
+
+use crate::table::Table;
+
+pub(crate) fn ports(out: &mut impl Write, ports: &[PortInfo]) -> io::Result<()> {
+    let mut table = Table::new(&[
+        "NAME",
+        "STATE",
+        "MIRRORING",
+        "SESSION",
+        "VLAN",
+        "WORKER",
+        "INGRESS",
+        "EGRESS",
+        "DROPS",
+        "DETAIL",
+    ]);
+    for port in ports {
+        table.row(vec![
+            port.name.clone(),
+            port.state.to_string(),
+            mirroring(port),
+            port.session.to_string(),
+            port.vlan.to_string(),
+            number(port.worker),
+            port.ingress_frames.to_string(),
+            port.egress_frames.to_string(),
+            port.drops_total().to_string(),
+            port.detail.clone(),
+        ]);
+    }
+    table.write(out)
+}
+
+/// The part in mirroring, with the mark of a port that may not send.
+fn mirroring(port: &PortInfo) -> String {
+    let mark = if port.receive_only { ", receive-only" } else { "" };
+    format!("{}{mark}", port.mirroring)
+}
+
+pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
+    let features = if port.features.is_empty() { "-".to_owned() } else { port.features.join(" ") };
+    let lines = [
+        ("name", port.name.clone()),
+        ("state", format!("{}: {}", port.state, port.detail)),
+        ("socket", format!("{} ({})", port.socket, port.mode)),
+        ("mirroring", format!("{}, session {}", mirroring(port), port.session)),
+        ("vlan", port.vlan.to_string()),
+        ("mtu", format!("{} bytes", port.mtu)),
+        ("worker", number(port.worker)),
+        ("queue pairs", format!("{} of {} in use", port.queue_pairs_active, port.queue_pairs)),
+        ("features", features),
+        ("ingress", format!("{} frames, {} bytes", port.ingress_frames, port.ingress_bytes)),
+        ("egress", format!("{} frames, {} bytes", port.egress_frames, port.egress_bytes)),
+        ("drops", format!("{} frames{}", port.drops_total(), reasons(&port.drops))),
+    ];
+    for (key, value) in lines {
+        writeln!(out, "{key:<12} {value}")?;
+    }
+    Ok(())
+}
+
+/// What one line says after a port was added or changed.
+pub(crate) fn port_line(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: mirroring {}, session {}, vlan {}, mtu {}; {}: {}",
+        port.name,
+        mirroring(port),
+        port.session,
+        port.vlan,
+        port.mtu,
+        port.state,
+        port.detail
+    )
+}
+
+pub(crate) fn mirrors(out: &mut impl Write, mirrors: &[MirrorInfo]) -> io::Result<()> {
+    let mut table = Table::new(&[
+        "SESSION",
+        "EXACT",
+        "SOURCES",
+        "DESTINATION",
+        "WANTED",
+        "DELIVERED",
+        "DROPPED",
+    ]);
+    for mirror in mirrors {
+        let sources =
+            if mirror.sources.is_empty() { "none".to_owned() } else { mirror.sources.join(",") };
+        let exact = if mirror.exact { "yes" } else { "no" };
+        let head = [mirror.session.to_string(), exact.to_owned(), sources];
+        if mirror.destinations.is_empty() {
+            let none = ["none", "-", "-", "-"].map(str::to_owned);
+            table.row(head.iter().cloned().chain(none).collect());
+        }
+        for destination in &mirror.destinations {
+            let total: u64 = destination.dropped.values().sum();
+            let cells = [
+                destination.port.clone(),
+                destination.wanted.to_string(),
+                destination.delivered.to_string(),
+                format!("{total}{}", reasons(&destination.dropped)),
+            ];
+            table.row(head.iter().cloned().chain(cells).collect());
+        }
+    }
+    table.write(out)
+}
+
+pub(crate) fn fdb(out: &mut impl Write, entries: &[FdbEntryInfo]) -> io::Result<()> {
+    let mut table = Table::new(&["VLAN", "MAC", "PORT", "KIND", "AGE"]);
+    for entry in entries {
+        table.row(vec![
+            entry.vlan.to_string(),
+            entry.mac.clone(),
+            entry.port.clone(),
+            entry.kind.to_string(),
+            format!("{} s", entry.age_s),
+        ]);
+    }
+    table.write(out)
+}
+
+pub(crate) fn workers(out: &mut impl Write, workers: &[WorkerInfo]) -> io::Result<()> {
+    let mut table = Table::new(&[
+        "WORKER", "CORE", "POLL", "BUSY", "TURNS", "FRAMES", "SLEEPS", "P50", "P99", "MAX", "PORTS",
+    ]);
+    for worker in workers {
+        let busy = worker.busy_per_mille();
+        let ports =
+            if worker.ports.is_empty() { "none".to_owned() } else { worker.ports.join(",") };
+        table.row(vec![
+            worker.worker.to_string(),
+            worker.core.to_string(),
+            worker.poll.clone(),
+            format!("{}.{} %", busy / 10, busy % 10),
+            worker.turns.to_string(),
+            worker.frames.to_string(),
+            worker.sleeps.to_string(),
+            micros(worker.turn_ns.p50),
+            micros(worker.turn_ns.p99),
+            micros(worker.turn_ns.max),
+            ports,
+        ]);
+    }
+    table.write(out)
+}
+
+/// The options to paste: lines for people, one line for `$(helio qemu-args ...)`.
+pub(crate) fn qemu_args(out: &mut impl Write, args: &QemuArgs, lines: LineEnd) -> io::Result<()> {
+    let end = match lines {
+        LineEnd::Continued => " \\\n",
+        LineEnd::Joined => " ",
+    };
+    writeln!(out, "{}", args.shell_lines().join(end))
+}
+
+/// What stands between two options.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LineEnd {
+    /// A new line, which the shell takes for a blank.
+    Continued,
+    /// A blank.
+    Joined,
+}
+
+fn number(value: Option<usize>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Nanoseconds in microseconds with one decimal, rounded down.
+fn micros(ns: u64) -> String {
+    format!("{}.{} us", ns / 1000, ns % 1000 / 100)
+}
+
+/// ` (mtu 7, vlan 1)`, most frequent first; nothing without reasons.
+fn reasons(drops: &BTreeMap<String, u64>) -> String {
+    let mut counted: Vec<_> = drops.iter().filter(|(_, count)| **count > 0).collect();
+    counted.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let shown: Vec<_> = counted.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_named_most_frequent_first_and_zeros_are_left_out() {
+        let drops = [("vlan", 1), ("mtu", 7), ("runt", 0)];
+        let drops = drops.map(|(reason, count)| (reason.to_owned(), count)).into();
+        assert_eq!(reasons(&drops), " (mtu 7, vlan 1)");
+        assert_eq!(reasons(&BTreeMap::new()), "");
+    }
+
+    #[test]
+    fn times_are_shown_in_microseconds() {
+        assert_eq!(micros(0), "0.0 us");
+        assert_eq!(micros(1999), "1.9 us");
+    }
+}

@@ -1,0 +1,56 @@
+//! The commands that need no running switch: `run` and `check`.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use helio_config::{Config, check_host};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::RunArgs;
+use crate::failure::Failure;
+
+/// Runs the switch until it is told to stop.
+pub(crate) fn run(args: &RunArgs, control: Option<&Path>) -> Result<(), Failure> {
+    start_log(args.log.as_deref());
+    let mut config = Config::load(&args.config)?;
+    if let Some(path) = control {
+        config.set_control(path).map_err(Failure::Control)?;
+    }
+    check_host(&config)?;
+    tracing::info!("starting with {}: {}", args.config.display(), summary(&config));
+    helio_daemon::run(config)?;
+    Ok(())
+}
+
+/// Tells whether `helio run` would accept the file.
+pub(crate) fn check(file: &Path) -> Result<(), Failure> {
+    let config = Config::load(file)?;
+    check_host(&config)?;
+    writeln!(std::io::stdout(), "{}: good, {}", file.display(), summary(&config))?;
+    Ok(())
+}
+
+fn summary(config: &Config) -> String {
+    let count = |count: usize, word: &str| {
+        if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+    };
+    let ports = count(config.ports.len(), "port");
+    let workers = count(config.workers.len(), "worker");
+    let control = config.switch.control.display();
+    format!("{ports}, {workers}, control socket {control}")
+}
+
+fn start_log(level: Option<&str>) {
+    // The level was parsed by the command line already; what RUST_LOG says may be wrong, and is then not
+    // worth stopping for.
+    let filter = match level {
+        Some(level) => EnvFilter::new(level),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
