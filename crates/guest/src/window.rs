@@ -1,0 +1,150 @@
+//! A checked piece of guest memory, with the only accesses that shared memory allows: atomics and whole copies.
+//!
+//! Any thread may use one. Holding it keeps the memory mapped. Offsets are bytes from its start; a wrong offset
+//! is a mistake of the test that uses it, and panics.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use crate::copy::copy_bytes;
+use crate::memory::GuestMemory;
+
+/// A range of guest memory that is mapped here. Made by [`GuestMemory::window`] only.
+#[derive(Clone, Debug)]
+pub struct Window {
+    start: NonNull<u8>,
+    len: usize,
+    guest_addr: u64,
+    memory: Arc<GuestMemory>,
+}
+
+// SAFETY: the pointer is to memory that `memory` keeps mapped, in any thread; all accesses are atomic or are
+// done by `copy_bytes`, which allows for writers elsewhere.
+unsafe impl Send for Window {}
+// SAFETY: as above; no method relies on being alone.
+unsafe impl Sync for Window {}
+
+/// Defines the load and the store of one width. VIRTIO 1.2, 2.7: all fields are little-endian.
+macro_rules! access {
+    ($load:ident, $store:ident, $atomic:ty, $int:ty) => {
+        /// The number at `offset`.
+        ///
+        /// # Panics
+        ///
+        /// When it does not lie in the window, or is not aligned to its width.
+        #[inline]
+        #[must_use]
+        pub fn $load(&self, offset: usize, order: Ordering) -> $int {
+            let place = self.place(offset, size_of::<$int>(), align_of::<$atomic>());
+            // SAFETY: `place` checked that the field is aligned and inside the window; the window keeps it
+            // mapped; shared memory is only reached by atomics and by `copy_bytes`.
+            let field = unsafe { <$atomic>::from_ptr(place.cast()) };
+            <$int>::from_le(field.load(order))
+        }
+
+        /// Writes the number at `offset`.
+        ///
+        /// # Panics
+        ///
+        /// When it does not lie in the window, or is not aligned to its width.
+        #[inline]
+        pub fn $store(&self, offset: usize, value: $int, order: Ordering) {
+            let place = self.place(offset, size_of::<$int>(), align_of::<$atomic>());
+            // SAFETY: as for the load.
+            let field = unsafe { <$atomic>::from_ptr(place.cast()) };
+            field.store(value.to_le(), order);
+        }
+    };
+}
+
+impl Window {
+    /// The caller, [`GuestMemory::window`], has checked that `len` bytes from `start` are mapped by `memory`.
+    pub(crate) fn new(
+        start: NonNull<u8>,
+        len: usize,
+        guest_addr: u64,
+        memory: Arc<GuestMemory>,
+    ) -> Self {
+        Self { start, len, guest_addr, memory }
+    }
+
+    /// Where it begins, as the guest numbers its memory.
+    #[must_use]
+    pub fn guest_addr(&self) -> u64 {
+        self.guest_addr
+    }
+
+    /// Where it begins in this process: what a front-end tells as "user address".
+    #[must_use]
+    pub fn front_end_addr(&self) -> u64 {
+        self.start.as_ptr().addr() as u64
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The memory it is a part of.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<GuestMemory> {
+        &self.memory
+    }
+
+    access!(load_u16, store_u16, AtomicU16, u16);
+    access!(load_u32, store_u32, AtomicU32, u32);
+    access!(load_u64, store_u64, AtomicU64, u64);
+
+    /// Copies `into.len()` bytes from `offset` on.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the window.
+    #[inline]
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        let place = self.place(offset, into.len(), 1);
+        // SAFETY: `place` checked the shared side; `into` is private, so the two cannot overlap.
+        unsafe { copy_bytes(place, into.as_mut_ptr(), into.len()) }
+    }
+
+    /// Copies `bytes` to `offset`.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the window.
+    #[inline]
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        let place = self.place(offset, bytes.len(), 1);
+        // SAFETY: `place` checked the shared side; `bytes` is private, so the two cannot overlap.
+        unsafe { copy_bytes(bytes.as_ptr(), place, bytes.len()) }
+    }
+
+    /// Writes `byte` everywhere.
+    pub fn fill(&self, byte: u8) {
+        let block = [byte; 4096];
+        let mut at = 0;
+        while at < self.len {
+            let piece = block.get(..(self.len - at).min(block.len())).unwrap_or(&block);
+            self.write(at, piece);
+            at += piece.len();
+        }
+    }
+
+    /// The address of `len` bytes at `offset`, checked.
+    #[inline]
+    fn place(&self, offset: usize, len: usize, align: usize) -> *mut u8 {
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        assert!(inside, "{len} bytes at {offset} do not lie in a window of {}", self.len);
+        let place = self.start.as_ptr().wrapping_add(offset);
+        assert!(place.addr().is_multiple_of(align), "a field at {offset} is not aligned");
+        place
+    }
+}
