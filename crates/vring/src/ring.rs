@@ -79,8 +79,7 @@ impl Ring {
         let avail = area(setup.avail, layout::avail_ring_bytes(size), 2)?;
         let used = area(setup.used, layout::used_ring_bytes(size), 4)?;
         let start = used.load_u16(layout::INDEX, Ordering::Acquire);
-        used.store_u16(layout::FLAGS, NO_NOTIFY, Ordering::Relaxed);
-        Ok(Self {
+        let ring = Self {
             descriptors,
             avail,
             used,
@@ -96,7 +95,9 @@ impl Ring {
                 Indirect::Negotiated
             },
             call: setup.call,
-        })
+        };
+        ring.refuse_kicks();
+        Ok(ring)
     }
 
     pub(crate) fn size(&self) -> u16 {
@@ -128,15 +129,19 @@ impl Ring {
     #[inline]
     pub(crate) fn available(&self) -> Result<u16, PortFault> {
         let index = self.avail.load_u16(layout::INDEX, Ordering::Acquire);
-        if index.wrapping_sub(self.published) > self.size {
+        let offered = index.wrapping_sub(self.next_avail);
+        let unpublished = self.next_avail.wrapping_sub(self.published);
+        // Summed in 32 bits: in the largest ring, a full ring and none at all differ by half of what 16 bits can say, and
+        // a guest that takes offers back has offered nearly 65,536.
+        if u32::from(offered) + u32::from(unpublished) > u32::from(self.size) {
             return Err(PortFault::AvailIndex);
         }
-        // A guest that takes offers back has fewer than none.
-        let offered = index.wrapping_sub(self.next_avail);
-        if offered > self.size { Err(PortFault::AvailIndex) } else { Ok(offered) }
+        Ok(offered)
     }
 
     /// Head of the chain `ahead` entries after the next one to take.
+    ///
+    /// Relaxed: the entry was written before the index that [`Ring::available`] acquired.
     #[inline]
     pub(crate) fn head(&self, ahead: u16) -> u16 {
         let slot = self.next_avail.wrapping_add(ahead) & self.mask();
@@ -154,7 +159,7 @@ impl Ring {
     }
 
     /// Writes the next used entry: the chain at `head` is done, and `written` bytes were written to it. The guest sees it
-    /// at the next [`Ring::publish`].
+    /// at the next [`Ring::publish`], whose release store orders the entry before the index.
     #[inline]
     pub(crate) fn complete(&mut self, head: u16, written: u32) {
         let slot = self.next_used & self.mask();
@@ -214,9 +219,16 @@ impl Ring {
         self.available() != Ok(0)
     }
 
-    /// Asks the guest not to kick. With EVENT_IDX the wish lies behind by then, which says the same.
+    /// Asks the guest not to kick. With EVENT_IDX the flags stay 0, and the index at which to kick is the one just passed:
+    /// the guest is 65,535 chains away from it. VIRTIO 1.2, section 2.7.10.2.
+    ///
+    /// Relaxed: a kick that comes nevertheless does no harm.
     pub(crate) fn refuse_kicks(&self) {
-        if !self.event_idx {
+        if self.event_idx {
+            let passed = self.next_avail.wrapping_sub(1);
+            self.used.store_u16(layout::FLAGS, 0, Ordering::Relaxed);
+            self.used.store_u16(layout::avail_event(self.size), passed, Ordering::Relaxed);
+        } else {
             self.used.store_u16(layout::FLAGS, NO_NOTIFY, Ordering::Relaxed);
         }
     }
