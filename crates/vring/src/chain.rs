@@ -15,8 +15,9 @@ pub(crate) enum Indirect {
 
 /// Passes the buffers of the chain at `head` to `visit`, in order.
 ///
-/// Takes at most as many steps as the ring has descriptors, and never more than [`MAX_CHAIN_DESCRIPTORS`]: a longer
-/// chain loops, or is one that a driver must not make. Each descriptor is read once.
+/// Takes at most as many steps in a table as it has descriptors, and never more than [`MAX_CHAIN_DESCRIPTORS`] in all: a
+/// longer chain loops, or is one that a driver must not make. An indirect table may be longer than the ring, although the
+/// specification forbids it: Linux makes such tables for small rings. Each descriptor is read once.
 ///
 /// # Errors
 ///
@@ -40,7 +41,12 @@ pub(crate) fn walk(
             if indirect == Indirect::Refused || descriptor.next().is_some() {
                 return Err(DropReason::ChainIndirect);
             }
-            return walk_indirect(descriptors.table(), &descriptor, limit - step, visit);
+            return walk_indirect(
+                descriptors.table(),
+                &descriptor,
+                MAX_CHAIN_DESCRIPTORS - step,
+                visit,
+            );
         }
         visit(&descriptor)?;
         match descriptor.next() {
@@ -60,13 +66,17 @@ fn walk_indirect(
     mut visit: impl FnMut(&Descriptor) -> Result<(), DropReason>,
 ) -> Result<(), DropReason> {
     let entry_bytes = u32::try_from(DESCRIPTOR_BYTES).unwrap_or(u32::MAX);
-    if table.bytes == 0 || !table.bytes.is_multiple_of(entry_bytes) {
+    if !table.bytes.is_multiple_of(entry_bytes) {
         return Err(DropReason::ChainIndirect);
     }
-    let count = table.bytes / entry_bytes;
+    let count = match u16::try_from(table.bytes / entry_bytes) {
+        // More descriptors than a `next` field can name.
+        Err(_) | Ok(0) => return Err(DropReason::ChainIndirect),
+        Ok(count) => count,
+    };
     let mut index = 0;
-    for _ in 0..limit {
-        if u32::from(index) >= count {
+    for _ in 0..count.min(limit) {
+        if index >= count {
             return Err(DropReason::ChainIndex);
         }
         let addr = table.addr.0.checked_add(u64::from(index) * u64::from(entry_bytes));
