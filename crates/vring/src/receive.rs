@@ -9,12 +9,16 @@ use helio_types::DropReason;
 
 use crate::ring::{Call, Ring, RingSetup};
 use crate::writer::Writer;
-use crate::{NetHeaderSize, feature};
+use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize, feature};
 
 /// Most chains that one frame is spread over.
 const MAX_CHAINS: usize = 256;
-/// Most pieces that these chains lie in.
-const MAX_PLACES: usize = 512;
+/// Most pieces that the part of these chains lies in that a frame fills.
+const MAX_PLACES: usize = MAX_CHAIN_DESCRIPTORS as usize;
+
+/// Descriptors walked in one turn before frames are refused until the next. What is walked for a frame that then finds no
+/// room is walked again for the next frame, so the ring does not bound it.
+const STEPS_PER_TURN: u32 = 8 * MAX_CHAIN_DESCRIPTORS as u32;
 
 /// A receiveq. Used by one worker.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct ReceiveQueue {
     max_chains: usize,
     /// Chains that were available when the index was last read, and not used since.
     available: u16,
+    /// Descriptors walked in this turn.
+    steps: u32,
     chains: ArrayVec<Chain, MAX_CHAINS>,
     places: ArrayVec<Segment, MAX_PLACES>,
 }
@@ -48,6 +54,7 @@ impl ReceiveQueue {
             header,
             max_chains: if mergeable { MAX_CHAINS } else { 1 },
             available: 0,
+            steps: 0,
             chains: ArrayVec::new(),
             places: ArrayVec::new(),
         })
@@ -82,9 +89,10 @@ impl ReceiveQueue {
         Ok(Ok(()))
     }
 
-    /// Makes the frames written so far visible.
+    /// Makes the frames written so far visible. Called once per turn.
     #[inline]
     pub fn publish(&mut self) {
+        self.steps = 0;
         self.ring.publish();
     }
 
@@ -100,10 +108,8 @@ impl ReceiveQueue {
         self.places.clear();
         let mut room = 0_u32;
         while room < needed {
-            let Ok(ahead) = u16::try_from(self.chains.len()) else {
-                return Ok(Err(DropReason::RxBufferTooSmall));
-            };
-            if usize::from(ahead) == self.max_chains {
+            let ahead = u16::try_from(self.chains.len()).unwrap_or(u16::MAX);
+            if usize::from(ahead) >= self.max_chains || self.steps >= STEPS_PER_TURN {
                 return Ok(Err(DropReason::RxBufferTooSmall));
             }
             if ahead >= self.available {
@@ -113,11 +119,13 @@ impl ReceiveQueue {
                 }
             }
             let head = self.ring.head(ahead);
-            match self.read_chain(head) {
+            match self.read_chain(head, needed - room) {
                 Ok(bytes) => {
                     room = room.saturating_add(bytes);
                     self.chains.push(Chain { head, bytes });
                 }
+                // Nothing is wrong with the chain: a shorter frame may fit.
+                Err(DropReason::RxBufferTooSmall) => return Ok(Err(DropReason::RxBufferTooSmall)),
                 Err(reason) => {
                     self.give_back(head);
                     return Ok(Err(reason));
@@ -127,20 +135,34 @@ impl ReceiveQueue {
         Ok(Ok(()))
     }
 
-    /// Adds the places of one chain. Returns how many bytes they have.
-    fn read_chain(&mut self, head: u16) -> Result<u32, DropReason> {
-        let (ring, places) = (&self.ring, &mut self.places);
+    /// Adds the places of one chain, as far as they are needed for `missing` bytes. Returns how many bytes the whole chain
+    /// has.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the chain breaks, or [`DropReason::RxBufferTooSmall`] when it lies in too many pieces for this frame.
+    fn read_chain(&mut self, head: u16, mut missing: u32) -> Result<u32, DropReason> {
+        let (ring, places, steps) = (&self.ring, &mut self.places, &mut self.steps);
         let mut bytes = 0_u32;
+        *steps += 1;
         ring.walk(head, |descriptor| {
+            *steps += 1;
             if !descriptor.is_device_writable() {
                 return Err(DropReason::ChainDirection);
             }
             bytes = bytes.checked_add(descriptor.bytes).ok_or(DropReason::Oversize)?;
+            let mut refused = DropReason::ChainAddress;
             ring.memory()
                 .resolve(descriptor.addr, descriptor.bytes, |segment| {
-                    places.try_push(segment).is_ok()
+                    let place = segment.limit(missing);
+                    missing -= place.bytes;
+                    let fits = place.bytes == 0 || places.try_push(place).is_ok();
+                    if !fits {
+                        refused = DropReason::RxBufferTooSmall;
+                    }
+                    fits
                 })
-                .map_err(|_| DropReason::ChainAddress)
+                .map_err(|_| refused)
         })?;
         Ok(bytes)
     }

@@ -13,8 +13,9 @@ use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize};
 /// Chains that are discarded in one turn while the queue is disabled.
 const DISCARDED_PER_TURN: u16 = 256;
 
-/// Descriptors walked in one turn before the queue has to wait for its next turn.
-const DESCRIPTORS_PER_TURN: u32 = 2 * MAX_CHAIN_DESCRIPTORS as u32;
+/// Chains and descriptors read in one turn before the queue has to wait for its next turn: a refused chain fills no place
+/// in the burst, so the burst does not bound them.
+const STEPS_PER_TURN: u32 = 2 * MAX_CHAIN_DESCRIPTORS as u32;
 
 /// A transmitq. Used by one worker.
 #[derive(Debug)]
@@ -89,14 +90,15 @@ impl TransmitQueue {
     /// When the avail index is impossible: the queue cannot go on.
     pub fn take(&mut self, intake: &mut Intake<'_>) -> Result<u16, PortFault> {
         let available = self.ring.available()?;
-        let mut descriptors = 0;
+        let mut steps = 0;
         let mut taken = 0;
-        while taken < available && intake.burst.has_room() && descriptors < DESCRIPTORS_PER_TURN {
+        while taken < available && intake.burst.has_room() && steps < STEPS_PER_TURN {
             let head = self.ring.head(0);
             let slot = self.ring.next_avail;
             self.ring.next_avail = slot.wrapping_add(1);
             taken += 1;
-            let held = match self.read(head, slot, intake, &mut descriptors) {
+            steps += 1;
+            let held = match self.read(head, slot, intake, &mut steps) {
                 Ok(frame) => {
                     let held = u16::from(matches!(frame.origin, Origin::Chain { .. }));
                     intake.burst.push(frame);
@@ -189,12 +191,12 @@ impl TransmitQueue {
         head: u16,
         slot: u16,
         intake: &mut Intake<'_>,
-        descriptors: &mut u32,
+        steps: &mut u32,
     ) -> Result<Frame, DropReason> {
         let memory = self.ring.memory();
         let mut reading = Reading::new(memory, self.header);
         let walked = self.ring.walk(head, |descriptor| {
-            *descriptors += 1;
+            *steps += 1;
             if descriptor.is_device_writable() {
                 return Err(DropReason::ChainDirection);
             }
