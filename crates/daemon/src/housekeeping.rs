@@ -1,0 +1,70 @@
+//! What has to be done once a second: the clock of the FDB, ageing, and saying which ports changed their state.
+//!
+//! States are compared, not events collected: however often a guest breaks and comes back, it costs a line a second.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use helio_api::PortState;
+use helio_control::Switch as _;
+
+use crate::switch::RunningSwitch;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The thread that keeps house. Dropping it ends the thread.
+pub(crate) struct Housekeeping {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Housekeeping {
+    pub(crate) fn start(switch: Arc<RunningSwitch>) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let thread = Builder::new()
+            .name("housekeeping".to_owned())
+            .spawn(move || keep(&switch, &stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Housekeeping {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the housekeeping thread broke off");
+        }
+    }
+}
+
+fn keep(switch: &RunningSwitch, stopped: &Receiver<()>) {
+    let started = Instant::now();
+    let mut known = BTreeMap::new();
+    while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        let fdb = switch.fleet().fdb();
+        fdb.set_clock(u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX));
+        fdb.age();
+        report_changes(switch, &mut known);
+    }
+}
+
+fn report_changes(switch: &RunningSwitch, known: &mut BTreeMap<String, (PortState, String)>) {
+    let Ok(ports) = switch.ports() else { return };
+    known.retain(|name, _| ports.iter().any(|port| port.name == *name));
+    for port in ports {
+        let now = (port.state, port.detail);
+        if known.get(&port.name) == Some(&now) {
+            continue;
+        }
+        match now.0 {
+            PortState::Faulted => tracing::warn!("port {}: {}: {}", port.name, now.0, now.1),
+            _ => tracing::info!("port {}: {}: {}", port.name, now.0, now.1),
+        }
+        known.insert(port.name, now);
+    }
+}

@@ -1,0 +1,15 @@
+//! The running switch: workers on their cores, ports with their control threads, the control socket, and the signals that
+//! end it all. The only crate that knows every kind of port.
+#![forbid(unsafe_code)]
+
+mod compile;
+mod error;
+mod feature_names;
+mod housekeeping;
+mod info;
+mod ports;
+mod start;
+mod switch;
+
+pub use error::DaemonError;
+pub use start::{Daemon, run};

@@ -1,0 +1,235 @@
+//! The running switch as the control socket sees it: each request changes the settings of some port, compiles all of them
+//! anew, and puts the result in place on all workers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use helio_api::{
+    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, WorkerInfo,
+};
+use helio_config::{Config, SocketMode};
+use helio_control::{ControlError, ControlErrorKind, Switch};
+use helio_frame::MemoryDirectory;
+use helio_switch::FlushFilter;
+use helio_types::{VlanId, WorkerId};
+use helio_vhost_user::{MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketRole, VhostPort};
+use helio_worker::{Fleet, WorkerGone};
+
+use crate::compile::compile;
+use crate::info;
+use crate::ports::{Ports, ServedPort};
+
+/// The switch while it runs.
+pub(crate) struct RunningSwitch {
+    fleet: Arc<Fleet>,
+    /// The configuration it started with; its ports are those that are served now.
+    config: Mutex<Config>,
+    ports: Mutex<Ports>,
+}
+
+impl RunningSwitch {
+    pub(crate) fn new(fleet: Arc<Fleet>, config: Config) -> Self {
+        let config = Config { ports: Vec::new(), ..config };
+        Self { fleet, config: Mutex::new(config), ports: Mutex::new(Ports::default()) }
+    }
+
+    pub(crate) fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    /// Ends all ports: their sessions first, so that no guest waits for an answer.
+    pub(crate) fn stop_ports(&self) {
+        let names: Vec<String> =
+            self.lock_ports().iter().map(|port| port.config.name.clone()).collect();
+        for name in names {
+            // It was there a moment ago; if it is not any more, so much the better.
+            let _ = self.remove_port(&name);
+        }
+    }
+
+    fn lock_ports(&self) -> MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the settings of `ports` in place on all workers.
+    fn install(&self, ports: &Ports) -> Result<(), ControlError> {
+        let mirrors = self.lock_config().mirrors.clone();
+        let settings = ports.iter().map(|port| (port.id, port.worker, &port.config));
+        self.fleet.install(&compile(settings, &mirrors, self.fleet.len())).map_err(gone)
+    }
+
+    /// Opens the socket of a port and gives it to its worker. It serves nobody yet.
+    fn open(&self, config: PortConfig, ports: &Ports) -> Result<ServedPort, ControlError> {
+        let full = || ControlError::conflict("the switch has no free port slot");
+        let id = ports.free_id().ok_or_else(full)?;
+        let chosen = config.worker.or_else(|| ports.least_loaded(self.fleet.len()));
+        let worker = chosen.ok_or_else(|| ControlError::conflict("the switch has no worker"))?;
+        let wakeups = self.fleet.wakeups(worker).ok_or_else(|| gone(WorkerGone))?;
+        let name = config.name.clone();
+        let parts = PortParts {
+            id,
+            name: config.name.clone(),
+            socket: config.socket.clone(),
+            role: match config.mode {
+                SocketMode::Server => SocketRole::Server,
+                SocketMode::Client => SocketRole::Client,
+            },
+            queue_pairs: u8::try_from(config.queue_pairs).unwrap_or(MAX_QUEUE_PAIRS),
+            wakeups,
+            directory: Arc::clone(&self.fleet) as Arc<dyn MemoryDirectory>,
+            events: Box::new(move |event| log_event(&name, event)),
+        };
+        let (port, handle) =
+            VhostPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
+        let base = self.fleet.counts(id);
+        self.fleet.add_port(worker, id, Box::new(port)).map_err(gone)?;
+        Ok(ServedPort { id, config, worker, handle, base })
+    }
+
+    /// Makes limit and static addresses of the FDB those of `port`.
+    fn settle_fdb(&self, port: &ServedPort) {
+        let fdb = self.fleet.fdb();
+        fdb.set_limit(port.id, port.config.mac_limit);
+        for (vlan, mac) in port.config.static_entries() {
+            if let Err(refused) = fdb.add_static(vlan, mac, port.id) {
+                tracing::warn!("port {}: {mac} is not pinned to it: {refused}", port.config.name);
+            }
+        }
+    }
+}
+
+impl Switch for RunningSwitch {
+    fn ports(&self) -> Result<Vec<PortInfo>, ControlError> {
+        Ok(self.lock_ports().iter().map(|port| info::port_info(port, &self.fleet)).collect())
+    }
+
+    fn port(&self, name: &str) -> Result<PortInfo, ControlError> {
+        let ports = self.lock_ports();
+        let port = ports.find(name).ok_or_else(|| ControlError::no_such_port(name))?;
+        Ok(info::port_info(port, &self.fleet))
+    }
+
+    fn add_port(&self, port: PortConfig) -> Result<PortInfo, ControlError> {
+        let mut ports = self.lock_ports();
+        self.lock_config()
+            .check_fits(&port)
+            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        let name = port.name.clone();
+        let served = self.open(port, &ports)?;
+        self.settle_fdb(&served);
+        self.lock_config().ports.push(served.config.clone());
+        ports.insert(served);
+        self.install(&ports)?;
+        let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
+        let started = port
+            .handle
+            .start()
+            .map_err(|error| ControlError::new(ControlErrorKind::Internal, error.to_string()));
+        let reply = info::port_info(port, &self.fleet);
+        drop(ports);
+        if let Err(error) = started {
+            self.remove_port(&name)?;
+            return Err(error);
+        }
+        Ok(reply)
+    }
+
+    fn set_port(&self, name: &str, settings: PortSettings) -> Result<PortInfo, ControlError> {
+        let mut ports = self.lock_ports();
+        let port = ports.find_mut(name).ok_or_else(|| ControlError::no_such_port(name))?;
+        let changed = settings
+            .applied_to(&port.config)
+            .map_err(|error| ControlError::invalid(error.to_string()))?;
+        let vlan_changed = changed.vlan != port.config.vlan;
+        let id = port.id;
+        port.config = changed.clone();
+        if let Some(known) = self.lock_config().ports.iter_mut().find(|known| known.name == name) {
+            *known = changed;
+        }
+        self.install(&ports)?;
+        let port = ports.find(name).ok_or_else(|| ControlError::no_such_port(name))?;
+        if vlan_changed {
+            // What was learned and pinned belongs to the old VLANs.
+            self.fleet.fdb().flush(FlushFilter::RemovedPort(id));
+            self.settle_fdb(port);
+        }
+        Ok(info::port_info(port, &self.fleet))
+    }
+
+    fn remove_port(&self, name: &str) -> Result<(), ControlError> {
+        let mut ports = self.lock_ports();
+        let mut port = ports.remove(name).ok_or_else(|| ControlError::no_such_port(name))?;
+        self.lock_config().ports.retain(|known| known.name != name);
+        // First no frame goes to it any more, then its session ends, then its worker forgets it.
+        self.install(&ports)?;
+        port.handle.stop();
+        self.fleet.remove_port(port.worker, port.id).map_err(gone)?;
+        self.fleet.fdb().flush(FlushFilter::RemovedPort(port.id));
+        Ok(())
+    }
+
+    fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError> {
+        let ports = self.lock_ports();
+        Ok(info::mirror_infos(&ports, &self.lock_config().mirrors, &self.fleet))
+    }
+
+    fn fdb(&self) -> Result<Vec<FdbEntryInfo>, ControlError> {
+        let ports = self.lock_ports();
+        let mut entries: Vec<_> = self.fleet.fdb().entries();
+        entries.sort_by_key(|entry| (entry.vlan, entry.mac));
+        Ok(entries.iter().map(|entry| info::fdb_info(entry, &ports)).collect())
+    }
+
+    fn flush_fdb(&self, filter: &FdbFilter) -> Result<FlushReply, ControlError> {
+        let ports = self.lock_ports();
+        let port = match &filter.port {
+            Some(name) => {
+                Some(ports.find(name).ok_or_else(|| ControlError::no_such_port(name))?.id)
+            }
+            None => None,
+        };
+        let vlan = match filter.vlan {
+            Some(vlan) => {
+                let unknown =
+                    || ControlError::invalid(format!("{vlan} is no VLAN; write 0 to 4094"));
+                Some(VlanId::new(vlan).ok_or_else(unknown)?)
+            }
+            None => None,
+        };
+        let filter = match (port, vlan) {
+            (None, None) => FlushFilter::All,
+            (Some(port), None) => FlushFilter::Port(port),
+            (None, Some(vlan)) => FlushFilter::Vlan(vlan),
+            (Some(port), Some(vlan)) => FlushFilter::PortVlan(port, vlan),
+        };
+        Ok(FlushReply { removed: self.fleet.fdb().flush(filter) as u64 })
+    }
+
+    fn workers(&self) -> Result<Vec<WorkerInfo>, ControlError> {
+        let ports = self.lock_ports();
+        let workers = self.lock_config().workers.clone();
+        let info = |(index, config)| {
+            let id = WorkerId::new(index).ok_or(WorkerGone)?;
+            Ok(info::worker_info(index, config, &self.fleet.report(id)?, &ports))
+        };
+        workers.iter().enumerate().map(info).collect::<Result<_, WorkerGone>>().map_err(gone)
+    }
+}
+
+fn gone(error: WorkerGone) -> ControlError {
+    ControlError::new(ControlErrorKind::Internal, error.to_string())
+}
+
+/// A front-end that connects and goes away in a loop would flood the log, so only what must not happen is a warning; the
+/// housekeeping tells of states that last.
+fn log_event(port: &str, event: &PortEvent) {
+    match event {
+        PortEvent::WorkerSilent => tracing::warn!("port {port}: {event}"),
+        PortEvent::Connected | PortEvent::SessionEnded(_) | PortEvent::Note(_) => {
+            tracing::debug!("port {port}: {event}")
+        }
+    }
+}
