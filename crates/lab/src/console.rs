@@ -10,7 +10,7 @@ use crate::error::LabError;
 use crate::transcript::Transcript;
 
 /// How long QEMU may take to open its sockets.
-const OPENING: Duration = Duration::from_secs(10);
+const OPENING: Duration = Duration::from_secs(30);
 
 /// What a command in a guest gave.
 #[derive(Clone, Debug, PartialEq, Eq)]

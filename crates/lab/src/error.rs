@@ -55,6 +55,9 @@ pub enum LabError {
         /// Its text.
         text: String,
     },
+    /// A guest in user space met something it did not expect.
+    #[error("a guest in user space: {0}")]
+    Guest(#[from] helio_guest::GuestError),
 }
 
 impl LabError {

@@ -8,6 +8,7 @@
 mod child_process;
 mod console;
 mod echo;
+mod echo_frame;
 mod error;
 mod guest_image;
 mod guest_kernel;
@@ -27,6 +28,7 @@ mod testpmd;
 mod testpmd_plan;
 mod testpmd_stats;
 mod transcript;
+mod user_space_stage;
 mod vnic;
 
 pub use child_process::ChildProcess;
@@ -45,4 +47,5 @@ pub use switch_figures::{DestinationFigures, MirrorFigures, PortFigures};
 pub use testpmd::Testpmd;
 pub use testpmd_plan::{Feature, ForwardMode, TestpmdPlan, VirtioUser};
 pub use testpmd_stats::{ForwardStats, PortStats};
+pub use user_space_stage::UserSpaceStage;
 pub use vnic::{SocketRole, Vnic};

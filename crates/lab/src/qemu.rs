@@ -91,8 +91,12 @@ impl Qemu {
         let mut process = ChildProcess::spawn(&plan.name, command, Output::Logged, file("log"))?;
         let console = match Console::open(&file("line")) {
             Ok(console) => console,
-            // That QEMU has ended explains more than that its socket is not there.
-            Err(unconnected) => return Err(process.must_run().err().unwrap_or(unconnected)),
+            // Before QEMU opens its own sockets it waits for the switch; its log tells.
+            Err(unconnected) => {
+                process.must_run()?;
+                let waiting_for = format!("QEMU to open its sockets ({unconnected})");
+                return Err(LabError::TooLate { waiting_for, seen: tail_of(process.log()) });
+            }
         };
         let (qmp_socket, kernel_log) = (file("qmp"), file("kernel"));
         Ok(Self { process, console, qmp: None, qmp_socket, kernel_log, jobs: 0 })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use helio_lab::{
     GuestImage, GuestPlan, LabDir, MachineLock, PINGS, PortPlan, Qemu, QemuStage, Switch,
-    SwitchPlan, Verdict, Vnic, each_once, play,
+    SwitchPlan, UserSpaceStage, Verdict, Vnic, each_once, play,
 };
 use helio_types::{Mirroring, SessionId};
 
@@ -71,4 +71,14 @@ fn two_destinations_each_see_every_echo_once() {
             said.lines().filter(|line| line.contains("ICMP")).map(str::to_owned).collect();
         assert_eq!(each_once(&seen, 5), Ok(()), "{said}");
     }
+}
+
+#[test]
+fn guests_in_user_space_play_the_same_story() {
+    let _lock = MachineLock::take().unwrap();
+    let dir = LabDir::new().unwrap();
+    let mut stage = UserSpaceStage::set(&dir).unwrap();
+    let mut told = Vec::new();
+    let verdict = play(&mut stage, &mut told).unwrap();
+    assert_eq!(verdict, Verdict::Right, "{}", String::from_utf8_lossy(&told));
 }

@@ -1,4 +1,4 @@
-//! Plays the story with real guests, and exits with failure when a phase does not come out right.
+//! Plays the story, and exits with failure when a phase does not come out right.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -7,16 +7,20 @@ use std::time::Instant;
 
 use clap::Parser;
 use helio_lab::{
-    LabDir, LabError, MachineLock, QemuStage, Verdict, clean_up_when_interrupted, play,
+    LabDir, LabError, MachineLock, QemuStage, Stage, UserSpaceStage, Verdict,
+    clean_up_when_interrupted, play,
 };
 
 /// Columbia pings crusader; sniffie sees it when columbia is a source.
 #[derive(Debug, Parser)]
-struct Arguments {}
+struct Arguments {
+    /// Play with guests in user space instead of booting real ones in QEMU.
+    #[arg(long)]
+    no_qemu: bool,
+}
 
 fn main() -> ExitCode {
-    let Arguments {} = Arguments::parse();
-    match tell() {
+    match tell(&Arguments::parse()) {
         Ok(Verdict::Right) => {
             println!("\nthe story came out right");
             ExitCode::SUCCESS
@@ -32,13 +36,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell() -> Result<Verdict, LabError> {
+fn tell(arguments: &Arguments) -> Result<Verdict, LabError> {
     let dir = LabDir::new()?;
     clean_up_when_interrupted(dir.path().to_owned())?;
     let _lock = MachineLock::take()?;
-    println!("booting columbia, crusader and pegasus");
+    println!("starting the switch, columbia, crusader and pegasus");
     let begun = Instant::now();
-    let mut stage = QemuStage::set(&dir)?;
-    println!("all three are up after {:.1} s", begun.elapsed().as_secs_f32());
-    play(&mut stage, &mut io::stdout())
+    let mut stage: Box<dyn Stage> = match arguments.no_qemu {
+        true => Box::new(UserSpaceStage::set(&dir)?),
+        false => Box::new(QemuStage::set(&dir)?),
+    };
+    println!("all are up after {:.1} s", begun.elapsed().as_secs_f32());
+    play(stage.as_mut(), &mut io::stdout())
 }
