@@ -1,0 +1,151 @@
+//! The control half of a VM port: starts and stops it, and says how it is.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use helio_frame::PortFault;
+
+use crate::parts::{MAX_QUEUE_PAIRS, PortError, PortEvent, PortParts, PortShared, SocketRole};
+use crate::port_thread::{self, Stop, Way};
+use crate::socket::{self, ServerSocket};
+use crate::state::{self, PortState};
+use crate::status::SharedMemory;
+
+/// How long the end of the control thread is waited for. It is longer than a session waits for the worker.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What control holds of a port. Dropping it stops the port.
+#[derive(Debug)]
+pub struct VhostPortHandle {
+    shared: Arc<PortShared>,
+    stop: Arc<Stop>,
+    control: Control,
+}
+
+#[derive(Debug)]
+enum Control {
+    /// Made, not started. Left by [`VhostPortHandle::start`].
+    Prepared(Way),
+    /// The control thread runs. Left by [`VhostPortHandle::stop`].
+    Running { thread: JoinHandle<()>, ended: Receiver<()> },
+    /// It has ended, and the socket is gone.
+    Stopped,
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Server(_) => "Server",
+            Self::Client => "Client",
+        })
+    }
+}
+
+impl VhostPortHandle {
+    pub(crate) fn create(parts: PortParts) -> Result<(Arc<PortShared>, Self), PortError> {
+        socket::check_path(&parts.socket)?;
+        if !(1..=MAX_QUEUE_PAIRS).contains(&parts.queue_pairs) {
+            return Err(PortError::QueuePairs(parts.queue_pairs));
+        }
+        let way = match parts.role {
+            SocketRole::Server => Way::Server(ServerSocket::open(&parts.socket)?),
+            SocketRole::Client => Way::Client,
+        };
+        let stop = Arc::new(Stop::new().map_err(PortError::Thread)?);
+        let shared = Arc::new(PortShared::new(parts));
+        let handle = Self { shared: Arc::clone(&shared), stop, control: Control::Prepared(way) };
+        Ok((shared, handle))
+    }
+
+    /// Lets front-ends in. The worker must have the port by now; a second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no thread for us.
+    pub fn start(&mut self) -> Result<(), PortError> {
+        let way = match std::mem::replace(&mut self.control, Control::Stopped) {
+            Control::Prepared(way) => way,
+            other => {
+                self.control = other;
+                return Ok(());
+            }
+        };
+        let (shared, stop) = (Arc::clone(&self.shared), Arc::clone(&self.stop));
+        let (end, ended) = channel::<()>();
+        let thread = thread::Builder::new()
+            .name(format!("port {}", self.shared.name))
+            .spawn(move || {
+                // Dropped last, also when the thread unwinds: that is the sign of its end.
+                let _end = end;
+                port_thread::run(&shared, &stop, way);
+            })
+            .map_err(PortError::Thread)?;
+        self.control = Control::Running { thread, ended };
+        Ok(())
+    }
+
+    /// What the port does.
+    #[must_use]
+    pub fn state(&self) -> PortState {
+        let shared = &self.shared;
+        state::describe(&shared.status, &shared.socket, shared.queue_pairs, Instant::now())
+    }
+
+    /// The features that the front-end acknowledged; 0 while there are none.
+    #[must_use]
+    pub fn features(&self) -> u64 {
+        self.shared.status.features()
+    }
+
+    /// Queue pairs that carry frames in both directions.
+    #[must_use]
+    pub fn active_pairs(&self) -> u16 {
+        self.shared.status.active_pairs()
+    }
+
+    /// The rule that was broken, if the port stopped because of that.
+    #[must_use]
+    pub fn fault(&self) -> Option<PortFault> {
+        self.shared.status.fault()
+    }
+
+    /// The memory that the front-end shares.
+    #[must_use]
+    pub fn memory(&self) -> Option<SharedMemory> {
+        self.shared.status.facts().memory
+    }
+
+    /// How often something the front-end asked for was not done, or not as asked.
+    #[must_use]
+    pub fn notes(&self) -> u64 {
+        self.shared.status.facts().notes
+    }
+
+    /// Ends the session and the control thread, and removes the socket. All rings are stopped by the worker, which must
+    /// still have the port or have dropped it. Afterwards the worker may drop the port.
+    ///
+    /// A thread that does not end in time is told as an event, and left to itself: it ends with what holds it up.
+    pub fn stop(&mut self) {
+        self.stop.request();
+        match std::mem::replace(&mut self.control, Control::Stopped) {
+            Control::Prepared(_) | Control::Stopped => {}
+            Control::Running { thread, ended } => {
+                // Nothing is ever sent: the wait ends with the sender.
+                if ended.recv_timeout(STOP_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    self.shared.tell(&PortEvent::WorkerSilent);
+                } else {
+                    // A thread that failed has said so on standard error.
+                    let _ = thread.join();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for VhostPortHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,162 @@
+//! What a port is made from, and what its two halves share.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use helio_frame::{MemoryDirectory, Wakeups};
+use helio_types::PortId;
+
+use crate::mailbox::Mailbox;
+use crate::status::PortStatus;
+
+/// Most queue pairs of one port: messages name a ring by one byte.
+pub const MAX_QUEUE_PAIRS: u8 = 128;
+
+/// Who waits on the socket, and who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketRole {
+    /// We listen, front-ends connect.
+    Server,
+    /// The front-end listens, we connect, and again after each session.
+    Client,
+}
+
+/// What a port is made from.
+pub struct PortParts {
+    /// Which port of the switch.
+    pub id: PortId,
+    /// Its name, for threads and sentences.
+    pub name: String,
+    /// Path of the socket.
+    pub socket: PathBuf,
+    /// Our role on it.
+    pub role: SocketRole,
+    /// Most queue pairs that a front-end may use; 1 to [`MAX_QUEUE_PAIRS`].
+    pub queue_pairs: u8,
+    /// The worker that will own the port.
+    pub wakeups: Arc<dyn Wakeups>,
+    /// Where all workers look up memory.
+    pub directory: Arc<dyn MemoryDirectory>,
+    /// Told what happens; called by the threads of the port.
+    pub events: Box<dyn Fn(&PortEvent) + Send + Sync>,
+}
+
+impl fmt::Debug for PortParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortParts")
+            .field("id", &self.id)
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something worth a line in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortEvent {
+    /// A session began.
+    Connected,
+    /// A session ended, for this reason.
+    SessionEnded(String),
+    /// Something the front-end asked for was not done, or not as asked. At most one per session and kind.
+    Note(String),
+    /// The worker did not answer in time. It must not happen.
+    WorkerSilent,
+}
+
+impl fmt::Display for PortEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("a front-end is connected"),
+            Self::SessionEnded(why) => write!(f, "the session ended: {why}"),
+            Self::Note(note) => f.write_str(note),
+            Self::WorkerSilent => f.write_str("the worker did not answer in time"),
+        }
+    }
+}
+
+/// Why a port cannot be made. Each is one sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Longer than the kernel takes.
+    #[error(
+        "socket path {path:?} has {bytes} bytes, and at most 107 are possible: choose a shorter one"
+    )]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not text.
+    #[error("socket path {0:?} is not UTF-8: choose another one")]
+    PathNotText(PathBuf),
+    /// There is no directory for the socket.
+    #[error("socket {0:?} cannot be made, as its directory does not exist: create the directory")]
+    NoDirectory(PathBuf),
+    /// Somebody answers on the path.
+    #[error("socket {0:?} is in use by another process: stop that process or choose another path")]
+    InUse(PathBuf),
+    /// A file that is no socket stands in the way.
+    #[error("{0:?} exists and is not a socket: remove it or choose another path")]
+    NotASocket(PathBuf),
+    /// The host refused for another reason.
+    #[error(
+        "socket {path:?} cannot be opened: {cause}; check that the user of this process may write to its directory"
+    )]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// The reason.
+        cause: io::Error,
+    },
+    /// Number of queue pairs out of range.
+    #[error("{0} queue pairs are not possible: choose 1 to 128")]
+    QueuePairs(u8),
+    /// No thread, or no descriptor.
+    #[error("the control thread of the port cannot start: {0}")]
+    Thread(io::Error),
+}
+
+/// What both halves of a port, its threads and its sessions share.
+pub(crate) struct PortShared {
+    pub(crate) id: PortId,
+    pub(crate) name: String,
+    pub(crate) socket: PathBuf,
+    pub(crate) queue_pairs: u8,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) status: PortStatus,
+    pub(crate) wakeups: Arc<dyn Wakeups>,
+    pub(crate) directory: Arc<dyn MemoryDirectory>,
+    events: Box<dyn Fn(&PortEvent) + Send + Sync>,
+}
+
+impl PortShared {
+    pub(crate) fn new(parts: PortParts) -> Self {
+        Self {
+            id: parts.id,
+            name: parts.name,
+            socket: parts.socket,
+            queue_pairs: parts.queue_pairs,
+            mailbox: Mailbox::default(),
+            status: PortStatus::default(),
+            wakeups: parts.wakeups,
+            directory: parts.directory,
+            events: parts.events,
+        }
+    }
+
+    pub(crate) fn tell(&self, event: &PortEvent) {
+        (self.events)(event);
+    }
+}
+
+impl fmt::Debug for PortShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortShared")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,253 @@
+//! The worker's half of a VM port. Used by one worker; sessions reach it through its mailbox only.
+
+mod orders;
+
+use std::sync::Arc;
+
+use helio_frame::{Armed, Delivery, Intake, Origin, Port, PortFault};
+use helio_mem::MemoryTable;
+use helio_offload::Offloads;
+use helio_types::DropReason;
+use helio_vring::{ReceiveQueue, TransmitQueue};
+
+use crate::handle::VhostPortHandle;
+use crate::parts::{PortError, PortParts, PortShared};
+use crate::ring_slot::{Phase, Slot};
+use crate::steering::{Flows, delivery_hash};
+
+/// One queue pair.
+#[derive(Debug)]
+struct Pair {
+    transmit: Slot<TransmitQueue>,
+    receive: Slot<ReceiveQueue>,
+    /// What the guest accepts undone on the receiveq.
+    accepts: Offloads,
+}
+
+/// A port whose far side is a guest, by vhost-user.
+#[derive(Debug)]
+pub struct VhostPort {
+    shared: Arc<PortShared>,
+    pairs: Box<[Pair]>,
+    /// Pairs beyond this one have no queue.
+    live_pairs: usize,
+    /// The pair whose transmitq is looked at first.
+    next_pair: usize,
+    /// Pairs whose receiveq carries frames.
+    receivers: Vec<u8>,
+    /// Number of rings that the guest may use.
+    running: usize,
+    accepts: Offloads,
+    /// The memory that the rings lie in, while there are any.
+    memory: Option<Arc<MemoryTable>>,
+    flows: Flows,
+}
+
+impl VhostPort {
+    /// Makes a port and opens its socket. The port goes to its worker; then [`VhostPortHandle::start`] lets front-ends in.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be opened, or the parts contradict themselves.
+    pub fn create(parts: PortParts) -> Result<(Self, VhostPortHandle), PortError> {
+        let (shared, handle) = VhostPortHandle::create(parts)?;
+        let pairs = usize::from(shared.queue_pairs);
+        let port = Self {
+            shared,
+            pairs: (0..pairs)
+                .map(|_| Pair {
+                    transmit: Slot::empty(),
+                    receive: Slot::empty(),
+                    accepts: Offloads::NONE,
+                })
+                .collect(),
+            live_pairs: 0,
+            next_pair: 0,
+            receivers: Vec::with_capacity(pairs),
+            running: 0,
+            accepts: Offloads::NONE,
+            memory: None,
+            flows: Flows::new(),
+        };
+        Ok((port, handle))
+    }
+
+    fn live(&mut self) -> &mut [Pair] {
+        self.pairs.get_mut(..self.live_pairs).unwrap_or_default()
+    }
+
+    /// Takes what one transmitq offers; discards it when the ring is disabled.
+    #[inline]
+    fn take_from(&mut self, index: usize, intake: &mut Intake<'_>) -> Result<(), PortFault> {
+        let Some(slot) = self.pairs.get_mut(index).map(|pair| &mut pair.transmit) else {
+            return Ok(());
+        };
+        let Some(queue) = slot.queue.as_deref_mut() else { return Ok(()) };
+        match slot.phase {
+            Phase::Enabled => {
+                let before = intake.burst.frames().len();
+                queue.take(intake)?;
+                if self.receivers.len() > 1 {
+                    let pair = u8::try_from(index).unwrap_or(0);
+                    for frame in intake.burst.frames().iter().skip(before) {
+                        self.flows.sent(frame.head.bytes(), pair);
+                    }
+                }
+            }
+            Phase::Disabled => {
+                let discarded = queue.discard()?;
+                if let Some(count) = intake.refused.get_mut(DropReason::RingDisabled.index()) {
+                    *count += u32::from(discarded);
+                }
+            }
+            Phase::Empty | Phase::Faulted | Phase::Leaving => {}
+        }
+        Ok(())
+    }
+
+    /// The pair on which a frame is delivered: the one its flow was last sent on, or any that is enabled.
+    #[inline]
+    fn receiver(&self, delivery: &Delivery<'_>) -> Option<usize> {
+        match self.receivers.as_slice() {
+            [] => None,
+            [one] => Some(usize::from(*one)),
+            many => {
+                let hash = delivery_hash(delivery);
+                let known = self.flows.last_sent(hash).filter(|pair| many.contains(pair));
+                // The low bits chose the entry; others choose the pair.
+                let other = || many.get((hash >> 8) as usize % many.len()).copied();
+                known.or_else(other).map(usize::from)
+            }
+        }
+    }
+
+    /// Stops all rings because the far side broke a rule.
+    #[cold]
+    fn fail(&mut self, fault: PortFault) {
+        self.shared.status.set_fault(fault);
+        for pair in self.live() {
+            pair.transmit.fail();
+            pair.receive.fail();
+        }
+        self.refresh();
+    }
+
+    fn transmitq(&mut self, origin: Origin) -> Option<(&mut TransmitQueue, u16)> {
+        let Origin::Chain { queue, slot, .. } = origin else { return None };
+        let pair = self.pairs.get_mut(usize::from(queue))?;
+        Some((pair.transmit.queue.as_deref_mut()?, slot))
+    }
+}
+
+impl Port for VhostPort {
+    #[inline]
+    fn take(&mut self, intake: &mut Intake<'_>) {
+        if self.shared.mailbox.has_orders() {
+            self.obey();
+        }
+        if self.running == 0 {
+            return;
+        }
+        if self.memory.as_ref().is_some_and(|memory| memory.is_poisoned()) {
+            return self.fail(PortFault::MemoryTruncated);
+        }
+        let first = if self.next_pair < self.live_pairs { self.next_pair } else { 0 };
+        self.next_pair = first + 1;
+        for index in (first..self.live_pairs).chain(0..first) {
+            if let Err(fault) = self.take_from(index, intake) {
+                return self.fail(fault);
+            }
+            if !intake.burst.has_room() {
+                // The next turn begins where this one had to end, so that no pair waits for ever.
+                self.next_pair = index + 1;
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn hold(&mut self, origin: Origin) {
+        let queue = self.transmitq(origin);
+        debug_assert!(queue.is_some(), "{origin:?} is held, and its queue is gone");
+        if let Some((queue, slot)) = queue {
+            queue.hold(slot);
+        }
+    }
+
+    #[inline]
+    fn release(&mut self, origin: Origin) {
+        let queue = self.transmitq(origin);
+        debug_assert!(queue.is_some(), "{origin:?} is released, and its queue is gone");
+        if let Some((queue, slot)) = queue {
+            queue.release(slot);
+        }
+    }
+
+    fn accepts(&self) -> Offloads {
+        self.accepts
+    }
+
+    #[inline]
+    fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason> {
+        let index = self.receiver(delivery).ok_or(DropReason::PortDown)?;
+        let pair = self.pairs.get_mut(index).ok_or(DropReason::PortDown)?;
+        let queue = pair.receive.enabled().ok_or(DropReason::PortDown)?;
+        queue.offer(delivery).unwrap_or_else(|fault| {
+            self.fail(fault);
+            Err(DropReason::PortDown)
+        })
+    }
+
+    #[inline]
+    fn publish(&mut self) {
+        let mut finished = false;
+        for pair in self.live() {
+            if let Some(queue) = pair.transmit.queue.as_deref_mut() {
+                queue.publish();
+                finished |= pair.transmit.phase == Phase::Leaving && queue.in_flight() == 0;
+            }
+            if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                queue.publish();
+            }
+        }
+        if finished {
+            self.finish_leaving();
+        }
+    }
+
+    #[inline]
+    fn notify(&mut self) {
+        for pair in self.live() {
+            if let Some(queue) = pair.transmit.queue.as_deref_mut() {
+                queue.notify();
+            }
+            if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                queue.notify();
+            }
+        }
+    }
+
+    fn arm(&mut self) -> Armed {
+        let mut pending = self.shared.mailbox.has_orders();
+        for pair in self.live().iter().filter(|pair| pair.transmit.is_running()) {
+            // All of them are asked, also after one had work: the worker may sleep next time.
+            pending |= pair.transmit.queue.as_ref().is_some_and(|queue| queue.ask_for_kick());
+        }
+        if pending { Armed::WorkPending } else { Armed::Idle }
+    }
+
+    fn disarm(&mut self) {
+        for pair in self.live().iter().filter(|pair| pair.transmit.is_running()) {
+            if let Some(queue) = &pair.transmit.queue {
+                queue.refuse_kicks();
+            }
+        }
+    }
+}
+
+impl Drop for VhostPort {
+    /// Whoever waits for an answer learns at once that none will come.
+    fn drop(&mut self) {
+        self.shared.mailbox.close();
+    }
+}

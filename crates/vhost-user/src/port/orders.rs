@@ -1,0 +1,159 @@
+//! What the worker does when a session asks for it: the control path of a port, which may allocate and free.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use helio_offload::Offloads;
+use helio_vring::TransmitQueue;
+
+use super::VhostPort;
+use crate::mailbox::{Answer, Command, Installation, Order, Queue};
+use crate::ring_id::{QueueKind, RingId};
+use crate::ring_slot::{Phase, Slot};
+
+/// Publishes and signals what is completed, as the turn will not come back to a queue that leaves.
+fn finish(queue: &mut TransmitQueue) {
+    queue.publish();
+    fence(Ordering::SeqCst);
+    queue.notify();
+}
+
+/// The far side may have given up waiting: then nobody takes the queue, and it is dropped here.
+fn reply(answer: &Answer, queue: Option<Queue>) {
+    let _ = answer.send(queue);
+}
+
+impl VhostPort {
+    /// Carries out all orders that wait.
+    #[cold]
+    pub(super) fn obey(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(Order { ring, command, answer }) = shared.mailbox.take() {
+            match command {
+                Command::Install(installation) => {
+                    let refused = self.install(ring, installation);
+                    reply(&answer, refused);
+                }
+                Command::Remove => self.remove(ring, answer),
+                change => {
+                    self.change(ring, change);
+                    reply(&answer, None);
+                }
+            }
+        }
+    }
+
+    /// Gives the queue back when its place is taken by one that still drains.
+    fn install(&mut self, ring: RingId, new: Installation) -> Option<Queue> {
+        let Some(pair) = self.pairs.get_mut(usize::from(ring.pair)) else { return Some(new.queue) };
+        let refused = match new.queue {
+            Queue::Transmit(queue) => {
+                pair.transmit.install(queue, new.mode, new.err).map(Queue::Transmit)
+            }
+            Queue::Receive(queue) => {
+                pair.accepts = new.accepts;
+                pair.receive.install(queue, new.mode, new.err).map(Queue::Receive)
+            }
+        };
+        if refused.is_none() {
+            self.memory = Some(new.memory);
+        }
+        self.refresh();
+        refused
+    }
+
+    fn remove(&mut self, ring: RingId, answer: Answer) {
+        let Some(pair) = self.pairs.get_mut(usize::from(ring.pair)) else {
+            return reply(&answer, None);
+        };
+        match ring.kind {
+            QueueKind::Receive => {
+                if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                    queue.publish();
+                    fence(Ordering::SeqCst);
+                    queue.notify();
+                }
+                let (queue, _) = pair.receive.vacate();
+                self.refresh();
+                reply(&answer, queue.map(Queue::Receive));
+            }
+            QueueKind::Transmit => {
+                let Some(queue) = pair.transmit.queue.as_deref_mut() else {
+                    return reply(&answer, None);
+                };
+                finish(queue);
+                pair.transmit.leave(answer);
+                self.refresh();
+                self.finish_leaving();
+            }
+        }
+    }
+
+    fn change(&mut self, ring: RingId, command: Command) {
+        let Some(pair) = self.pairs.get_mut(usize::from(ring.pair)) else { return };
+        match (ring.kind, command) {
+            (QueueKind::Transmit, Command::SetMode(mode)) => pair.transmit.set_mode(mode),
+            (QueueKind::Receive, Command::SetMode(mode)) => pair.receive.set_mode(mode),
+            (QueueKind::Transmit, Command::SetErr(err)) => pair.transmit.err = err,
+            (QueueKind::Receive, Command::SetErr(err)) => pair.receive.err = err,
+            (QueueKind::Transmit, Command::SetCall(call)) => {
+                if let Some(queue) = pair.transmit.queue.as_deref_mut() {
+                    queue.set_call(call);
+                }
+            }
+            (QueueKind::Receive, Command::SetCall(call)) => {
+                if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                    queue.set_call(call);
+                }
+            }
+            (_, Command::Install(_) | Command::Remove) => {}
+        }
+        self.refresh();
+    }
+
+    /// Gives back the transmitqs that leave and have nothing in flight any more.
+    pub(super) fn finish_leaving(&mut self) {
+        loop {
+            let drained = |slot: &Slot<TransmitQueue>| {
+                slot.phase == Phase::Leaving
+                    && slot.queue.as_ref().is_none_or(|queue| queue.in_flight() == 0)
+            };
+            let mut slots = self.live().iter_mut().map(|pair| &mut pair.transmit);
+            let Some(slot) = slots.find(|slot| drained(slot)) else { return };
+            if let Some(queue) = slot.queue.as_deref_mut() {
+                finish(queue);
+            }
+            let (queue, answer) = slot.vacate();
+            // The memory is let go before the session hears that the ring is gone.
+            self.refresh();
+            if let Some(answer) = answer {
+                reply(&answer, queue.map(Queue::Transmit));
+            }
+        }
+    }
+
+    /// Derives from the slots what each turn needs.
+    pub(super) fn refresh(&mut self) {
+        self.receivers.clear();
+        (self.live_pairs, self.running) = (0, 0);
+        let mut accepts: Option<Offloads> = None;
+        let mut active = 0;
+        for (index, pair) in (0_u8..).zip(&self.pairs) {
+            if pair.transmit.queue.is_some() || pair.receive.queue.is_some() {
+                self.live_pairs = usize::from(index) + 1;
+            }
+            self.running += usize::from(pair.transmit.is_running());
+            self.running += usize::from(pair.receive.is_running());
+            if pair.receive.phase == Phase::Enabled {
+                self.receivers.push(index);
+                accepts = Some(accepts.map_or(pair.accepts, |all| all.intersection(pair.accepts)));
+                active += u16::from(pair.transmit.phase == Phase::Enabled);
+            }
+        }
+        self.accepts = accepts.unwrap_or(Offloads::NONE);
+        self.shared.status.set_active_pairs(active);
+        if self.live_pairs == 0 {
+            self.memory = None;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a session asks of the worker, and how long it waits. Workers never wait, so they answer within a few turns;
+//! removing a transmitq takes until the other workers have given its frames back.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::note::Note;
+use super::{Session, State};
+use crate::mailbox::{Command, Installation, Order, Queue};
+use crate::parts::PortEvent;
+use crate::ring::{Phase, Ring};
+use crate::ring_id::RingId;
+
+/// How long the worker may take. Far more than it needs: it is a bound on what a defect costs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Session {
+    fn post(&self, ring: RingId, command: Command) -> Receiver<Option<Queue>> {
+        let (answer, answered) = sync_channel(1);
+        self.port.mailbox.post(Order { ring, command, answer });
+        answered
+    }
+
+    fn wait(&self, answered: &Receiver<Option<Queue>>, until: Instant) -> Option<Queue> {
+        match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(queue) => queue,
+            // The worker has let go of the port, and with it of the ring.
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                self.port.tell(&PortEvent::WorkerSilent);
+                None
+            }
+        }
+    }
+
+    /// Gives an order and waits until it is done.
+    pub(super) fn order(&self, ring: RingId, command: Command) -> Option<Queue> {
+        let answered = self.post(ring, command);
+        self.port.wakeups.wake();
+        self.wait(&answered, Instant::now() + PATIENCE)
+    }
+
+    /// Hands a ring to the worker.
+    pub(super) fn install(&self, ring: &mut Ring, installation: Installation) -> Result<(), Note> {
+        if self.order(ring.id, Command::Install(installation)).is_some() {
+            ring.phase = Phase::Refused;
+            return Err(Note::StillDraining);
+        }
+        ring.phase = Phase::Running;
+        self.watch(ring).map_err(|_| Note::KickNotWatched)
+    }
+
+    /// Takes the running rings that `which` names back from the worker; they are in phase `then` afterwards. Returns where
+    /// the last of them may be started again.
+    pub(super) fn remove(
+        &self,
+        state: &mut State,
+        which: impl Fn(&Ring) -> bool,
+        then: Phase,
+    ) -> Option<u16> {
+        let mut leaving = Vec::new();
+        for ring in state.rings.iter_mut().filter(|ring| ring.is_running() && which(ring)) {
+            self.unwatch(ring);
+            leaving.push(self.post(ring.id, Command::Remove));
+            ring.phase = then;
+        }
+        if leaving.is_empty() {
+            return None;
+        }
+        self.port.wakeups.wake();
+        let until = Instant::now() + PATIENCE;
+        let queues: Vec<_> = leaving.iter().map(|answered| self.wait(answered, until)).collect();
+        queues.last()?.as_ref().map(Queue::next_avail)
+    }
+}

@@ -1,0 +1,169 @@
+//! The socket of a port on which we listen.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use vhost::vhost_user::Listener;
+
+use crate::parts::PortError;
+
+/// Longest path the kernel takes, without its end mark.
+const MAX_PATH_BYTES: usize = 107;
+
+/// Front-ends that wait while one is served.
+const BACKLOG: i32 = 16;
+
+/// Who may connect: the user and the group of this process.
+const SOCKET_MODE: u32 = 0o660;
+
+/// A socket that listens, and its file, which is removed at the end.
+pub(crate) struct ServerSocket {
+    pub(crate) listener: Listener,
+    /// The same socket, to wait on.
+    poll_fd: OwnedFd,
+    path: PathBuf,
+    /// Device and inode of the file, so that nobody else's is removed.
+    identity: (u64, u64),
+}
+
+/// Refuses a path that cannot name a socket.
+pub(crate) fn check_path(path: &Path) -> Result<(), PortError> {
+    let bytes = path.as_os_str().len();
+    if bytes > MAX_PATH_BYTES {
+        return Err(PortError::PathTooLong { path: path.to_owned(), bytes });
+    }
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(PortError::PathNotText(path.to_owned())),
+    }
+}
+
+impl ServerSocket {
+    /// Listens on `path`. A socket file that nobody answers on is replaced.
+    pub(crate) fn open(path: &Path) -> Result<Self, PortError> {
+        remove_stale(path)?;
+        let failed = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::NotFound => PortError::NoDirectory(path.to_owned()),
+            io::ErrorKind::AddrInUse => PortError::InUse(path.to_owned()),
+            _ => PortError::Socket { path: path.to_owned(), cause },
+        };
+        let socket = bind(path).map_err(failed)?;
+        let identity = identity(path).map_err(failed)?;
+        let poll_fd = socket.try_clone().map_err(failed)?;
+        let listener = Listener::from(UnixListener::from(socket));
+        Ok(Self { listener, poll_fd, path: path.to_owned(), identity })
+    }
+
+    /// Readable when a front-end waits.
+    pub(crate) fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.poll_fd.as_fd()
+    }
+}
+
+impl Drop for ServerSocket {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // Nobody is left to be told that the file stays: the next start replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Nobody can connect before the mode is set: the socket listens only afterwards.
+fn bind(path: &Path) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::net::bind(&socket, &address)?;
+    let listening = fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
+        .and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?));
+    if let Err(cause) = listening {
+        let _ = fs::remove_file(path);
+        return Err(cause);
+    }
+    Ok(socket)
+}
+
+/// Removes a socket file that a process left behind.
+fn remove_stale(path: &Path) -> Result<(), PortError> {
+    let Ok(file) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !file.file_type().is_socket() {
+        return Err(PortError::NotASocket(path.to_owned()));
+    }
+    if is_answered(path) {
+        return Err(PortError::InUse(path.to_owned()));
+    }
+    fs::remove_file(path).map_err(|cause| PortError::Socket { path: path.to_owned(), cause })
+}
+
+/// Whether a process listens there: everything but a refusal says so, also that its backlog is full.
+fn is_answered(path: &Path) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?));
+    probe != Err(rustix::io::Errno::CONNREFUSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn c162_a_path_of_108_bytes_is_refused_and_one_of_107_is_not() {
+        let path = |bytes: usize| PathBuf::from("x".repeat(bytes));
+        assert!(check_path(&path(107)).is_ok());
+        let refused = check_path(&path(108)).unwrap_err();
+        assert!(refused.to_string().contains("has 108 bytes, and at most 107"), "{refused}");
+    }
+
+    #[test]
+    fn a_socket_is_for_user_and_group_and_goes_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let socket = ServerSocket::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_nobody_answers_on_is_replaced_and_one_in_use_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let socket = ServerSocket::open(&path).unwrap();
+        assert!(matches!(ServerSocket::open(&path), Err(PortError::InUse(_))));
+        // Somebody else's file under the same name is not removed.
+        fs::remove_file(&path).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(socket);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn what_is_not_a_socket_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("precious");
+        fs::write(&path, "data").unwrap();
+        assert!(matches!(ServerSocket::open(&path), Err(PortError::NotASocket(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"data");
+        let nowhere = dir.path().join("no/such/a.sock");
+        assert!(matches!(ServerSocket::open(&nowhere), Err(PortError::NoDirectory(_))));
+    }
+}
