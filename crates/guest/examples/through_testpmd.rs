@@ -22,6 +22,7 @@ use helio_guest::{
 const FRAMES: u64 = 50_000;
 /// Frames on the way at once: fewer than a ring holds, so that nothing is lost for want of buffers.
 const WINDOW: u64 = 40;
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the two guests come to their back-end.
@@ -87,6 +88,30 @@ impl Way {
         }
         guest.kick();
     }
+}
+
+/// Sends a probe now and then until one has come through both ways, then waits until no more come: a switch may
+/// drop frames until all parts of it know that a port is there.
+fn open_ways(guests: &mut [Guest; 2]) -> Result<(), Box<dyn Error>> {
+    let begun = Instant::now();
+    let (mut open, mut probe) = ([false; 2], Vec::new());
+    while open != [true; 2] {
+        for guest in guests.iter_mut() {
+            Numbered::new(Flow { sender: 0, source: guest.mac(), ..Flow::default() })
+                .write_next(&mut probe);
+            guest.send_blocking(&probe, PATIENCE)?;
+        }
+        for (guest, open) in guests.iter_mut().zip(&mut open) {
+            *open |= !guest.receive_for(PROBE_PAUSE)?.is_empty();
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("no probe came through: {open:?}").into());
+        }
+    }
+    for guest in guests {
+        while !guest.receive_for(PROBE_PAUSE)?.is_empty() {}
+    }
+    Ok(())
 }
 
 /// Lets each guest send `FRAMES` more; the time it took.
@@ -157,16 +182,19 @@ fn run_case(
     let mut guests = ports.guests(config)?;
     let [a, b] = &guests;
     let mut ways = [Way::new(a, b, frame_bytes), Way::new(b, a, frame_bytes)];
+    open_ways(&mut guests)?;
     let time = exchange(&mut guests, &mut ways, layout)?;
     for guest in &mut guests {
         guest.stop()?;
         guest.start()?;
         guest.driver().kick_all();
     }
+    open_ways(&mut guests)?;
     exchange(&mut guests, &mut ways, layout)?;
     for guest in &mut guests {
         guest.restart()?;
     }
+    open_ways(&mut guests)?;
     exchange(&mut guests, &mut ways, layout)?;
     check(&guests, &ways)?;
     let kframes = 2 * u128::from(FRAMES) / time.as_millis().max(1);

@@ -167,8 +167,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`GuestError::Closed`], [`GuestError::Timeout`], or [`GuestError::MemoryLayout`]-free protocol errors as
-    /// [`GuestError::BadReply`] when it announces an absurd length.
+    /// [`GuestError::Closed`] or [`GuestError::Timeout`] when there is none, [`GuestError::BadReply`] when it
+    /// announces an absurd length.
     pub fn receive(&self, answering: MessageId) -> Result<Reply, GuestError> {
         let deadline = Instant::now() + self.reply_timeout;
         let mut fds = Vec::new();

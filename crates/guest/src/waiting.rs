@@ -115,38 +115,39 @@ impl Guest {
         }
     }
 
-    /// Sleeps until a frame is there. Whether there is one before the deadline.
+    /// Sleeps until a frame is there. Whether there is one before the deadline, and was called for.
     fn sleep_until_called(&mut self, deadline: Instant) -> Result<bool, GuestError> {
         self.driver.set_calls(Calls::Wanted);
         let mut there = self.driver.has_received();
         while !there {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || !self.poll_calls(left)? {
                 break;
             }
-            self.poll_calls(left)?;
             there = self.driver.has_received();
         }
         self.driver.set_calls(Calls::Suppressed);
         Ok(there)
     }
 
-    /// Sleeps until a receiveq is called, or until `left` is over. Takes the calls back.
-    fn poll_calls(&self, left: Duration) -> Result<(), GuestError> {
+    /// Sleeps until a receiveq is called, or until `left` is over; whether it may have been called. Takes the
+    /// calls back.
+    fn poll_calls(&self, left: Duration) -> Result<bool, GuestError> {
         let timeout = rustix::time::Timespec::try_from(left)
             .map_err(|_| GuestError::Config("a timeout longer than time itself"))?;
         let receive_calls = || self.driver.rings().step_by(2).map(|(_area, events)| &events.call);
         let mut polled: Vec<PollFd<'_>> = receive_calls()
             .map(|call| PollFd::from_borrowed_fd(call.as_fd(), PollFlags::IN))
             .collect();
-        match rustix::event::poll(&mut polled, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let called = match rustix::event::poll(&mut polled, Some(&timeout)) {
+            Ok(ready) => ready > 0,
+            Err(rustix::io::Errno::INTR) => true,
             Err(cause) => return Err(GuestError::host("wait for a call")(cause)),
-        }
+        };
         for call in receive_calls() {
             // How often it was called says nothing; the ring does.
             let _calls = call.take();
         }
-        Ok(())
+        Ok(called)
     }
 }
