@@ -136,4 +136,45 @@ mod tests {
             assert_eq!((dst[0], dst[bytes + 1]), (0xee, 0xee), "{bytes}");
         }
     }
+
+    #[test]
+    fn source_and_destination_may_overlap_and_bytes_outside_stay() {
+        for bytes in [1_usize, 3, 4, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 300, 4095, 4096, 9000]
+        {
+            for shift in [0, 1, 2, 8, 15, 16, 63, 64, 100] {
+                for (from, to) in [(8, 8 + shift), (8 + shift, 8)] {
+                    let mut place: Vec<u8> =
+                        (0..bytes + shift + 16).map(|i| u8::try_from(i % 251).unwrap()).collect();
+                    let before = place.clone();
+                    let start = place.as_mut_ptr();
+                    // SAFETY: both ranges lie in the vector, which nobody else refers to.
+                    unsafe { copy(start.wrapping_add(from), start.wrapping_add(to), bytes) }
+                    assert_eq!(place[..to], before[..to], "{bytes} {from} {to}");
+                    assert_eq!(place[to + bytes..], before[to + bytes..], "{bytes} {from} {to}");
+                    // Without an overlap the copy is exact; with one, every byte is one that was there.
+                    if shift >= bytes {
+                        assert_eq!(place[to..to + bytes], before[from..from + bytes]);
+                    }
+                    let old = &before[8..8 + shift + bytes];
+                    assert!(place[to..to + bytes].iter().all(|byte| old.contains(byte)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_alignment_of_both_ends_is_copied_whole() {
+        let src: Vec<u8> = (0..200_u8).collect();
+        for (from, to) in (0..16).flat_map(|from| (0..16).map(move |to| (from, to))) {
+            for bytes in [5, 12, 14, 31, 60, 128, 150] {
+                let mut dst = vec![0xee_u8; 200];
+                // SAFETY: both vectors hold 200 bytes, and `15 + 150` are fewer.
+                unsafe {
+                    copy(src.as_ptr().wrapping_add(from), dst.as_mut_ptr().wrapping_add(to), bytes)
+                }
+                assert_eq!(dst[to..to + bytes], src[from..from + bytes]);
+                assert!(dst[..to].iter().chain(&dst[to + bytes..]).all(|byte| *byte == 0xee));
+            }
+        }
+    }
 }

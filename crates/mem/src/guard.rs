@@ -4,12 +4,14 @@
 //! memory table it belongs to as poisoned, and lets the worker go on; the port sees the mark and stops. A SIGBUS
 //! anywhere else is fatal, as it always was.
 //!
-//! Slots are claimed and given back by control threads under a lock; the handler only reads them, by atomics.
+//! Slots are claimed and given back by control threads under a lock; the handler only reads them, by atomics. Several
+//! tables may guard the same mapping: a hole under it marks them all.
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, OnceLock};
 
 /// Most regions guarded at a time: 256 ports with 8 regions each, and room to replace them all.
@@ -49,8 +51,11 @@ impl Guard {
         if let Err(errno) = INSTALLED.get_or_init(install) {
             return Err(io::Error::from_raw_os_error(*errno));
         }
-        let _claim = CLAIM.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Declared before the lock, and so dropped after it on failure: giving slots back takes the lock, too.
         let mut guard = Self { slots: Vec::new() };
+        let _claim = CLAIM.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Whoever sees a new end or leader sees that the old start is gone.
+        fence(Ordering::Release);
         let mut free =
             TABLE.iter().enumerate().filter(|(_, slot)| slot.start.load(Ordering::Relaxed) == 0);
         for (start, bytes) in ranges {
@@ -118,29 +123,42 @@ extern "C" fn on_sigbus(
 
 /// Lays anonymous memory over the guarded region around `address`; `false` when there is none.
 fn cover(address: usize) -> bool {
+    let mut region = None;
     for slot in &TABLE {
-        let start = slot.start.load(Ordering::Acquire);
-        let end = slot.end.load(Ordering::Relaxed);
-        if start == 0 || address < start || address >= end {
-            continue;
-        }
-        if let Some(leader) = TABLE.get(slot.leader.load(Ordering::Relaxed)) {
+        let Some((range, leader)) = slot.guarded(address) else { continue };
+        if let Some(leader) = TABLE.get(leader) {
             leader.poisoned.store(true, Ordering::Relaxed);
         }
-        // SAFETY: the range is a mapping that this process made for a memory table and that is still mapped, because
-        // its guard is dropped first. MAP_FIXED replaces exactly it. Nobody holds a reference into it, by the rules
-        // of this crate.
-        let mapped = unsafe {
-            libc::mmap(
-                ptr::without_provenance_mut(start),
-                end - start,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        return mapped != libc::MAP_FAILED;
+        region = Some(range);
     }
-    false
+    let Some(region) = region else { return false };
+    // SAFETY: the range is a mapping that this process made for a memory table and that is still mapped, because
+    // its guard is dropped first. MAP_FIXED replaces exactly it. Nobody holds a reference into it, by the rules
+    // of this crate.
+    let mapped = unsafe {
+        libc::mmap(
+            ptr::without_provenance_mut(region.start),
+            region.end - region.start,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    mapped != libc::MAP_FAILED
+}
+
+impl Slot {
+    /// The range guarded here and its leader, if `address` lies in it.
+    ///
+    /// The slot of the region that was touched stands still, because its table is in use. Any other may be given to
+    /// another region between two loads: start and end belong together only if the start is still the same afterwards.
+    fn guarded(&self, address: usize) -> Option<(Range<usize>, usize)> {
+        let start = self.start.load(Ordering::Acquire);
+        let range = start..self.end.load(Ordering::Relaxed);
+        let leader = self.leader.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let settled = self.start.load(Ordering::Relaxed) == start;
+        (settled && start != 0 && range.contains(&address)).then_some((range, leader))
+    }
 }

@@ -79,9 +79,11 @@ impl MemoryTable {
     /// When a file is too short for its region, or the guard cannot be set up.
     pub fn new(mappings: Arc<GuestMemoryMmap>) -> Result<Self, MemoryError> {
         let mut regions = Vec::with_capacity(mappings.num_regions());
+        let mut ranges = Vec::with_capacity(mappings.num_regions());
         for region in mappings.iter() {
             check_file(region)?;
             let Some(host) = NonNull::new(region.as_ptr()) else { continue };
+            ranges.push((host.as_ptr() as usize, mapped_bytes(region)?));
             regions.push(Region { guest_start: region.start_addr().0, bytes: region.len(), host });
         }
         if regions.len() > usize::from(u16::MAX) {
@@ -89,10 +91,7 @@ impl MemoryTable {
         }
         // The largest first: nearly all addresses lie there.
         regions.sort_by_key(|region| std::cmp::Reverse(region.bytes));
-        let ranges = regions
-            .iter()
-            .map(|r| (r.host.as_ptr() as usize, usize::try_from(r.bytes).unwrap_or(0)));
-        let guard = Guard::new(ranges).map_err(MemoryError::Host)?;
+        let guard = Guard::new(ranges.into_iter()).map_err(MemoryError::Host)?;
         Ok(Self { regions: regions.into_boxed_slice(), guard, mappings })
     }
 
@@ -265,6 +264,18 @@ fn check_file(region: &vm_memory::GuestRegionMmap) -> Result<(), MemoryError> {
     Ok(())
 }
 
+/// Length of the mapping of `region` in bytes. The kernel maps whole huge pages of a file that has them, and cannot lay
+/// anything over a part of one.
+fn mapped_bytes(region: &vm_memory::GuestRegionMmap) -> Result<usize, MemoryError> {
+    const HUGETLBFS: i64 = 0x9584_58f6;
+    let bytes = usize::try_from(region.len()).unwrap_or(usize::MAX);
+    let Some(offset) = region.file_offset() else { return Ok(bytes) };
+    let files = rustix::fs::fstatfs(offset.file()).map_err(|e| MemoryError::Host(e.into()))?;
+    let page = usize::try_from(files.f_bsize).unwrap_or(1);
+    let is_huge = files.f_type == HUGETLBFS;
+    Ok(if is_huge { bytes.checked_next_multiple_of(page).unwrap_or(bytes) } else { bytes })
+}
+
 impl fmt::Debug for MemoryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -326,7 +337,50 @@ mod tests {
     fn t07_an_empty_buffer_still_needs_a_mapped_address() {
         let table = table(&[(0x1000, 0x1000)]);
         assert_eq!(resolved(&table, 0x1000, 0), Ok(vec![]));
-        assert_eq!(resolved(&table, 0, 0), Err(AddressFault));
+        assert_eq!(resolved(&table, 0x1fff, 0), Ok(vec![]));
+        for addr in [0, 0xfff, 0x2000, u64::MAX] {
+            assert_eq!(resolved(&table, addr, 0), Err(AddressFault));
+        }
+    }
+
+    #[test]
+    fn a_segment_may_end_with_its_region_and_one_byte_more_is_not_touched() {
+        let table = table(&[(0x1000, 0x1000)]);
+        let last = Segment { offset: 0xff0, bytes: 16, region: 0 };
+        let past = Segment { bytes: 17, ..last };
+        let elsewhere = Segment { region: 1, ..last };
+        assert_eq!(table.write(last, &[7; 16]), 16);
+        let mut out = [0; 32];
+        assert_eq!(table.read(last, &mut out), 16);
+        for bad in [past, elsewhere, Segment { offset: u64::MAX, ..last }] {
+            assert_eq!(table.read(bad, &mut out), 0);
+            assert_eq!(table.write(bad, &[9; 32]), 0);
+            assert_eq!(table.copy_to(bad, &table, last), 0);
+            assert_eq!(table.copy_to(last, &table, bad), 0);
+        }
+        assert_eq!(table.read(last, &mut out), 16);
+        assert_eq!(out[..16], [7; 16]);
+    }
+
+    #[test]
+    fn a_region_may_hold_the_last_address_but_one() {
+        let start = u64::MAX - 0xfff;
+        let table = table(&[(start - 0x1000, 0x1000), (start, 0xfff)]);
+        assert_eq!(resolved(&table, u64::MAX - 16, 16).unwrap().len(), 1);
+        assert_eq!(resolved(&table, u64::MAX - 16, 17), Err(AddressFault));
+        assert_eq!(resolved(&table, start - 8, 16).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_push_has_no_room_for_is_an_error_and_nothing_more_is_passed() {
+        let table = table(&[(0x1000, 0x1000), (0x2000, 0x1000), (0x3000, 0x1000)]);
+        let mut pushed = 0;
+        let result = table.resolve(GuestAddr(0x1ff0), 0x1020, |_| {
+            pushed += 1;
+            pushed < 2
+        });
+        assert_eq!((result, pushed), (Err(AddressFault), 2));
+        assert_eq!(resolved(&table, 0x1ff0, 0x1020).unwrap().len(), 3);
     }
 
     #[test]

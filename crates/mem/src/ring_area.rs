@@ -113,3 +113,72 @@ impl fmt::Debug for RingArea {
         f.debug_struct("RingArea").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GuestAddr, Segment};
+
+    fn area(addr: u64, bytes: usize) -> (Arc<MemoryTable>, RingArea) {
+        let table = Arc::new(MemoryTable::anonymous(0x2000).unwrap());
+        let area = table.ring_area(GuestAddr(addr), bytes, 4).unwrap();
+        (table, area)
+    }
+
+    fn bytes(table: &MemoryTable, offset: u64, count: usize) -> Vec<u8> {
+        let mut out = vec![0; count];
+        let segment = Segment { offset, bytes: u32::try_from(count).unwrap(), region: 0 };
+        assert_eq!(table.read(segment, &mut out), count);
+        out
+    }
+
+    #[test]
+    fn words_are_little_endian_at_their_place_and_nowhere_else() {
+        let (table, area) = area(0x1004, 16);
+        area.store_u16(2, 0x1234, Ordering::Relaxed);
+        area.store_u32_pair(8, 0x1122_3344, 0x5566_7788);
+        let expected = [
+            0, 0, 0, 0, 0, 0, 0x34, 0x12, 0, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0x88, 0x77, 0x66,
+            0x55, 0, 0, 0, 0,
+        ];
+        assert_eq!(bytes(&table, 0x1000, 24), expected);
+        assert_eq!(area.load_u16(2, Ordering::Relaxed), 0x1234);
+        assert_eq!(area.load_u64(4), 0x1122_3344_0000_0000);
+    }
+
+    #[test]
+    fn a_ring_keeps_its_memory_mapped_when_its_table_is_let_go() {
+        let (table, area) = area(0x1000, 16);
+        area.store_u16(0, 7, Ordering::Relaxed);
+        drop(table);
+        assert_eq!(area.load_u16(0, Ordering::Relaxed), 7);
+        assert_eq!(area.table().region_count(), 1);
+        assert_eq!(area.bytes(), 16);
+    }
+
+    #[test]
+    fn the_last_word_of_a_ring_can_be_reached() {
+        let (_table, area) = area(0x1ff0, 16);
+        area.store_u16(14, 9, Ordering::Relaxed);
+        assert_eq!(area.load_u16(14, Ordering::Relaxed), 9);
+        assert_eq!(area.load_u64(8), 9 << 48);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "ring access at 16 of 16")]
+    fn an_access_behind_the_ring_is_found_in_a_debug_build() {
+        let (_table, area) = area(0x1000, 16);
+        let _ = area.load_u16(16, Ordering::Relaxed);
+    }
+
+    #[test]
+    #[cfg(not(debug_assertions))]
+    fn an_access_behind_the_ring_does_nothing_in_a_release_build() {
+        let (table, area) = area(0x1000, 16);
+        area.store_u16(16, 7, Ordering::Relaxed);
+        assert_eq!(area.load_u16(16, Ordering::Relaxed), 0);
+        assert_eq!(area.load_u64(12), 0);
+        assert_eq!(bytes(&table, 0x1010, 2), [0, 0]);
+    }
+}

@@ -31,3 +31,25 @@ impl Segment {
         Self { bytes: self.bytes.min(limit), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: Segment = Segment { offset: 100, bytes: 10, region: 3 };
+
+    #[test]
+    fn skipping_moves_the_start_up_to_the_end_and_no_further() {
+        assert_eq!(WHOLE.skip(0), WHOLE);
+        assert_eq!(WHOLE.skip(4), Segment { offset: 104, bytes: 6, region: 3 });
+        assert_eq!(WHOLE.skip(10), Segment { offset: 110, bytes: 0, region: 3 });
+        assert_eq!(WHOLE.skip(u32::MAX), WHOLE.skip(10));
+    }
+
+    #[test]
+    fn a_limit_shortens_and_never_lengthens() {
+        assert_eq!(WHOLE.limit(4), Segment { bytes: 4, ..WHOLE });
+        assert_eq!(WHOLE.limit(11), WHOLE);
+        assert_eq!(WHOLE.skip(3).limit(5), Segment { offset: 103, bytes: 5, region: 3 });
+    }
+}
