@@ -62,3 +62,57 @@ impl Default for Burst {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Head, MemoryId, Origin, SegmentList};
+    use helio_offload::NetHeader;
+    use helio_types::WorkerId;
+
+    fn frame(bytes: u32) -> Frame {
+        Frame {
+            bytes,
+            head: Head::copy_of(&[1; 60]),
+            net: NetHeader::PLAIN,
+            memory: MemoryId::of_worker(WorkerId::new(0).unwrap()),
+            rest: SegmentList::new(),
+            origin: Origin::Chunk(0),
+        }
+    }
+
+    #[test]
+    fn a_burst_is_full_with_32_frames_and_never_grows() {
+        let mut burst = Burst::new();
+        let capacity = burst.frames.capacity();
+        for _ in 0..BURST_FRAMES {
+            assert!(burst.has_room());
+            burst.push(frame(60));
+        }
+        assert!(!burst.has_room());
+        assert_eq!((burst.frames().len(), burst.frames.capacity()), (BURST_FRAMES, capacity));
+        burst.clear();
+        assert!(burst.has_room());
+        assert_eq!(burst.frames().len(), 0);
+    }
+
+    #[test]
+    fn a_burst_is_full_with_64_kib_and_not_one_byte_before() {
+        let mut burst = Burst::new();
+        burst.push(frame(BURST_BYTES - 1));
+        assert!(burst.has_room());
+        burst.push(frame(1));
+        assert!(!burst.has_room());
+        burst.clear();
+        burst.push(frame(u32::MAX));
+        burst.push(frame(u32::MAX));
+        assert!(!burst.has_room());
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_is_what_the_head_does_not_hold() {
+        assert_eq!(frame(60).rest_bytes(), 0);
+        assert_eq!(frame(61).rest_bytes(), 1);
+        assert_eq!(frame(59).rest_bytes(), 0);
+    }
+}

@@ -37,3 +37,22 @@ impl<'a> Delivery<'a> {
             .saturating_add(self.rest_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helio_mem::Segment;
+
+    #[test]
+    fn the_length_of_a_delivery_is_that_of_its_parts() {
+        let pieces =
+            [(0, 10), (100, 30)].map(|(offset, bytes)| Segment { offset, bytes, region: 0 });
+        let rest = RestBytes::new(None, &pieces);
+        let whole = Delivery::whole(NetHeader::PLAIN, &[0; 18], &[0; 110], rest);
+        assert_eq!((whole.rest_skip, whole.rest_bytes, whole.bytes()), (0, 40, 168));
+        assert_eq!(Delivery { rest_skip: 5, rest_bytes: 20, ..whole }.bytes(), 148);
+        assert_eq!(Delivery { rest_bytes: u32::MAX, ..whole }.bytes(), u32::MAX);
+        let short = Delivery::whole(NetHeader::PLAIN, &[0; 14], &[], RestBytes::EMPTY);
+        assert_eq!(short.bytes(), 14);
+    }
+}

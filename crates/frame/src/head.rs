@@ -60,3 +60,32 @@ impl fmt::Debug for Head {
         write!(f, "Head({:02x?})", self.bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_holds_the_first_128_bytes_and_no_more() {
+        let bytes: Vec<u8> = (0..200).collect();
+        for len in [0, 1, 14, 127, 128, 129, 200] {
+            assert_eq!(
+                Head::copy_of(&bytes[..len]).bytes(),
+                &bytes[..len.min(HEAD_BYTES)],
+                "{len}"
+            );
+        }
+        assert_eq!(Head::EMPTY.bytes(), []);
+    }
+
+    #[test]
+    fn only_what_was_filled_counts() {
+        let mut head = Head::EMPTY;
+        head.room().fill(7);
+        assert_eq!(head.bytes(), []);
+        head.set_len(60);
+        assert_eq!(head.bytes(), [7; 60]);
+        head.set_len(500);
+        assert_eq!(head.bytes(), [7; HEAD_BYTES]);
+    }
+}

@@ -28,3 +28,17 @@ impl MemoryId {
         self.0 as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_port_and_each_worker_has_an_id_of_its_own_below_the_number_of_ids() {
+        let ports = (0..MAX_PORTS).map(|port| MemoryId::of_port(PortId::new(port).unwrap()));
+        let workers =
+            (0..MAX_WORKERS).map(|worker| MemoryId::of_worker(WorkerId::new(worker).unwrap()));
+        let indices: Vec<_> = ports.chain(workers).map(MemoryId::index).collect();
+        assert_eq!(indices, (0..MEMORY_IDS).collect::<Vec<_>>());
+    }
+}

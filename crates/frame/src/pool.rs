@@ -69,12 +69,14 @@ impl Pool {
         }
     }
 
-    /// Gives one hold back; the last one frees the buffer.
+    /// Gives one hold back; the last one frees the buffer. The list of free buffers was made for all, so it never grows.
     pub fn release(&mut self, chunk: u16) {
         let Some(holds) = self.holds.get_mut(usize::from(chunk)) else { return };
         debug_assert!(*holds > 0, "chunk {chunk} is released more often than it was held");
-        *holds = holds.saturating_sub(1);
-        if *holds == 0 && self.free.len() < self.free.capacity() {
+        // A chunk that is free already stays free once: handed out twice, it would mix two frames.
+        let Some(left) = holds.checked_sub(1) else { return };
+        *holds = left;
+        if left == 0 {
             self.free.push(chunk);
         }
     }
@@ -103,5 +105,48 @@ mod tests {
         assert_eq!((pool.in_use(), pool.take()), (2, None));
         pool.release(first);
         assert_eq!(pool.take(), Some(first));
+    }
+
+    #[test]
+    fn buffers_lie_side_by_side_and_the_longest_frame_fits_each() {
+        let pool = Pool::new(3, MemoryId::of_worker(WorkerId::new(1).unwrap())).unwrap();
+        for chunk in 0..3 {
+            let segment = pool.segment(chunk);
+            assert_eq!(segment.offset, u64::from(chunk) * u64::from(CHUNK_BYTES));
+            assert!(segment.bytes >= helio_types::MAX_FRAME_BYTES);
+            assert_eq!(pool.table().write(segment.skip(CHUNK_BYTES - 4), b"last"), 4);
+        }
+        assert_eq!(pool.table().write(pool.segment(3), b"none"), 0);
+        assert_eq!(pool.id(), MemoryId::of_worker(WorkerId::new(1).unwrap()));
+    }
+
+    #[test]
+    fn a_buffer_that_the_pool_does_not_have_is_ignored() {
+        let mut pool = Pool::new(2, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
+        pool.hold(2);
+        pool.release(2);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "released more often")]
+    fn a_release_too_many_is_found_in_a_debug_build() {
+        let mut pool = Pool::new(2, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
+        let chunk = pool.take().unwrap();
+        pool.release(chunk);
+        pool.release(chunk);
+    }
+
+    #[test]
+    #[cfg(not(debug_assertions))]
+    fn a_release_too_many_hands_no_buffer_out_twice_in_a_release_build() {
+        let mut pool = Pool::new(2, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
+        let chunk = pool.take().unwrap();
+        pool.release(chunk);
+        pool.release(chunk);
+        assert_eq!(pool.in_use(), 0);
+        assert_ne!(pool.take(), pool.take());
+        assert_eq!(pool.take(), None);
     }
 }

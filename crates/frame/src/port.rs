@@ -146,3 +146,35 @@ pub trait Wakeups: Send + Sync {
     /// Ends that. To be called before `fd` is closed.
     fn unwatch(&self, fd: BorrowedFd<'_>);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helio_types::WorkerId;
+
+    #[test]
+    fn each_fault_has_a_code_a_name_and_a_sentence_of_its_own() {
+        for fault in PortFault::ALL {
+            assert_eq!(PortFault::from_code(fault as u8), Some(fault));
+            assert!(fault.to_string().len() > fault.name().len());
+            let same = PortFault::ALL.iter().filter(|other| other.name() == fault.name());
+            assert_eq!(same.count(), 1);
+        }
+        assert_eq!(PortFault::from_code(0), None);
+        assert_eq!(PortFault::from_code(200), None);
+    }
+
+    #[test]
+    fn a_refused_frame_is_counted_under_its_reason_only() {
+        let mut burst = Burst::new();
+        let mut pool = Pool::new(1, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
+        let mut refused = [0; DropReason::COUNT];
+        let mut intake = Intake { burst: &mut burst, pool: &mut pool, refused: &mut refused };
+        intake.refuse(DropReason::Runt);
+        intake.refuse(DropReason::Runt);
+        intake.refuse(DropReason::Oversize);
+        assert_eq!(refused[DropReason::Runt.index()], 2);
+        assert_eq!(refused[DropReason::Oversize.index()], 1);
+        assert_eq!(refused.iter().sum::<u32>(), 3);
+    }
+}

@@ -104,4 +104,40 @@ mod tests {
             assert_eq!(cut, row, "{skip}");
         }
     }
+
+    #[test]
+    fn bytes_without_a_table_or_outside_it_sum_to_nothing() {
+        let pieces = [Segment { offset: 0, bytes: 100, region: 0 }];
+        assert_eq!(RestBytes::new(None, &pieces).sum(0, 100), 0);
+        let table = table();
+        let outside = [Segment { offset: 8192, bytes: 100, region: 0 }];
+        assert_eq!(RestBytes::new(Some(&table), &outside).sum(0, 100), 0);
+        assert_eq!((RestBytes::EMPTY.len(), RestBytes::EMPTY.sum(0, 0)), (0, 0));
+    }
+
+    #[test]
+    fn every_range_has_the_bytes_that_a_copy_of_all_has_there() {
+        let pieces = [(5, 3), (100, 1), (700, 40), (50, 0), (300, 20)]
+            .map(|(offset, bytes)| Segment { offset, bytes, region: 0 });
+        let table = table();
+        let rest = RestBytes::new(Some(&table), &pieces);
+        let gather = |skip, bytes| {
+            let mut out = Vec::new();
+            for segment in rest.range(skip, bytes) {
+                let mut piece = vec![0; segment.bytes as usize];
+                assert_eq!(table.read(segment, &mut piece), piece.len());
+                out.extend(piece);
+            }
+            out
+        };
+        let all = gather(0, u32::MAX);
+        assert_eq!(all.len(), 64);
+        for skip in 0..=65_usize {
+            for bytes in 0..=65_usize {
+                let (start, end) = (skip.min(64), (skip + bytes).min(64));
+                let (skip, bytes) = (u32::try_from(skip).unwrap(), u32::try_from(bytes).unwrap());
+                assert_eq!(gather(skip, bytes), all[start..end]);
+            }
+        }
+    }
 }
