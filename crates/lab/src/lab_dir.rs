@@ -1,7 +1,8 @@
 //! One temporary folder for the sockets, configurations and logs of one scene.
 //!
-//! It goes away with the value, unless a test is failing: then it stays, and its path is printed.
+//! It goes away with the value, unless a test is failing or it is to be kept: then its path is printed.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -13,6 +14,7 @@ use crate::error::LabError;
 #[derive(Debug)]
 pub struct LabDir {
     folder: TempDir,
+    kept: Cell<bool>,
 }
 
 impl LabDir {
@@ -26,7 +28,7 @@ impl LabDir {
             .prefix("helio-lab-")
             .tempdir()
             .map_err(LabError::io("create a temporary folder"))?;
-        Ok(Self { folder })
+        Ok(Self { folder, kept: Cell::new(false) })
     }
 
     /// The folder itself.
@@ -40,11 +42,16 @@ impl LabDir {
     pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)
     }
+
+    /// Lets the folder stay, because something in it explains a failure.
+    pub fn keep(&self) {
+        self.kept.set(true);
+    }
 }
 
 impl Drop for LabDir {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if self.kept.get() || thread::panicking() {
             self.folder.disable_cleanup(true);
             eprintln!("the logs of this failure are in {}", self.folder.path().display());
         }

@@ -43,6 +43,10 @@ impl Testpmd {
             return Err(LabError::Missing { what: PROGRAM.to_owned(), remedy });
         }
         hugepages::provide(HUGEPAGES)?;
+        for socket in &plan.own_sockets {
+            // Left behind by a killed one; testpmd refuses to start while it is there.
+            drop(fs::remove_file(socket));
+        }
         let log = dir.file(format!("{}.log", plan.name));
         // Into a pipe the C library would hold text back that belongs before the prompt.
         let mut command = ChildProcess::command("stdbuf");

@@ -107,6 +107,8 @@ pub struct TestpmdPlan {
     pub name: String,
     /// DPDK's devices, one `--vdev` each.
     pub(crate) devices: Vec<String>,
+    /// The sockets on which testpmd itself listens.
+    pub(crate) own_sockets: Vec<PathBuf>,
     /// The core both of its threads run on.
     pub core: usize,
     /// What it does with frames once it is started.
@@ -125,8 +127,10 @@ impl TestpmdPlan {
     /// A testpmd on core 0 with these ports; all must have as many queue pairs and entries as the first.
     #[must_use]
     pub fn new(name: &str, mode: ForwardMode, ports: &[VirtioUser]) -> Self {
+        let listening = ports.iter().filter(|port| port.role == SocketRole::GuestListens);
         Self {
             name: name.to_owned(),
+            own_sockets: listening.map(|port| port.socket.clone()).collect(),
             devices: ports.iter().enumerate().map(|(index, port)| port.device(index)).collect(),
             core: 0,
             mode,

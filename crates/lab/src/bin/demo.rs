@@ -40,11 +40,19 @@ fn tell(arguments: &Arguments) -> Result<Verdict, LabError> {
     let dir = LabDir::new()?;
     clean_up_when_interrupted(dir.path().to_owned())?;
     let _lock = MachineLock::take()?;
+    let verdict = tell_in(&dir, arguments);
+    if !matches!(verdict, Ok(Verdict::Right)) {
+        dir.keep();
+    }
+    verdict
+}
+
+fn tell_in(dir: &LabDir, arguments: &Arguments) -> Result<Verdict, LabError> {
     println!("starting the switch, columbia, crusader and pegasus");
     let begun = Instant::now();
     let mut stage: Box<dyn Stage> = match arguments.no_qemu {
-        true => Box::new(UserSpaceStage::set(&dir)?),
-        false => Box::new(QemuStage::set(&dir)?),
+        true => Box::new(UserSpaceStage::set(dir)?),
+        false => Box::new(QemuStage::set(dir)?),
     };
     println!("all are up after {:.1} s", begun.elapsed().as_secs_f32());
     play(stage.as_mut(), &mut io::stdout())
