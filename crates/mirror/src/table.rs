@@ -111,7 +111,8 @@ impl MirrorTable {
     }
 
     /// The members of `ports` that are destinations of exact sessions.
-    pub(crate) fn exact_among(&self, ports: &PortSet) -> PortSet {
+    #[must_use]
+    pub fn exact_among(&self, ports: &PortSet) -> PortSet {
         ports.intersection(&self.exact)
     }
 

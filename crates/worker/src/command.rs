@@ -19,9 +19,10 @@ use crate::{Snapshot, WorkerReport};
 /// One request. What it replaces travels back, so that it is freed by who asked and not by the worker.
 pub(crate) enum Command {
     Install(Arc<Snapshot>, SyncSender<Arc<Snapshot>>),
-    AddPort(PortId, Box<dyn Port>, SyncSender<()>),
+    AddPort(PortId, Box<dyn Port>, SyncSender<Option<Box<dyn Port>>>),
     RemovePort(PortId, SyncSender<Option<Box<dyn Port>>>),
     ReplaceMemory(MemoryId, Option<Arc<MemoryTable>>, SyncSender<Option<Arc<MemoryTable>>>),
+    Drain(SyncSender<()>),
     Report(SyncSender<WorkerReport>),
     Stop(SyncSender<()>),
 }
@@ -80,7 +81,9 @@ impl Inbox {
 
     /// Takes nothing more, and drops what waits: who asked learns that the worker has ended.
     pub(crate) fn close(&self) {
-        *self.lock() = None;
+        // Dropped after the lock is free: a port that waits there may do things when it ends.
+        let left = self.lock().take();
+        drop(left);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Command>>> {

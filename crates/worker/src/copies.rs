@@ -34,10 +34,11 @@ impl Core {
         production: PortSet,
         selected: &Selected,
     ) -> Targets {
-        let snapshot = std::sync::Arc::clone(&self.snapshot);
-        let members = snapshot.switch.members(tagging.vlan);
-        let plan =
-            snapshot.mirror.plan(selected, ingress, &production, |port| members.contains(port));
+        let mirror = &self.snapshot.mirror;
+        let members = self.snapshot.switch.members(tagging.vlan);
+        let plan = mirror.plan(selected, ingress, &production, |port| members.contains(port));
+        let exactness = mirror.exactness(&plan);
+        let exact_copies = mirror.exact_among(&plan.copies);
         let wire = on_the_wire(frame);
         for port in &plan.wanted {
             self.counters.port(port).mirror.wanted.add(wire.frames, wire.bytes);
@@ -50,17 +51,18 @@ impl Core {
         }
         let targets =
             Targets { production, production_for_mirror: plan.by_production, copies: plan.copies };
-        if snapshot.mirror.exactness(&plan) == Exactness::Exact && !self.make_private(frame) {
-            for port in &targets.copies {
-                self.refuse_copy(frame, port, DropReason::NoPrivateBuffer);
-            }
-            return Targets { copies: PortSet::EMPTY, ..targets };
+        if exactness == Exactness::ByReference || self.make_private(frame) {
+            return targets;
         }
-        targets
+        // Production goes on, and so do copies that need not be exact.
+        for port in &exact_copies {
+            self.refuse_copy(frame, port, DropReason::NoPrivateBuffer);
+        }
+        Targets { copies: targets.copies.difference(&exact_copies), ..targets }
     }
 
     /// Copies the rest of `frame` to a private buffer, so that everybody gets the same bytes whatever the guest does
-    /// meanwhile, and gives the guest its chain back. `false` when no buffer is free: the frame is as it was.
+    /// meanwhile, and gives the guest its chain back. `false` when no buffer is free, or the guest's memory is gone: the frame is as it was.
     fn make_private(&mut self, frame: &mut Frame) -> bool {
         if frame.rest.is_empty() || frame.memory == self.pool.id() {
             return true;
@@ -73,6 +75,10 @@ impl Core {
                 let bytes = source.copy_to(*piece, self.pool.table(), buffer.skip(copied));
                 copied += u32::try_from(bytes).unwrap_or(0);
             }
+        }
+        if copied != frame.rest_bytes() {
+            self.pool.release(chunk);
+            return false;
         }
         let origin = std::mem::replace(&mut frame.origin, helio_frame::Origin::Chunk(chunk));
         frame.memory = self.pool.id();

@@ -10,7 +10,7 @@ use helio_types::{DropReason, MAX_PORTS, PortId, PortSet, WorkerId};
 
 use crate::Snapshot;
 use crate::form::Forms;
-use crate::mailbox::{Handoff, Peer, Receipt, Tagging, Targets};
+use crate::mailbox::{Handoff, Peer, Receipt, SLOTS, Tagging, Targets};
 
 /// Private buffers per worker.
 const CHUNKS: u16 = 256;
@@ -63,9 +63,12 @@ impl Core {
         Ok(core)
     }
 
-    pub(crate) fn add_port(&mut self, id: PortId, port: Box<dyn Port>) {
+    /// Takes `port` on. Gives back the one that had its id, if there was one.
+    pub(crate) fn add_port(&mut self, id: PortId, port: Box<dyn Port>) -> Option<Box<dyn Port>> {
+        let before = self.remove_port(id);
         self.locals.push(Local { id, port });
         self.index_locals();
+        before
     }
 
     pub(crate) fn remove_port(&mut self, id: PortId) -> Option<Box<dyn Port>> {
@@ -139,8 +142,7 @@ impl Core {
             for _ in 0..HANDOFFS_PER_TURN {
                 let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
                 let Handoff { frame, tagging, targets, receipt } = handoff;
-                self.deliver_production(&frame, tagging, &targets);
-                self.deliver_copies(&frame, tagging, &targets);
+                self.deliver_all(&frame, tagging, &targets);
                 if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
                     peer.acknowledge(frame.origin);
                 }
@@ -191,6 +193,16 @@ impl Core {
         }
     }
 
+    /// Deals with everything that waits in the rings from other workers at this moment.
+    pub(crate) fn drain(&mut self) {
+        // In order, so after as many rounds as a full ring takes nothing is left of what waited at the beginning.
+        for _ in 0..SLOTS.div_ceil(HANDOFFS_PER_TURN) {
+            self.deliver_handoffs();
+        }
+        self.settle();
+        self.finish_turn();
+    }
+
     /// Makes visible what this turn did, tells those who want to be told, and wakes workers that have mail.
     pub(crate) fn finish_turn(&mut self) {
         for local in &mut self.locals {
@@ -224,9 +236,10 @@ impl Core {
         }
     }
 
-    /// The ports of this worker.
-    pub(crate) fn owned(&self) -> PortSet {
-        self.snapshot.owned_by(self.id.index())
+    /// The targets that this worker deals with when it takes a frame for them: its own ports, and those that no worker
+    /// owns, so that what is lost there is counted.
+    pub(crate) fn own_targets(&self) -> PortSet {
+        self.snapshot.owned_by(self.id.index()).union(self.snapshot.orphans())
     }
 }
 

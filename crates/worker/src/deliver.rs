@@ -34,15 +34,20 @@ struct Outcome {
 }
 
 impl Core {
-    /// Delivers to those of the `targets` that the switch chose and this worker owns.
+    /// Delivers to all `targets`, which are for this worker to deal with: production first, then the copies. Frame after
+    /// frame, so that a port that gets one frame as a receiver and the next as a monitor gets them in order, and so that
+    /// all receivers of a frame share what is computed for it.
     #[inline]
-    pub(crate) fn deliver_production(
-        &mut self,
-        frame: &Frame,
-        tagging: Tagging,
-        targets: &Targets,
-    ) {
+    pub(crate) fn deliver_all(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
         self.forms.begin();
+        self.deliver_production(frame, tagging, targets);
+        if !targets.copies.is_empty() {
+            self.deliver_copies(frame, tagging, targets);
+        }
+    }
+
+    #[inline]
+    fn deliver_production(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
         for port in &targets.production {
             let outcome = self.deliver(frame, tagging, port, Purpose::Production);
             if let Some(reason) = outcome.reason {
@@ -54,13 +59,7 @@ impl Core {
         }
     }
 
-    /// Delivers to those of the `targets` that are mirror destinations only and that this worker owns.
-    #[inline]
-    pub(crate) fn deliver_copies(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
-        if targets.copies.is_empty() {
-            return;
-        }
-        self.forms.begin();
+    fn deliver_copies(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
         for port in &targets.copies {
             let outcome = self.deliver(frame, tagging, port, Purpose::Copy);
             self.count_copy(frame, port, outcome);

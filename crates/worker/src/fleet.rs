@@ -113,7 +113,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Gives a port to a worker.
+    /// Gives a port to a worker. It takes the place of one with the same id, which is dropped here.
     ///
     /// # Errors
     ///
@@ -124,10 +124,14 @@ impl Fleet {
         id: PortId,
         port: Box<dyn Port>,
     ) -> Result<(), WorkerGone> {
-        self.inbox(worker)?.ask(|reply| Command::AddPort(id, port, reply))
+        let before = self.inbox(worker)?.ask(|reply| Command::AddPort(id, port, reply))?;
+        drop(before);
+        Ok(())
     }
 
-    /// Takes a port from a worker. Nothing refers to it afterwards.
+    /// Takes a port from a worker. When this returns, nothing that it sent and nothing sent to it before is under way
+    /// between workers, so its id is free for another port. What still goes to it is dropped as
+    /// [`PortDown`](helio_types::DropReason::PortDown), until a snapshot without it is installed.
     ///
     /// # Errors
     ///
@@ -137,7 +141,14 @@ impl Fleet {
         worker: WorkerId,
         id: PortId,
     ) -> Result<Option<Box<dyn Port>>, WorkerGone> {
-        self.inbox(worker)?.ask(|reply| Command::RemovePort(id, reply))
+        let owner = self.inbox(worker)?;
+        let port = owner.ask(|reply| Command::RemovePort(id, reply))?;
+        // First the others: their receipts for its frames then wait at the owner.
+        for inbox in self.inboxes.iter().map(Arc::as_ref).chain([owner]) {
+            // A worker that has ended will not bring anything back.
+            let _ = inbox.ask(Command::Drain);
+        }
+        Ok(port)
     }
 
     /// What a worker has done so far.

@@ -58,7 +58,7 @@ impl Forms {
         (*result).map(|()| &*finished)
     }
 
-    /// The segments of `frame`, each with at most `max_bytes` of payload.
+    /// The segments of `frame`, each with at most `max_bytes` of payload. Receivers share them when the limit cuts alike.
     pub(crate) fn segmented(
         &mut self,
         frame: &Frame,
@@ -66,6 +66,8 @@ impl Forms {
         checksum: SegmentChecksum,
         max_bytes: u16,
     ) -> Result<&Segmenter, DropReason> {
+        let asked_bytes = frame.net.gso.map_or(u16::MAX, |gso| gso.segment_bytes);
+        let max_bytes = max_bytes.min(asked_bytes);
         let plan = match checksum {
             SegmentChecksum::Complete => &mut self.complete,
             SegmentChecksum::Partial => &mut self.partial,

@@ -25,6 +25,6 @@ pub use command::WorkerGone;
 pub use fleet::{Fleet, FleetSettings};
 pub use idle::Polling;
 pub use meter::WorkerReport;
-pub use poll::Worker;
+pub use poll::{Step, Worker};
 pub use snapshot::Snapshot;
 pub use thread::{SpawnError, spawn};

@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::wake::Bed;
 
 /// Frames under way from one worker to another, at most; and frames at the other worker that wait for their receipt.
-const SLOTS: usize = 1024;
+pub(crate) const SLOTS: usize = 1024;
 
 /// Where a frame came from, as far as its delivery needs to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -42,6 +42,7 @@ impl fmt::Debug for WorkerReport {
 }
 
 /// Counts turns and times some of them.
+#[derive(Debug)]
 pub(crate) struct Meter {
     started: Instant,
     /// What the timed turns took in all, and how many they were.
@@ -75,9 +76,9 @@ impl Meter {
         self.report.turns.is_multiple_of(TURNS_PER_SAMPLE).then(Instant::now)
     }
 
-    /// Ends a turn that took `frames` frames.
-    pub(crate) fn end(&mut self, began: Option<Instant>, frames: u64) {
-        if frames == 0 {
+    /// Ends a turn that found `found` frames and receipts, `frames` of them frames.
+    pub(crate) fn end(&mut self, began: Option<Instant>, found: u64, frames: u64) {
+        if found == 0 {
             return;
         }
         self.report.working_turns += 1;

@@ -24,11 +24,15 @@ pub struct Worker {
     meter: Meter,
 }
 
-/// Whether a worker goes on.
+/// What one step of a worker came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Turn,
-    End,
+pub enum Step {
+    /// There was something to do.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+    /// The worker was asked to stop.
+    Ended,
 }
 
 impl Worker {
@@ -46,31 +50,39 @@ impl Worker {
 
     /// Works until it is asked to stop.
     pub fn run(mut self) {
-        while self.obey() == Next::Turn {
-            if self.poll_once() > 0 {
-                self.idleness.end();
-            } else if self.idleness.should_sleep(Instant::now) {
-                self.sleep();
-            } else {
-                std::hint::spin_loop();
+        loop {
+            match self.step() {
+                Step::Worked => self.idleness.end(),
+                Step::Idle if self.idleness.should_sleep(Instant::now) => self.sleep(),
+                Step::Idle => std::hint::spin_loop(),
+                Step::Ended => return,
             }
         }
-        self.inbox.close();
+    }
+
+    /// Carries out what the control side asked for, then takes one turn. Never sleeps.
+    #[inline]
+    pub fn step(&mut self) -> Step {
+        if self.inbox.has_mail() && self.obey_all() == Step::Ended {
+            return Step::Ended;
+        }
+        if self.poll_once() > 0 { Step::Worked } else { Step::Idle }
     }
 
     /// One turn over all rings: what others gave back, what others sent, then a burst of each port. Returns the number of
     /// frames and receipts it found.
     pub fn poll_once(&mut self) -> u64 {
         let began = self.meter.begin();
-        let mut found = self.core.settle();
-        found += self.core.deliver_handoffs();
+        let receipts = self.core.settle();
+        let mut frames = self.core.deliver_handoffs();
         for place in 0..self.core.locals.len() {
-            found += self.receive(place);
+            frames += self.receive(place);
         }
+        let found = receipts + frames;
         if found > 0 {
             self.core.finish_turn();
         }
-        self.meter.end(began, found);
+        self.meter.end(began, found, frames);
         found
     }
 
@@ -87,14 +99,9 @@ impl Worker {
         self.idleness.end();
     }
 
-    /// Carries out what the control side asked for.
-    #[inline]
-    fn obey(&mut self) -> Next {
-        if self.inbox.has_mail() { self.obey_all() } else { Next::Turn }
-    }
-
+    /// Carries out everything that waits.
     #[cold]
-    fn obey_all(&mut self) -> Next {
+    fn obey_all(&mut self) -> Step {
         while let Some(command) = self.inbox.take() {
             // Whoever asked and has gone needs no answer.
             match command {
@@ -102,8 +109,7 @@ impl Worker {
                     let _ = reply.send(std::mem::replace(&mut self.core.snapshot, snapshot));
                 }
                 Command::AddPort(id, port, reply) => {
-                    self.core.add_port(id, port);
-                    let _ = reply.send(());
+                    let _ = reply.send(self.core.add_port(id, port));
                 }
                 Command::RemovePort(id, reply) => {
                     let _ = reply.send(self.core.remove_port(id));
@@ -111,21 +117,26 @@ impl Worker {
                 Command::ReplaceMemory(id, table, reply) => {
                     let _ = reply.send(self.core.replace_memory(id, table));
                 }
+                Command::Drain(reply) => {
+                    self.core.drain();
+                    let _ = reply.send(());
+                }
                 Command::Report(reply) => {
                     let _ = reply.send(self.meter.report(self.core.pool.in_use()));
                 }
                 Command::Stop(reply) => {
                     let _ = reply.send(());
-                    return Next::End;
+                    return Step::Ended;
                 }
             }
         }
-        Next::Turn
+        Step::Idle
     }
 }
 
-impl std::fmt::Debug for Meter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Meter")
+impl Drop for Worker {
+    /// Whoever asks it from now on, or waits for an answer, learns that it has ended.
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }

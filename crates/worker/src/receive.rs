@@ -29,15 +29,10 @@ impl Worker {
         for frame in burst.frames_mut() {
             decided.push(core.decide(ingress, frame));
         }
-        let own = core.owned();
+        let own = core.own_targets();
         for (frame, decided) in burst.frames().iter().zip(decided.iter()) {
             core.hand_over(frame, decided.tagging, &decided.targets);
-            core.deliver_production(frame, decided.tagging, &decided.targets.within(&own));
-        }
-        for (frame, decided) in burst.frames().iter().zip(decided.iter()) {
-            core.deliver_copies(frame, decided.tagging, &decided.targets.within(&own));
-        }
-        for frame in burst.frames() {
+            core.deliver_all(frame, decided.tagging, &decided.targets.within(&own));
             core.release(frame.origin);
         }
         refused + burst.frames().len() as u64

@@ -11,6 +11,8 @@ pub struct Snapshot {
     pub(crate) mirror: MirrorTable,
     /// The ports of each worker.
     owned: Box<[PortSet]>,
+    /// The ports of nobody.
+    orphans: PortSet,
 }
 
 impl Snapshot {
@@ -23,16 +25,23 @@ impl Snapshot {
         owner: impl Fn(PortId) -> Option<WorkerId>,
     ) -> Self {
         let mut owned = vec![PortSet::EMPTY; workers].into_boxed_slice();
+        let mut orphans = PortSet::EMPTY;
         for port in (0..MAX_PORTS).filter_map(PortId::new) {
-            if let Some(ports) = owner(port).and_then(|worker| owned.get_mut(worker.index())) {
-                ports.insert(port);
+            match owner(port).and_then(|worker| owned.get_mut(worker.index())) {
+                Some(ports) => ports.insert(port),
+                None => orphans.insert(port),
             }
         }
-        Self { switch, mirror, owned }
+        Self { switch, mirror, owned, orphans }
     }
 
     /// The ports of `worker`.
     pub(crate) fn owned_by(&self, worker: usize) -> PortSet {
         self.owned.get(worker).copied().unwrap_or(PortSet::EMPTY)
+    }
+
+    /// The ports that no worker owns.
+    pub(crate) fn orphans(&self) -> &PortSet {
+        &self.orphans
     }
 }

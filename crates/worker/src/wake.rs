@@ -98,9 +98,10 @@ mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
 
-    #[test]
-    fn no_work_is_left_before_a_sleeping_worker() {
-        loom::model(|| {
+    /// A worker that finds nothing announces that it sleeps, by `announce`, and looks once more, while another thread puts
+    /// work in front of it.
+    fn doze_beside_a_mailbox(announce: fn(&Doze)) {
+        loom::model(move || {
             let shared = Arc::new((Doze::new(), AtomicUsize::new(0), AtomicBool::new(false)));
             let sender = Arc::clone(&shared);
             let other = loom::thread::spawn(move || {
@@ -111,11 +112,31 @@ mod models {
                 }
             });
             let (doze, mailbox, woken) = &*shared;
-            doze.announce();
+            announce(doze);
             let found = mailbox.load(Ordering::Acquire) == 1;
             other.join().unwrap();
             assert!(found || woken.load(Ordering::Acquire), "the worker sleeps beside its work");
             doze.end();
+        });
+    }
+
+    #[test]
+    fn no_work_is_left_before_a_sleeping_worker() {
+        doze_beside_a_mailbox(Doze::announce);
+    }
+
+    #[test]
+    #[should_panic(expected = "the worker sleeps beside its work")]
+    fn the_model_finds_the_work_that_is_left_when_the_fence_is_missing() {
+        doze_beside_a_mailbox(|doze| doze.asleep.store(true, Ordering::Release));
+    }
+
+    #[test]
+    fn a_worker_that_falls_asleep_once_more_leaves_no_work_either() {
+        doze_beside_a_mailbox(|doze| {
+            doze.announce();
+            doze.end();
+            doze.announce();
         });
     }
 }

@@ -1,0 +1,80 @@
+//! A turn allocates nothing and frees nothing, whatever it does.
+
+use helio_offload::Offloads;
+use helio_testkit::{FrameBuilder, TestFrame, allocations_in};
+use helio_types::{DropReason, MacAddr, VlanId};
+
+use crate::stage::{PortPlan, Stage, access, broadcast, frame, mac, ordinary, trunk};
+
+/// What all workers allocate from here until they come to rest.
+fn allocations(stage: &mut Stage) -> u64 {
+    let workers = &mut stage.workers;
+    allocations_in(|| while workers.iter_mut().map(|worker| worker.poll_once()).sum::<u64>() > 0 {})
+}
+
+/// Ports of two workers with all kinds of settings: 0 a source, 1 to 3 ordinary, 4 a monitor, 5 one of an exact session.
+fn plans() -> Vec<PortPlan> {
+    let monitor = ordinary().receive_only();
+    vec![
+        ordinary().source(0).vlan(access(10)),
+        ordinary().on(1).vlan(access(10)),
+        ordinary().vlan(trunk(&[10], None)),
+        ordinary().source(1).on(1).vlan(access(10)).mtu(700),
+        monitor.clone().destination(0).on(1).vlan(trunk(&[10], None)),
+        monitor.destination(1).vlan(access(10)),
+    ]
+}
+
+fn frames() -> Vec<TestFrame> {
+    let mut frames = Vec::new();
+    for builder in [frame(0, 1), frame(0, 2), frame(0, 3), broadcast(0), frame(0, 0)] {
+        for bytes in [10, 500, 1400] {
+            let builder = builder.clone().payload(bytes, 1);
+            frames.extend([builder.complete(), builder.partial()]);
+        }
+        let tcp = builder.tcp().payload(30_000, 1);
+        frames.extend([tcp.to_segment(1400), tcp.ipv6().to_segment(536)]);
+    }
+    frames.push(TestFrame::raw(vec![0; 5]));
+    let link_local = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0]);
+    frames.push(FrameBuilder::new(mac(0), link_local).complete());
+    frames
+}
+
+#[test]
+fn a_turn_allocates_nothing_on_any_path() {
+    let all = Offloads::CSUM.union(Offloads::TSO4).union(Offloads::TSO6);
+    for accepts in [Offloads::NONE, Offloads::CSUM, all] {
+        let mut stage = Stage::with_exact(2, &plans(), &[1]);
+        stage.know_all(VlanId::new(10).unwrap());
+        stage.ports.iter().for_each(|far| far.accept(accepts));
+        for frame in frames() {
+            stage.send_in_pieces(0, &frame, 4);
+            stage.send_spilled(0, &frame);
+        }
+        assert_eq!(allocations(&mut stage), 0, "{accepts:?}");
+        stage.settle();
+        for index in 1..6 {
+            assert!(stage.received(index).len() > 10, "port {index} takes part");
+        }
+        assert_eq!(stage.drops(0, DropReason::Runt), 2);
+    }
+}
+
+#[test]
+fn a_turn_allocates_nothing_where_all_is_full() {
+    let mut stage = Stage::with_exact(2, &plans(), &[1]);
+    stage.know_all(VlanId::new(10).unwrap());
+    stage.ports.iter().for_each(|far| far.set_room(3));
+    for _ in 0..1000 {
+        stage.send(0, &broadcast(0).payload(600, 1).complete());
+        stage.send(2, &broadcast(2).tagged(10).payload(600, 1).complete());
+    }
+    // First one worker alone, until the rings to the other are full and private buffers are used up.
+    let first = &mut stage.workers[0];
+    assert_eq!(allocations_in(|| while first.poll_once() > 0 {}), 0);
+    assert!(stage.drops(1, DropReason::HandoffFull) > 0);
+    assert_eq!(allocations(&mut stage), 0);
+    stage.settle();
+    assert_eq!(stage.received(1).len(), 3);
+}

@@ -1,0 +1,27 @@
+//! What the workers promise, shown with ports that have no guest: each module is one theme.
+
+#[cfg(test)]
+mod allocation;
+#[cfg(test)]
+mod changes;
+#[cfg(test)]
+mod exact_sessions;
+#[cfg(test)]
+mod forms;
+#[cfg(test)]
+mod forwarding;
+#[cfg(test)]
+mod mirroring;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod several_workers;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod tags;
+#[cfg(test)]
+mod threads;
+
+#[global_allocator]
+static ALLOCATOR: helio_testkit::CountingAllocator = helio_testkit::CountingAllocator;
