@@ -12,7 +12,7 @@ use support::{
 
 const V1: u64 = feature::VERSION_1;
 
-/// A transmitq of 16 with a good frame of 60 bytes at `DATA`, not offered.
+/// A transmitq with a good frame of 60 bytes at `DATA`, not offered.
 fn ready(size: u16) -> Transmitter {
     let guest = Transmitter::new(size, V1);
     guest.driver.write(DATA, &[&[0; 12][..], &pattern(60)].concat());

@@ -30,7 +30,7 @@ pub const RINGS_END: u64 = 0x20_0000;
 pub const DATA: u64 = 0x100_0000;
 pub const SEAM: u64 = 0x140_0000;
 pub const DATA_END: u64 = 0x150_0000;
-/// A region right behind an address that is in none, of one page at the end of what 64 bits can say.
+/// One page far from all else, near the end of what 64 bits can say.
 pub const LAST_PAGE: u64 = u64::MAX - 0x1fff;
 
 /// Memory of one guest.
