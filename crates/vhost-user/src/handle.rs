@@ -54,7 +54,7 @@ impl VhostPortHandle {
             SocketRole::Client => Way::Client,
         };
         let stop = Arc::new(Stop::new().map_err(PortError::Thread)?);
-        let shared = Arc::new(PortShared::new(parts));
+        let shared = Arc::new(PortShared::new(parts).map_err(PortError::Thread)?);
         let handle = Self { shared: Arc::clone(&shared), stop, control: Control::Prepared(way) };
         Ok((shared, handle))
     }
@@ -79,7 +79,7 @@ impl VhostPortHandle {
             .spawn(move || {
                 // Dropped last, also when the thread unwinds: that is the sign of its end.
                 let _end = end;
-                port_thread::run(&shared, &stop, way);
+                port_thread::run(&shared, &stop, &way);
             })
             .map_err(PortError::Thread)?;
         self.control = Control::Running { thread, ended };

@@ -9,6 +9,7 @@
 mod backend;
 mod event_fd;
 mod features;
+mod gate;
 mod handle;
 mod mailbox;
 mod pace;

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use helio_frame::{MemoryDirectory, Wakeups};
+use helio_frame::{MemoryDirectory, PortFault, Wakeups};
 use helio_types::PortId;
 
+use crate::event_fd;
 use crate::mailbox::Mailbox;
 use crate::status::PortStatus;
 
@@ -59,7 +61,8 @@ pub enum PortEvent {
     Connected,
     /// A session ended, for this reason.
     SessionEnded(String),
-    /// Something the front-end asked for was not done, or not as asked. At most one per session and kind.
+    /// The port stopped because a rule was broken, or something the front-end asked for was not done as asked. Of the
+    /// latter, at most one per session and kind.
     Note(String),
     /// The worker did not answer in time. It must not happen.
     WorkerSilent,
@@ -129,12 +132,14 @@ pub(crate) struct PortShared {
     pub(crate) status: PortStatus,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
+    /// Readable after the port broke a rule, until the control thread has told so.
+    pub(crate) fault_event: OwnedFd,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
 }
 
 impl PortShared {
-    pub(crate) fn new(parts: PortParts) -> Self {
-        Self {
+    pub(crate) fn new(parts: PortParts) -> io::Result<Self> {
+        Ok(Self {
             id: parts.id,
             name: parts.name,
             socket: parts.socket,
@@ -143,8 +148,15 @@ impl PortShared {
             status: PortStatus::default(),
             wakeups: parts.wakeups,
             directory: parts.directory,
+            fault_event: event_fd::make()?,
             events: parts.events,
-        }
+        })
+    }
+
+    /// The port has broken a rule. Called by its worker or its session.
+    pub(crate) fn fail(&self, fault: PortFault) {
+        self.status.set_fault(fault);
+        event_fd::signal(&self.fault_event);
     }
 
     pub(crate) fn tell(&self, event: &PortEvent) {

@@ -124,7 +124,7 @@ impl VhostPort {
     /// Stops all rings because the far side broke a rule.
     #[cold]
     fn fail(&mut self, fault: PortFault) {
-        self.shared.status.set_fault(fault);
+        self.shared.fail(fault);
         for pair in self.live() {
             pair.transmit.fail();
             pair.receive.fail();

@@ -1,75 +1,48 @@
 //! The control thread of a port: it waits for a front-end, runs the session, and waits for the next one.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use vhost_user_backend::{Error, ShutdownHandle};
+use vhost_user_backend::Error;
 
 use crate::backend::{self, Daemon};
 use crate::event_fd;
+use crate::gate::{Attention, Closed, Gate, private_link};
 use crate::pace::{RetryDelay, SessionPace};
 use crate::parts::{PortEvent, PortShared};
 use crate::session::Session;
 use crate::session_end;
-use crate::socket::ServerSocket;
+use crate::socket::{self, ServerSocket};
 use crate::status::Link;
+
+/// Pause after the host refused a session, so that refusals are not repeated without end.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How the handle of a port ends its control thread.
 #[derive(Debug)]
 pub(crate) struct Stop {
     wanted: AtomicBool,
-    /// Wakes the thread while there is no session.
     event: OwnedFd,
-    /// Ends the session while there is one.
-    session: Mutex<Option<SessionEnd>>,
-}
-
-struct SessionEnd(ShutdownHandle);
-
-impl std::fmt::Debug for SessionEnd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionEnd")
-    }
 }
 
 impl Stop {
-    pub(crate) fn new() -> std::io::Result<Self> {
-        let event = event_fd::make()?;
-        Ok(Self { wanted: AtomicBool::new(false), event, session: Mutex::new(None) })
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { wanted: AtomicBool::new(false), event: event_fd::make()? })
     }
 
     /// Asks the thread to end.
     pub(crate) fn request(&self) {
-        self.wanted.store(true, Ordering::SeqCst);
+        self.wanted.store(true, Ordering::Release);
         event_fd::signal(&self.event);
-        self.end_session();
     }
 
     fn is_wanted(&self) -> bool {
-        self.wanted.load(Ordering::SeqCst)
-    }
-
-    fn end_session(&self) {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(SessionEnd(handle)) = &*session {
-            handle.shutdown();
-        }
-    }
-
-    /// Keeps the way to end the session that has begun. A request that came just before ends it here.
-    fn session_began(&self, daemon: &Daemon) {
-        let handle = daemon.shutdown_handle().map(SessionEnd);
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = handle;
-        if self.is_wanted() {
-            self.end_session();
-        }
-    }
-
-    fn session_ended(&self) {
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.wanted.load(Ordering::Acquire)
     }
 
     /// Waits for a request, for `ready`, or for the end of `timeout`.
@@ -82,118 +55,113 @@ impl Stop {
     }
 }
 
-/// What the thread works with.
+/// How front-ends and we come together.
 pub(crate) enum Way {
-    /// Front-ends come to us.
+    /// They come to us.
     Server(ServerSocket),
     /// We go to them.
     Client,
 }
 
 /// Runs until it is asked to stop.
-pub(crate) fn run(port: &Arc<PortShared>, stop: &Stop, mut way: Way) {
-    port.status.facts().link = match way {
+pub(crate) fn run(port: &Arc<PortShared>, stop: &Stop, way: &Way) {
+    let mut pace = SessionPace::new(Instant::now());
+    let mut retry = RetryDelay::new();
+    let idle = match way {
         Way::Server(_) => Link::Listening,
         Way::Client => Link::Connecting(None),
     };
-    let mut pace = SessionPace::new(Instant::now());
-    let mut retry = RetryDelay::new();
+    port.status.facts().link = idle.clone();
     while !stop.is_wanted() {
-        let began = match &mut way {
-            Way::Server(socket) => serve(port, stop, socket, &mut pace),
-            Way::Client => connect(port, stop),
+        let front = match way {
+            Way::Server(socket) => accept(port, stop, socket),
+            Way::Client => connect(port, stop, &mut retry),
         };
-        if began == Began::Yes {
-            retry = RetryDelay::new();
+        let Some(front) = front else { continue };
+        let early = pace.next(Instant::now());
+        if !early.is_zero() {
+            stop.wait(None, Some(early));
         }
-        if matches!(way, Way::Client) && !stop.is_wanted() {
-            stop.wait(None, Some(retry.next()));
-        }
+        let why = session(port, stop, front).unwrap_or_else(|error| {
+            stop.wait(None, Some(REFUSED_PAUSE));
+            error.to_string()
+        });
+        let mut facts = port.status.facts();
+        facts.link = idle.clone();
+        facts.last_end = Some(why.clone());
+        drop(facts);
+        port.tell(&PortEvent::SessionEnded(why));
     }
     port.status.facts().link = Link::Down;
 }
 
-/// Whether a session took place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Began {
-    Yes,
-    No,
-}
-
-fn serve(
-    port: &Arc<PortShared>,
-    stop: &Stop,
-    socket: &mut ServerSocket,
-    pace: &mut SessionPace,
-) -> Began {
-    stop.wait(Some(socket.poll_fd()), None);
-    if stop.is_wanted() || !is_readable(socket) {
-        return Began::No;
-    }
-    let early = pace.next(Instant::now());
-    if !early.is_zero() {
-        stop.wait(None, Some(early));
-    }
+/// The next front-end that comes; `None` when there is none yet.
+fn accept(port: &PortShared, stop: &Stop, socket: &ServerSocket) -> Option<UnixStream> {
+    stop.wait(Some(socket.as_fd()), None);
     if stop.is_wanted() {
-        return Began::No;
+        return None;
     }
-    session(port, stop, Link::Listening, |daemon| daemon.start(&mut socket.listener))
-}
-
-/// A connection waits, so accepting does not block.
-fn is_readable(socket: &ServerSocket) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(socket.poll_fd(), PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1))
-}
-
-fn connect(port: &Arc<PortShared>, stop: &Stop) -> Began {
-    // The path was checked to be text when the port was made.
-    let path = port.socket.to_str().unwrap_or_default();
-    session(port, stop, Link::Connecting(None), |daemon| daemon.start_client(path))
-}
-
-/// Runs one session from its connection to its end, after which the link is `idle` again.
-fn session(
-    port: &Arc<PortShared>,
-    stop: &Stop,
-    idle: Link,
-    open: impl FnOnce(&mut Daemon) -> Result<(), Error>,
-) -> Began {
-    let session = Arc::new(Session::new(Arc::clone(port)));
-    let opened = backend::daemon(&session).and_then(|mut daemon| {
-        open(&mut daemon)?;
-        Ok(daemon)
-    });
-    let mut daemon = match opened {
-        Ok(daemon) => daemon,
+    match socket.accept() {
+        Ok(front) => Some(front),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
         Err(error) => {
-            failed(port, &error);
-            return Began::No;
+            port.status.facts().last_end = Some(format!("no connection could be taken: {error}"));
+            stop.wait(None, Some(REFUSED_PAUSE));
+            None
         }
-    };
+    }
+}
+
+/// A front-end that we reach; `None` when there is none yet.
+fn connect(port: &PortShared, stop: &Stop, retry: &mut RetryDelay) -> Option<UnixStream> {
+    match socket::connect(&port.socket) {
+        Ok(front) => {
+            *retry = RetryDelay::new();
+            Some(front)
+        }
+        Err(error) => {
+            let why = socket::connect_sentence(error);
+            port.status.facts().link = Link::Connecting(Some(why));
+            stop.wait(None, Some(retry.next()));
+            None
+        }
+    }
+}
+
+/// Runs one session from its connection to its end. Returns why it ended.
+fn session(port: &Arc<PortShared>, stop: &Stop, front: UnixStream) -> Result<String, Error> {
+    let session = Arc::new(Session::new(Arc::clone(port)));
+    let (back, mut listener) = private_link().map_err(Error::StartDaemon)?;
+    let mut daemon = backend::daemon(&session)?;
+    daemon.start(&mut listener)?;
+    drop(listener);
     port.status.facts().link = Link::Connected;
     port.tell(&PortEvent::Connected);
-    stop.session_began(&daemon);
-    let end = daemon.wait();
-    stop.session_ended();
-    let why = session.end().unwrap_or_else(|| session_end::sentence(&end));
-    // The mappings of the crate go with the daemon, after the rings that lay in them.
-    drop(daemon);
-    let mut facts = port.status.facts();
-    facts.link = idle;
-    facts.last_end = Some(why.clone());
-    drop(facts);
-    port.tell(&PortEvent::SessionEnded(why));
-    Began::Yes
+    let gate = Gate::new(front, &back, 2 * u32::from(port.queue_pairs));
+    let attention = Attention { stop: stop.event.as_fd(), fault: port.fault_event.as_fd() };
+    let closed = gate.run(&attention, || tell_fault(port));
+    drop(back);
+    Ok(end(&session, daemon, &closed))
 }
 
-/// No session began: a server says so as the end of one, a client while it tries again.
-fn failed(port: &PortShared, error: &Error) {
-    let why = session_end::connect_sentence(error);
-    let mut facts = port.status.facts();
-    match facts.link {
-        Link::Listening => facts.last_end = Some(why),
-        _ => facts.link = Link::Connecting(Some(why)),
+fn end(session: &Session, mut daemon: Daemon, closed: &Closed) -> String {
+    let end = daemon.wait();
+    let cause = session.end();
+    // The mappings of the crate go with the daemon, after the rings that lay in them.
+    drop(daemon);
+    let why = session_end::sentence(closed, &end);
+    match (closed, cause) {
+        (Closed::ByBackEnd, Some(refusal)) => refusal,
+        (_, Some(fault)) => format!("{why}, after a fault: {fault}"),
+        (_, None) => why,
+    }
+}
+
+/// Says that the port broke a rule, once for each time it did.
+fn tell_fault(port: &PortShared) {
+    // Only empties the count; it was not zero.
+    let _ = rustix::io::read(&port.fault_event, &mut [0; 8]);
+    if let Some(fault) = port.status.fault() {
+        port.tell(&PortEvent::Note(format!("faulted: {fault}")));
     }
 }

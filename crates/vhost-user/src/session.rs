@@ -226,7 +226,7 @@ impl Session {
 
     /// Stops the port because a ring cannot be.
     fn refuse(&self, state: &mut State, fault: PortFault) {
-        self.port.status.set_fault(fault);
+        self.port.fail(fault);
         self.remove(state, |_| true, Phase::Refused);
         for ring in state.rings.iter_mut().filter(|ring| ring.phase != Phase::Stopped) {
             ring.phase = Phase::Refused;

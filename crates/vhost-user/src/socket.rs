@@ -1,14 +1,13 @@
-//! The socket of a port on which we listen.
+//! The socket of a port: one on which we listen, or one to which we connect.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use vhost::vhost_user::Listener;
 
 use crate::parts::PortError;
 
@@ -23,9 +22,7 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// A socket that listens, and its file, which is removed at the end.
 pub(crate) struct ServerSocket {
-    pub(crate) listener: Listener,
-    /// The same socket, to wait on.
-    poll_fd: OwnedFd,
+    listener: UnixListener,
     path: PathBuf,
     /// Device and inode of the file, so that nobody else's is removed.
     identity: (u64, u64),
@@ -54,14 +51,38 @@ impl ServerSocket {
         };
         let socket = bind(path).map_err(failed)?;
         let identity = identity(path).map_err(failed)?;
-        let poll_fd = socket.try_clone().map_err(failed)?;
-        let listener = Listener::from(UnixListener::from(socket));
-        Ok(Self { listener, poll_fd, path: path.to_owned(), identity })
+        Ok(Self { listener: UnixListener::from(socket), path: path.to_owned(), identity })
     }
 
-    /// Readable when a front-end waits.
-    pub(crate) fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.poll_fd.as_fd()
+    /// Takes the next front-end that waits, without waiting for one.
+    pub(crate) fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.listener.accept()?.0)
+    }
+}
+
+/// Readable when a front-end waits.
+impl AsFd for ServerSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+/// Connects to a front-end that listens on `path`, without waiting for it.
+pub(crate) fn connect(path: &Path) -> rustix::io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Why we could not connect, in words.
+pub(crate) fn connect_sentence(error: rustix::io::Errno) -> String {
+    match error {
+        rustix::io::Errno::NOENT => "no such file".to_owned(),
+        rustix::io::Errno::CONNREFUSED => "nobody listens there".to_owned(),
+        rustix::io::Errno::ACCESS => "permission denied".to_owned(),
+        rustix::io::Errno::AGAIN => "the front-end does not accept connections".to_owned(),
+        other => io::Error::from(other).to_string(),
     }
 }
 
@@ -82,12 +103,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// Nobody can connect before the mode is set: the socket listens only afterwards.
 fn bind(path: &Path) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&socket, &address)?;
     let listening = fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
         .and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?));
@@ -112,16 +129,12 @@ fn remove_stale(path: &Path) -> Result<(), PortError> {
 
 /// Whether a process listens there: everything but a refusal says so, also that its backlog is full.
 fn is_answered(path: &Path) -> bool {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .and_then(|socket| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?));
-    probe != Err(rustix::io::Errno::CONNREFUSED)
+    !matches!(connect(path), Err(rustix::io::Errno::CONNREFUSED))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixStream;
 
     #[test]
     fn c162_a_path_of_108_bytes_is_refused_and_one_of_107_is_not() {
