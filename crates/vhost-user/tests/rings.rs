@@ -95,6 +95,31 @@ fn c040_a_reply_whose_pair_is_disabled_comes_on_another_one() {
 }
 
 #[test]
+fn c040_each_pair_gets_its_turn_while_another_one_is_full() {
+    let lab = Lab::new(2);
+    let mut one = lab.guest_with(0, pairs(0, 4, 4));
+    let mut other = lab.guest(1);
+    lab.hub.shared.pause();
+    let mut bytes = Vec::new();
+    for pair in 0..4_u16 {
+        let mut flow = *flow(&one, &other).flow();
+        flow.sender = pair;
+        let mut frames = helio_guest::Numbered::new(flow);
+        for _ in 0..60 {
+            let header = frames.write_next(&mut bytes);
+            one.send_on(usize::from(pair), &header, &bytes).unwrap();
+        }
+    }
+    one.kick();
+    lab.hub.shared.resume();
+    let received = other.wait_received(240, PATIENCE).unwrap();
+    let sender =
+        |frame: &helio_guest::Received| helio_guest::TestFrame::parse(&frame.frame).unwrap().sender;
+    let early: Vec<_> = received.iter().take(4 * helio_frame::BURST_FRAMES).map(sender).collect();
+    assert!((0..4).all(|pair| early.contains(&pair)), "{early:?}");
+}
+
+#[test]
 fn c022_a_ring_without_a_kick_descriptor_runs() {
     let lab = Lab::new(2);
     let (mut one, mut other) = (lab.guest(0), lab.guest(1));
