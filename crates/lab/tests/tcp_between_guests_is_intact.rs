@@ -63,27 +63,31 @@ fn data_is_intact_with_and_without_offloads_and_the_copies_have_right_checksums(
     let features = crusader.must("ethtool -k crusader").unwrap();
     assert!(features.contains("tcp-segmentation-offload: off"), "{features}");
 
+    // Its kernel would join segments before the capture sees them, and leave their checksums unfinished.
+    pegasus.must("ethtool -K sniffie gro off").unwrap();
     let capture = pegasus.spawn("tcpdump -i sniffie -w /tmp/seen -B 16384 tcp").unwrap();
     pegasus.job_says(capture, "listening on").unwrap();
     transfer(&mut columbia, &mut crusader, "10.0.0.2");
     transfer(&mut crusader, &mut columbia, "10.0.0.1");
     // What the card cannot switch off it reports as an error; what it can is off afterwards.
-    columbia.exec("ethtool -K columbia tx off sg off tso off gso off gro off").unwrap();
+    columbia.exec("ethtool -K columbia tx off sg off tso off gso off").unwrap();
     let features = columbia.must("ethtool -k columbia").unwrap();
     assert!(features.contains("tcp-segmentation-offload: off"), "{features}");
     transfer(&mut columbia, &mut crusader, "10.0.0.2");
     transfer(&mut crusader, &mut columbia, "10.0.0.1");
     pegasus.finish(capture).unwrap();
 
-    let count = |pegasus: &mut Qemu, filter: &str| -> u64 {
-        let count = format!("tcpdump -vvnr /tmp/seen 2>/dev/null | grep -c '{filter}'");
-        pegasus.exec(&count).unwrap().output.trim().parse().unwrap()
-    };
     // Four transfers of 4 MiB make about 12,000 frames; a slow sniffer misses many of them.
-    let correct = count(&mut pegasus, "(correct)");
-    assert!(correct > 400, "only {correct} frames were captured");
-    assert_eq!(count(&mut pegasus, "incorrect"), 0);
-    assert_eq!(count(&mut pegasus, "bad cksum"), 0);
-    let drops = switch.ports().unwrap();
-    println!("{drops:#?}");
+    let read = "tcpdump -vvenr /tmp/seen 2>/dev/null";
+    let correct = pegasus.exec(&format!("{read} | grep -c '(correct)'")).unwrap().output;
+    assert!(correct.trim().parse::<u64>().unwrap() > 1000, "only {correct} frames were captured");
+    let wrong = pegasus
+        .exec(&format!("{read} | grep -B 1 -e incorrect -e 'bad cksum' | head -n 20"))
+        .unwrap()
+        .output;
+    assert_eq!(wrong, "", "of {correct} right ones");
+    // One guest handed over frames that were longer than the other could take.
+    let entered = switch.port("columbia").unwrap().ingress_frames;
+    let left = switch.port("crusader").unwrap().egress_frames;
+    assert!(entered < left, "{entered} frames became {left}");
 }
