@@ -14,8 +14,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, OnceLock};
 
-/// Most regions guarded at a time: 256 ports with 8 regions each, and room to replace them all.
-const SLOTS: usize = 4096;
+/// Most regions guarded at a time: 256 ports with 64 regions each, and room to replace them all.
+const SLOTS: usize = 32_768;
 
 struct Slot {
     /// First byte; 0 while the slot is free.
@@ -60,7 +60,7 @@ impl Guard {
             TABLE.iter().enumerate().filter(|(_, slot)| slot.start.load(Ordering::Relaxed) == 0);
         for (start, bytes) in ranges {
             let Some((index, slot)) = free.next() else {
-                return Err(io::Error::other("more than 4096 memory regions are mapped"));
+                return Err(io::Error::other("more than 32768 memory regions are mapped"));
             };
             slot.poisoned.store(false, Ordering::Relaxed);
             slot.leader.store(*guard.slots.first().unwrap_or(&index), Ordering::Relaxed);

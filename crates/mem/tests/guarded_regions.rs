@@ -15,13 +15,13 @@ fn table(regions: u64) -> Result<MemoryTable, MemoryError> {
 #[test]
 fn all_slots_can_be_used_one_more_is_refused_and_all_come_back() {
     for _ in 0..3 {
-        assert!(matches!(table(4097), Err(MemoryError::Host(_))));
-        let most = table(4000).unwrap();
-        let rest = table(96).unwrap();
-        assert_eq!((most.region_count(), rest.region_count()), (4000, 96));
+        assert!(matches!(table(32_769), Err(MemoryError::Host(_))));
+        let most = table(32_000).unwrap();
+        let rest = table(768).unwrap();
+        assert_eq!((most.region_count(), rest.region_count()), (32_000, 768));
         assert!(matches!(table(1), Err(MemoryError::Host(_))));
         drop(rest);
-        assert!(matches!(table(97), Err(MemoryError::Host(_))));
-        drop(table(96).unwrap());
+        assert!(matches!(table(769), Err(MemoryError::Host(_))));
+        drop(table(768).unwrap());
     }
 }

@@ -11,6 +11,7 @@
 
 mod message;
 mod private_link;
+mod regions;
 mod rules;
 
 use std::os::fd::{AsFd, BorrowedFd};

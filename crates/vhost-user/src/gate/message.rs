@@ -36,7 +36,12 @@ pub(super) struct Message {
 impl Message {
     /// The answer that says that message `id` was done.
     pub(super) fn done(id: u32) -> Self {
-        let payload = 0_u64.to_ne_bytes().to_vec();
+        Self::number_reply(id, 0)
+    }
+
+    /// The answer to message `id` that is one number.
+    pub(super) fn number_reply(id: u32, number: u64) -> Self {
+        let payload = number.to_ne_bytes().to_vec();
         Self { id, flags: VERSION | FLAG_REPLY, payload, fds: Vec::new() }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use vhost::vhost_user::message::{FrontendReq, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 
 use super::message::{FLAG_REPLY, Message};
+use super::regions::{Change, MAX_REGIONS, Regions, are_whole_pages};
 use crate::features;
 
 /// What happens to a message.
@@ -36,11 +37,18 @@ pub(super) struct Rules {
     reply_ack: bool,
     /// Rings that were enabled (1) or disabled (0) before features were set.
     early: BTreeMap<u32, u32>,
+    regions: Regions,
 }
 
 impl Rules {
     pub(super) fn new(rings: u32) -> Self {
-        Self { rings, features: None, reply_ack: false, early: BTreeMap::new() }
+        Self {
+            rings,
+            features: None,
+            reply_ack: false,
+            early: BTreeMap::new(),
+            regions: Regions::default(),
+        }
     }
 
     pub(super) fn judge(&mut self, mut message: Message) -> Verdict {
@@ -57,7 +65,33 @@ impl Rules {
             FrontendReq::SET_VRING_ENABLE => return self.set_vring_enable(message),
             // Deprecated; to be ignored, or to disable all rings. vhost-user, "VHOST_USER_RESET_OWNER".
             FrontendReq::RESET_OWNER => return self.done(&message),
-            FrontendReq::SET_MEM_TABLE => sort_regions(&mut message),
+            FrontendReq::SET_MEM_TABLE | FrontendReq::ADD_MEM_REG
+                if !are_whole_pages(&message.payload, &message.fds) =>
+            {
+                return refuse("a memory region that is not made of whole huge pages".to_owned());
+            }
+            FrontendReq::SET_MEM_TABLE => {
+                self.regions.replaced();
+                sort_regions(&mut message);
+            }
+            FrontendReq::ADD_MEM_REG => match self.regions.added(&message.payload, &message.fds) {
+                Change::Real => {}
+                Change::Counted => return self.done(&message),
+                Change::TooMany => {
+                    return refuse(format!("more than {MAX_REGIONS} memory regions"));
+                }
+            },
+            FrontendReq::REM_MEM_REG => {
+                if self.regions.removed(&message.payload) == Change::Counted {
+                    return self.done(&message);
+                }
+            }
+            FrontendReq::GET_MAX_MEM_SLOTS => {
+                return Verdict::Answer(Some(Message::number_reply(
+                    message.id,
+                    MAX_REGIONS as u64,
+                )));
+            }
             FrontendReq::GET_FEATURES
             | FrontendReq::SET_OWNER
             | FrontendReq::SET_VRING_NUM
@@ -68,10 +102,7 @@ impl Rules {
             | FrontendReq::SET_VRING_CALL
             | FrontendReq::SET_VRING_ERR
             | FrontendReq::GET_PROTOCOL_FEATURES
-            | FrontendReq::GET_QUEUE_NUM
-            | FrontendReq::GET_MAX_MEM_SLOTS
-            | FrontendReq::ADD_MEM_REG
-            | FrontendReq::REM_MEM_REG => {}
+            | FrontendReq::GET_QUEUE_NUM => {}
             other => return refuse(format!("message {other:?}, which is not supported")),
         }
         let is_answered = self.wants_answer(&message) || has_own_reply(request);
@@ -155,7 +186,6 @@ fn has_own_reply(request: FrontendReq) -> bool {
             | FrontendReq::GET_VRING_BASE
             | FrontendReq::GET_PROTOCOL_FEATURES
             | FrontendReq::GET_QUEUE_NUM
-            | FrontendReq::GET_MAX_MEM_SLOTS
     )
 }
 
