@@ -1,0 +1,77 @@
+//! A configuration of any text.
+//!
+//! What is refused is refused with a reason and a line of the text. What is accepted keeps the limits that the rest of the
+//! switch builds on, and its ports survive the way to JSON and back.
+
+use std::collections::BTreeSet;
+
+use helio_config::{Config, ConfigError, PortConfig, PortEntry, PortSettings, check_port_name};
+use helio_types::{MAX_PORTS, MAX_WORKERS, Mirroring};
+
+use crate::Outcome;
+
+/// Runs one input.
+///
+/// # Panics
+///
+/// When something does not hold.
+pub fn run(data: &[u8]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let Ok(text) = std::str::from_utf8(data) else { return outcome };
+    let read = Config::from_str(text, "fuzz.toml");
+    outcome.count(&read);
+    match read {
+        Ok(config) => {
+            assert_limits(&config);
+            config.ports.iter().for_each(assert_port);
+        }
+        Err(error) => assert_explained(&error, text),
+    }
+    outcome
+}
+
+fn assert_explained(error: &ConfigError, text: &str) {
+    let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    assert!(!error.problems.is_empty());
+    for problem in &error.problems {
+        assert!(problem.line.is_some_and(|line| (1..=lines).contains(&line)));
+        assert!(!problem.message.is_empty());
+    }
+    assert!(error.to_string().starts_with("fuzz.toml:"));
+}
+
+fn assert_limits(config: &Config) {
+    assert!((1..=MAX_WORKERS).contains(&config.workers.len()));
+    assert!(config.ports.len() <= MAX_PORTS);
+    let names: BTreeSet<_> = config.ports.iter().map(|port| &port.name).collect();
+    let sockets = config.ports.iter().map(|port| &port.socket).chain([&config.switch.control]);
+    let statics: Vec<_> = config.ports.iter().flat_map(PortConfig::static_entries).collect();
+    assert_eq!(names.len(), config.ports.len());
+    assert_eq!(sockets.collect::<BTreeSet<_>>().len(), config.ports.len() + 1);
+    for (at, entry) in statics.iter().enumerate() {
+        assert!(!statics[..at].contains(entry), "{entry:?} is behind two ports");
+    }
+    let cores: BTreeSet<_> = config.workers.iter().map(|worker| worker.core).collect();
+    assert_eq!(cores.len(), config.workers.len());
+    for port in &config.ports {
+        assert!(port.worker.is_none_or(|worker| worker.index() < config.workers.len()));
+    }
+}
+
+fn assert_port(port: &PortConfig) {
+    assert_eq!(check_port_name(&port.name), Ok(()));
+    assert!((1..=PortConfig::MAX_SOCKET_BYTES).contains(&port.socket.as_os_str().len()));
+    assert!((1..=128).contains(&port.queue_pairs) && port.mtu >= 68);
+    assert!(!port.receive_only || port.mirroring == Mirroring::Destination);
+    for entry in &port.static_macs {
+        assert!(!entry.mac.is_group());
+    }
+    for (vlan, _) in port.static_entries() {
+        assert!(port.vlan.is_member(vlan));
+    }
+    assert_eq!(port.static_entries().count(), port.static_macs.len());
+    let json = serde_json::to_string(port).unwrap();
+    assert_eq!(serde_json::from_str::<PortConfig>(&json).unwrap(), *port);
+    assert_eq!(PortEntry::from(port.clone()).check().as_ref(), Ok(port));
+    assert_eq!(PortSettings::default().applied_to(port).as_ref(), Ok(port));
+}
