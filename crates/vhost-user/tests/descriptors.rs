@@ -27,6 +27,7 @@ fn mapped_files() -> usize {
 fn c071_sessions_leave_nothing_behind() {
     let lab = Lab::new(2);
     let mut other = lab.guest(1);
+    let mapped = mapped_files();
     {
         let mut one = lab.guest(0);
         ping(&mut one, &mut other);
@@ -34,6 +35,7 @@ fn c071_sessions_leave_nothing_behind() {
     lab.ports[0].wait_ends(1);
     let counts = || (open_descriptors(), threads(), mapped_files());
     let settled = counts();
+    assert_eq!(settled.2, mapped);
     for round in 0..100 {
         let mut one = lab.guest(0);
         if round % 10 == 0 {
