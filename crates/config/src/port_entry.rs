@@ -1,5 +1,6 @@
 //! A port as people write it, and the checks that turn it into a [`PortConfig`].
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -123,7 +124,18 @@ impl PortEntry {
     }
 
     fn check_static_macs(&self, vlan: &VlanMode) -> Result<Vec<StaticMac>, String> {
-        self.static_mac.iter().map(|entry| check_static_mac(entry, vlan)).collect()
+        let mut macs = Vec::with_capacity(self.static_mac.len());
+        let mut seen = HashSet::new();
+        for entry in &self.static_mac {
+            let entry = check_static_mac(entry, vlan)?;
+            // An entry without a VLAN and one that names the VLAN it stands for are the same.
+            if !seen.insert((entry.vlan.or(vlan.untagged_vlan()), entry.mac)) {
+                let mac = entry.mac;
+                return Err(format!("static-mac {mac} is there twice; keep one of the two"));
+            }
+            macs.push(entry);
+        }
+        Ok(macs)
     }
 }
 
@@ -316,6 +328,19 @@ mod tests {
         entry.static_mac = vec![StaticMacEntry::MacOnVlan { mac: mac.to_owned(), vlan: 10 }];
         assert!(entry.check().is_ok());
         entry.static_mac = vec![StaticMacEntry::MacOnVlan { mac: mac.to_owned(), vlan: 11 }];
+        assert_eq!(faulty_keys(&entry), ["static-mac"]);
+    }
+
+    #[test]
+    fn an_address_is_static_once_in_each_vlan() {
+        let mac = || "52:54:00:00:00:01".to_owned();
+        let on = |vlan| StaticMacEntry::MacOnVlan { mac: mac(), vlan };
+        let trunk =
+            VlanSetting { trunk: Some(vec![10]), native: Some(1), ..VlanSetting::default() };
+        let mut entry = PortEntry { vlan: Some(trunk), ..columbia() };
+        entry.static_mac = vec![on(10), StaticMacEntry::Mac(mac())];
+        assert!(entry.check().is_ok());
+        entry.static_mac.push(on(1));
         assert_eq!(faulty_keys(&entry), ["static-mac"]);
     }
 

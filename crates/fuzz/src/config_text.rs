@@ -49,7 +49,7 @@ fn assert_limits(config: &Config) {
     assert_eq!(names.len(), config.ports.len());
     assert_eq!(sockets.collect::<BTreeSet<_>>().len(), config.ports.len() + 1);
     for (at, entry) in statics.iter().enumerate() {
-        assert!(!statics[..at].contains(entry), "{entry:?} is behind two ports");
+        assert!(!statics[..at].contains(entry), "{entry:?} is there twice");
     }
     let cores: BTreeSet<_> = config.workers.iter().map(|worker| worker.core).collect();
     assert_eq!(cores.len(), config.workers.len());

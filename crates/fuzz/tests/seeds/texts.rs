@@ -61,6 +61,14 @@ socket = ""
 mtu = 99999999999999999999
 "#;
 
+/// The second entry names the VLAN that the first one stands for.
+const STATIC_TWICE: &str = r#"[[port]]
+name = "a"
+socket = "/run/a"
+vlan = { access = 7 }
+static-mac = ["52:54:00:12:34:56", { mac = "52:54:00:12:34:56", vlan = 7 }]
+"#;
+
 pub(crate) fn seeds() -> Vec<Seed> {
     let seed = |name, text: &str, outcome| Seed::new("config_text", name, text.into(), outcome);
     vec![
@@ -69,5 +77,6 @@ pub(crate) fn seeds() -> Vec<Seed> {
         seed("mistakes.toml", MISTAKES, [0, 1]),
         seed("ports_in_conflict.toml", PORTS_IN_CONFLICT, [0, 1]),
         seed("not_toml.toml", "[[port]\nname = \"a\nmtu = 1_\n", [0, 1]),
+        seed("one_static_address_twice.toml", STATIC_TWICE, [0, 1]).kept(),
     ]
 }
