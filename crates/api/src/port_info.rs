@@ -67,6 +67,13 @@ pub struct PortInfo {
     /// Frames refused at this port, by reason, in both directions. Mirror copies that were refused are
     /// counted on their session instead.
     pub drops: BTreeMap<String, u64>,
+    /// Those of `drops` that the port had sent. Each chain that the guest sent is in here or in
+    /// `ingress_frames`.
+    #[serde(default)]
+    pub ingress_drops: BTreeMap<String, u64>,
+    /// Those of `drops` that were meant for the port.
+    #[serde(default)]
+    pub egress_drops: BTreeMap<String, u64>,
     /// Path of the vhost-user socket.
     pub socket: String,
     /// Which side of the socket the switch is.
@@ -107,6 +114,8 @@ impl PortInfo {
             egress_frames: 0,
             egress_bytes: 0,
             drops: BTreeMap::new(),
+            ingress_drops: BTreeMap::new(),
+            egress_drops: BTreeMap::new(),
             socket: port.socket.to_string_lossy().into_owned(),
             mode: port.mode,
             worker: port.worker.map(helio_types::WorkerId::index),

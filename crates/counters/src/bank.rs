@@ -12,24 +12,39 @@ pub struct PortBlock {
     pub ingress: FrameCounter,
     /// Frames that the port was given, mirror copies included.
     pub egress: FrameCounter,
-    drops: [Counter; DropReason::COUNT],
+    ingress_drops: [Counter; DropReason::COUNT],
+    egress_drops: [Counter; DropReason::COUNT],
     /// Copies for the port as a mirror destination.
     pub mirror: MirrorBlock,
 }
 
 impl PortBlock {
-    /// Counts `frames` frames dropped for `reason`.
+    /// Counts `frames` frames that the port sent and that went nowhere for `reason`.
     #[inline]
-    pub fn drop_frames(&self, reason: DropReason, frames: u64) {
-        if let Some(counter) = self.drops.get(reason.index()) {
+    pub fn drop_ingress(&self, reason: DropReason, frames: u64) {
+        if let Some(counter) = self.ingress_drops.get(reason.index()) {
             counter.add(frames);
         }
     }
 
-    /// Frames dropped so far, by [`DropReason::index`].
+    /// Counts `frames` frames that the port was not given for `reason`.
+    #[inline]
+    pub fn drop_egress(&self, reason: DropReason, frames: u64) {
+        if let Some(counter) = self.egress_drops.get(reason.index()) {
+            counter.add(frames);
+        }
+    }
+
+    /// Frames sent and dropped so far, by [`DropReason::index`].
     #[must_use]
-    pub fn drops(&self) -> &[Counter; DropReason::COUNT] {
-        &self.drops
+    pub fn ingress_drops(&self) -> &[Counter; DropReason::COUNT] {
+        &self.ingress_drops
+    }
+
+    /// Frames not given so far, by [`DropReason::index`].
+    #[must_use]
+    pub fn egress_drops(&self) -> &[Counter; DropReason::COUNT] {
+        &self.egress_drops
     }
 }
 

@@ -2,7 +2,7 @@
 
 use helio_types::{DropReason, PortId};
 
-use crate::{CounterBank, FrameCount};
+use crate::{Counter, CounterBank, FrameCount};
 
 /// Counts of one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +11,12 @@ pub struct PortCounts {
     pub ingress: FrameCount,
     /// Frames that the port was given, mirror copies included.
     pub egress: FrameCount,
-    /// Frames dropped, by [`DropReason::index`].
-    pub drops: [u64; DropReason::COUNT],
+    /// Frames that the port sent and that went nowhere, by [`DropReason::index`]. Each chain that the port sent is counted
+    /// here or in `ingress`.
+    pub ingress_drops: [u64; DropReason::COUNT],
+    /// Frames that the port was not given, by [`DropReason::index`]. Each frame meant for the port is counted here or in
+    /// `egress`.
+    pub egress_drops: [u64; DropReason::COUNT],
     /// Copies for the port as a mirror destination.
     pub mirror: MirrorCounts,
 }
@@ -33,7 +37,8 @@ impl Default for PortCounts {
         Self {
             ingress: FrameCount::default(),
             egress: FrameCount::default(),
-            drops: [0; DropReason::COUNT],
+            ingress_drops: [0; DropReason::COUNT],
+            egress_drops: [0; DropReason::COUNT],
             mirror: MirrorCounts::default(),
         }
     }
@@ -56,9 +61,8 @@ impl PortCounts {
         for block in banks.into_iter().map(|bank| bank.port(port)) {
             sum.ingress = sum.ingress + block.ingress.get();
             sum.egress = sum.egress + block.egress.get();
-            for (total, counter) in sum.drops.iter_mut().zip(block.drops()) {
-                *total = total.wrapping_add(counter.get());
-            }
+            add_up(&mut sum.ingress_drops, block.ingress_drops());
+            add_up(&mut sum.egress_drops, block.egress_drops());
             // Outcomes before what was wanted: a reader in the middle of traffic then never sees more outcomes than
             // copies asked for by the same worker.
             sum.mirror.delivered = sum.mirror.delivered + block.mirror.delivered.get();
@@ -76,15 +80,38 @@ impl PortCounts {
         let mut grown = self.clone();
         grown.ingress = grown.ingress - base.ingress;
         grown.egress = grown.egress - base.egress;
-        for (count, base) in grown.drops.iter_mut().zip(&base.drops) {
-            *count = count.wrapping_sub(*base);
-        }
+        take_off(&mut grown.ingress_drops, &base.ingress_drops);
+        take_off(&mut grown.egress_drops, &base.egress_drops);
         grown.mirror.wanted = grown.mirror.wanted - base.mirror.wanted;
         grown.mirror.delivered = grown.mirror.delivered - base.mirror.delivered;
         for (count, base) in grown.mirror.dropped.iter_mut().zip(&base.mirror.dropped) {
             *count = *count - *base;
         }
         grown
+    }
+}
+
+impl PortCounts {
+    /// Frames dropped in either direction, by [`DropReason::index`].
+    #[must_use]
+    pub fn drops(&self) -> [u64; DropReason::COUNT] {
+        let mut both = self.ingress_drops;
+        for (sum, count) in both.iter_mut().zip(&self.egress_drops) {
+            *sum = sum.wrapping_add(*count);
+        }
+        both
+    }
+}
+
+fn add_up(sums: &mut [u64], counters: &[Counter]) {
+    for (sum, counter) in sums.iter_mut().zip(counters) {
+        *sum = sum.wrapping_add(counter.get());
+    }
+}
+
+fn take_off(counts: &mut [u64], base: &[u64]) {
+    for (count, base) in counts.iter_mut().zip(base) {
+        *count = count.wrapping_sub(*base);
     }
 }
 
@@ -106,11 +133,13 @@ mod tests {
         let port = PortId::new(255).unwrap();
         a.port(port).ingress.add(2, 120);
         b.port(port).ingress.add(1, 60);
-        b.port(port).drop_frames(DropReason::NoRxBuffer, 4);
+        b.port(port).drop_egress(DropReason::NoRxBuffer, 4);
+        a.port(port).drop_ingress(DropReason::NoRxBuffer, 1);
         b.port(port).mirror.drop_copies(DropReason::NoRxBuffer, 1, 60);
         let sum = PortCounts::read([&a, &b], port);
         assert_eq!(sum.ingress, FrameCount { frames: 3, bytes: 180 });
-        assert_eq!(sum.drops[DropReason::NoRxBuffer.index()], 4);
+        assert_eq!(sum.egress_drops[DropReason::NoRxBuffer.index()], 4);
+        assert_eq!(sum.drops()[DropReason::NoRxBuffer.index()], 5);
         assert_eq!(sum.mirror.dropped_total(), FrameCount { frames: 1, bytes: 60 });
     }
 

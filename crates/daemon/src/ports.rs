@@ -19,6 +19,8 @@ pub(crate) struct ServedPort {
 #[derive(Default)]
 pub(crate) struct Ports {
     served: Vec<ServedPort>,
+    /// Slots whose ports are being taken out of service.
+    leaving: Vec<PortId>,
 }
 
 impl Ports {
@@ -42,14 +44,24 @@ impl Ports {
         self.served.push(port);
     }
 
-    pub(crate) fn remove(&mut self, name: &str) -> Option<ServedPort> {
+    /// Takes a port out. Its slot stays taken until [`Ports::gone`].
+    pub(crate) fn take(&mut self, name: &str) -> Option<ServedPort> {
         let place = self.served.iter().position(|port| port.config.name == name)?;
-        Some(self.served.remove(place))
+        let port = self.served.remove(place);
+        self.leaving.push(port.id);
+        Some(port)
+    }
+
+    /// A port that was taken out has left its worker.
+    pub(crate) fn gone(&mut self, id: PortId) {
+        self.leaving.retain(|leaving| *leaving != id);
     }
 
     /// A slot that no port has.
     pub(crate) fn free_id(&self) -> Option<PortId> {
-        (0..MAX_PORTS).filter_map(PortId::new).find(|id| self.by_id(*id).is_none())
+        (0..MAX_PORTS)
+            .filter_map(PortId::new)
+            .find(|id| self.by_id(*id).is_none() && !self.leaving.contains(id))
     }
 
     /// The worker with the fewest ports, the first of several.

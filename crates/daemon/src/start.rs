@@ -1,11 +1,12 @@
 //! Starting the switch in order, and ending it in the opposite order.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use helio_config::{Config, PollMode, check_host};
-use helio_control::{ControlServer, Switch as _, serve};
+use helio_control::{ControlServer, ServeError, Switch as _, serve};
 use helio_switch::{Fdb, FdbSettings};
 use helio_worker::{Fleet, FleetSettings, Polling, spawn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -48,6 +49,10 @@ impl Daemon {
     /// When any of them cannot start; what had started has ended by then.
     pub fn start(config: Config) -> Result<Self, DaemonError> {
         check_host(&config)?;
+        // Before the ports, whose sockets would be in use too: this says better why.
+        if UnixStream::connect(&config.switch.control).is_ok() {
+            return Err(ServeError::AlreadyRunning { path: config.switch.control }.into());
+        }
         raise_descriptor_limit();
         let (fleet, workers) = make_fleet(&config)?;
         let mut started = Started { fleet: Arc::clone(&fleet), workers: Vec::new() };

@@ -10,7 +10,7 @@ use helio_config::{Config, SocketMode};
 use helio_control::{ControlError, ControlErrorKind, Switch};
 use helio_frame::MemoryDirectory;
 use helio_switch::FlushFilter;
-use helio_types::{VlanId, WorkerId};
+use helio_types::{Mirroring, VlanId, WorkerId};
 use helio_vhost_user::{MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketRole, VhostPort};
 use helio_worker::{Fleet, WorkerGone};
 
@@ -59,6 +59,27 @@ impl RunningSwitch {
         let mirrors = self.lock_config().mirrors.clone();
         let settings = ports.iter().map(|port| (port.id, port.worker, &port.config));
         self.fleet.install(&compile(settings, &mirrors, self.fleet.len())).map_err(gone)
+    }
+
+    /// Lets the counts of a mirror destination begin at zero when it changes its session: first it takes no part, and once
+    /// no copy for it is under way, its counters stand still and are what the new session begins with.
+    fn begin_mirror_counts(
+        &self,
+        ports: &mut Ports,
+        old: &PortConfig,
+        new: &PortConfig,
+    ) -> Result<(), ControlError> {
+        if (old.mirroring, old.session) == (new.mirroring, new.session) {
+            return Ok(());
+        }
+        let unknown = || ControlError::no_such_port(&new.name);
+        ports.find_mut(&new.name).ok_or_else(unknown)?.config.mirroring = Mirroring::None;
+        self.install(ports)?;
+        self.fleet.drain();
+        let port = ports.find_mut(&new.name).ok_or_else(unknown)?;
+        port.base.mirror = self.fleet.counts(port.id).mirror;
+        port.config.mirroring = new.mirroring;
+        Ok(())
     }
 
     /// Opens the socket of a port and gives it to its worker. It serves nobody yet.
@@ -122,19 +143,18 @@ impl Switch for RunningSwitch {
         self.settle_fdb(&served);
         self.lock_config().ports.push(served.config.clone());
         ports.insert(served);
-        self.install(&ports)?;
-        let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
-        let started = port
-            .handle
-            .start()
-            .map_err(|error| ControlError::new(ControlErrorKind::Internal, error.to_string()));
-        let reply = info::port_info(port, &self.fleet);
+        let started = self.install(&ports).and_then(|()| {
+            let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
+            port.handle.start().map_err(|error| {
+                ControlError::new(ControlErrorKind::Internal, error.to_string())
+            })?;
+            Ok(info::port_info(port, &self.fleet))
+        });
         drop(ports);
-        if let Err(error) = started {
+        if started.is_err() {
             self.remove_port(&name)?;
-            return Err(error);
         }
-        Ok(reply)
+        started
     }
 
     fn set_port(&self, name: &str, settings: PortSettings) -> Result<PortInfo, ControlError> {
@@ -143,15 +163,17 @@ impl Switch for RunningSwitch {
         let changed = settings
             .applied_to(&port.config)
             .map_err(|error| ControlError::invalid(error.to_string()))?;
-        let vlan_changed = changed.vlan != port.config.vlan;
+        let old = std::mem::replace(&mut port.config, changed.clone());
         let id = port.id;
-        port.config = changed.clone();
-        if let Some(known) = self.lock_config().ports.iter_mut().find(|known| known.name == name) {
-            *known = changed;
+        if old.mirroring == Mirroring::Destination || changed.mirroring == Mirroring::Destination {
+            self.begin_mirror_counts(&mut ports, &old, &changed)?;
         }
         self.install(&ports)?;
+        if let Some(known) = self.lock_config().ports.iter_mut().find(|known| known.name == name) {
+            *known = changed.clone();
+        }
         let port = ports.find(name).ok_or_else(|| ControlError::no_such_port(name))?;
-        if vlan_changed {
+        if old.vlan != changed.vlan {
             // What was learned and pinned belongs to the old VLANs.
             self.fleet.fdb().flush(FlushFilter::RemovedPort(id));
             self.settle_fdb(port);
@@ -161,14 +183,17 @@ impl Switch for RunningSwitch {
 
     fn remove_port(&self, name: &str) -> Result<(), ControlError> {
         let mut ports = self.lock_ports();
-        let mut port = ports.remove(name).ok_or_else(|| ControlError::no_such_port(name))?;
+        let mut port = ports.take(name).ok_or_else(|| ControlError::no_such_port(name))?;
         self.lock_config().ports.retain(|known| known.name != name);
-        // First no frame goes to it any more, then its session ends, then its worker forgets it.
-        self.install(&ports)?;
+        // First no frame goes to it any more, then its session ends, then its worker forgets it. The session may take its
+        // time, and nobody else has to wait for that.
+        let installed = self.install(&ports);
+        drop(ports);
         port.handle.stop();
-        self.fleet.remove_port(port.worker, port.id).map_err(gone)?;
+        let removed = self.fleet.remove_port(port.worker, port.id).map_err(gone);
         self.fleet.fdb().flush(FlushFilter::RemovedPort(port.id));
-        Ok(())
+        self.lock_ports().gone(port.id);
+        installed.and(removed.map(drop))
     }
 
     fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError> {

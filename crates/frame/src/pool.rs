@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use helio_mem::{MemoryError, MemoryTable, Segment};
 
+use helio_types::{MAX_PORTS, PortId};
+
 use crate::MemoryId;
 
 /// Size of one private buffer in bytes: the longest frame, in whole pages.
@@ -17,6 +19,10 @@ pub struct Pool {
     id: MemoryId,
     free: Vec<u16>,
     holds: Box<[u16]>,
+    /// For whom each buffer was taken, while it is in use.
+    owners: Box<[Option<PortId>]>,
+    /// Buffers in use, by the port whose frames they hold.
+    in_use_of: Box<[u16]>,
 }
 
 impl Pool {
@@ -32,6 +38,8 @@ impl Pool {
             id,
             free: (0..chunks).rev().collect(),
             holds: vec![0; usize::from(chunks)].into_boxed_slice(),
+            owners: vec![None; usize::from(chunks)].into_boxed_slice(),
+            in_use_of: vec![0; MAX_PORTS].into_boxed_slice(),
         })
     }
 
@@ -47,13 +55,36 @@ impl Pool {
         self.id
     }
 
-    /// Takes a buffer, held once.
-    pub fn take(&mut self) -> Option<u16> {
-        let chunk = self.free.pop()?;
-        if let Some(holds) = self.holds.get_mut(usize::from(chunk)) {
-            *holds = 1;
+    /// Takes a buffer, held once, for a frame of `port` that cannot be forwarded without. A port gets an eighth of all
+    /// buffers, but four at least, so that none can use up what the others need.
+    pub fn take(&mut self, port: PortId) -> Option<u16> {
+        let in_use = self.in_use_of.get_mut(port.index())?;
+        if usize::from(*in_use) >= (self.holds.len() / 8).max(4) {
+            return None;
         }
+        let chunk = self.free.pop()?;
+        *in_use += 1;
+        self.begin(chunk, Some(port));
         Some(chunk)
+    }
+
+    /// Takes a buffer, held once, for a frame that could do without. A quarter of all buffers is left to those that cannot.
+    pub fn take_spare(&mut self) -> Option<u16> {
+        if self.free.len() <= self.holds.len() / 4 {
+            return None;
+        }
+        let chunk = self.free.pop()?;
+        self.begin(chunk, None);
+        Some(chunk)
+    }
+
+    fn begin(&mut self, chunk: u16, owner: Option<PortId>) {
+        let index = usize::from(chunk);
+        if let (Some(holds), Some(place)) = (self.holds.get_mut(index), self.owners.get_mut(index))
+        {
+            *holds = 1;
+            *place = owner;
+        }
     }
 
     /// The bytes of a buffer.
@@ -78,6 +109,10 @@ impl Pool {
         *holds = left;
         if left == 0 {
             self.free.push(chunk);
+            let owner = self.owners.get_mut(usize::from(chunk)).and_then(Option::take);
+            if let Some(in_use) = owner.and_then(|port| self.in_use_of.get_mut(port.index())) {
+                *in_use = in_use.saturating_sub(1);
+            }
         }
     }
 
@@ -93,18 +128,34 @@ mod tests {
     use super::*;
     use helio_types::WorkerId;
 
+    fn port(index: usize) -> PortId {
+        PortId::new(index).unwrap()
+    }
+
+    #[test]
+    fn a_port_cannot_take_what_the_others_need_and_a_spare_leaves_a_quarter() {
+        let mut pool = Pool::new(64, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| pool.take(port(0))).collect();
+        assert_eq!(taken.len(), 8);
+        assert!(pool.take(port(1)).is_some());
+        assert_eq!(std::iter::from_fn(|| pool.take_spare()).count(), 64 - 9 - 16);
+        assert!(pool.take(port(1)).is_some());
+        pool.release(taken[0]);
+        assert!(pool.take(port(0)).is_some() && pool.take(port(0)).is_none());
+    }
+
     #[test]
     fn a_buffer_comes_back_with_its_last_hold_and_the_pool_runs_dry_before() {
         let mut pool = Pool::new(2, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
-        let first = pool.take().unwrap();
-        let second = pool.take().unwrap();
+        let first = pool.take(port(0)).unwrap();
+        let second = pool.take(port(0)).unwrap();
         assert_ne!(pool.segment(first), pool.segment(second));
-        assert_eq!(pool.take(), None);
+        assert_eq!(pool.take(port(0)), None);
         pool.hold(first);
         pool.release(first);
-        assert_eq!((pool.in_use(), pool.take()), (2, None));
+        assert_eq!((pool.in_use(), pool.take(port(0))), (2, None));
         pool.release(first);
-        assert_eq!(pool.take(), Some(first));
+        assert_eq!(pool.take(port(0)), Some(first));
     }
 
     #[test]
@@ -133,7 +184,7 @@ mod tests {
     #[should_panic(expected = "released more often")]
     fn a_release_too_many_is_found_in_a_debug_build() {
         let mut pool = Pool::new(2, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
-        let chunk = pool.take().unwrap();
+        let chunk = pool.take(port(0)).unwrap();
         pool.release(chunk);
         pool.release(chunk);
     }
@@ -142,11 +193,11 @@ mod tests {
     #[cfg(not(debug_assertions))]
     fn a_release_too_many_hands_no_buffer_out_twice_in_a_release_build() {
         let mut pool = Pool::new(2, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
-        let chunk = pool.take().unwrap();
+        let chunk = pool.take(port(0)).unwrap();
         pool.release(chunk);
         pool.release(chunk);
         assert_eq!(pool.in_use(), 0);
-        assert_ne!(pool.take(), pool.take());
-        assert_eq!(pool.take(), None);
+        assert_ne!(pool.take(port(0)), pool.take(port(0)));
+        assert_eq!(pool.take(port(0)), None);
     }
 }

@@ -138,7 +138,7 @@ impl Chains {
                     holds = 1;
                     intake.burst.push((**frame).clone());
                 }
-                Content::Spilled(frame) => match spill(frame, intake) {
+                Content::Spilled(frame) => match spill(frame, self.port, intake) {
                     Some(frame) => intake.burst.push(frame),
                     None => intake.refuse(DropReason::NoPrivateBuffer),
                 },
@@ -183,8 +183,8 @@ impl Chains {
 }
 
 /// A copy of `frame` in a private buffer, as a port makes it of a frame in too many pieces.
-fn spill(frame: &TestFrame, intake: &mut Intake<'_>) -> Option<Frame> {
-    let chunk = intake.pool.take()?;
+fn spill(frame: &TestFrame, owner: PortId, intake: &mut Intake<'_>) -> Option<Frame> {
+    let chunk = intake.pool.take(owner)?;
     let (head, rest) = frame.bytes.split_at(frame.bytes.len().min(HEAD_BYTES));
     let place = intake.pool.segment(chunk);
     let written = intake.pool.table().write(place, rest);

@@ -150,6 +150,12 @@ impl FarSide {
         self.state().scribble = Some(Scribble { memory: Arc::clone(memory), place, next });
     }
 
+    /// Whether the worker asked for kicks.
+    #[must_use]
+    pub fn is_asked_to_kick(&self) -> bool {
+        self.state().armed == Kicks::Wanted
+    }
+
     /// Times the worker notified it.
     #[must_use]
     pub fn notifications(&self) -> u64 {

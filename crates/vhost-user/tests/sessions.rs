@@ -204,7 +204,7 @@ fn a_front_end_is_offered_what_the_port_can_do() {
     assert_eq!(session.offered(), OFFERED_FEATURES);
     assert_eq!(session.protocol_features(), features::protocol::USUAL);
     assert_eq!(session.queue_limit(), Some(8));
-    assert_eq!(session.memory_slots(), Some(509));
+    assert_eq!(session.memory_slots(), Some(64));
 }
 
 #[test]

@@ -194,7 +194,7 @@ impl TransmitQueue {
         steps: &mut u32,
     ) -> Result<Frame, DropReason> {
         let memory = self.ring.memory();
-        let mut reading = Reading::new(memory, self.header);
+        let mut reading = Reading::new(memory, self.header, self.sender.port);
         let walked = self.ring.walk(head, |descriptor| {
             *steps += 1;
             if descriptor.is_device_writable() {
@@ -241,6 +241,7 @@ impl TransmitQueue {
 /// A frame that is being read: first the net header, then the head, then the places of the rest.
 struct Reading<'a> {
     memory: &'a MemoryTable,
+    sender: PortId,
     header: [u8; 12],
     header_bytes: usize,
     /// Bytes of net header and head read so far.
@@ -256,9 +257,10 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(memory: &'a MemoryTable, size: NetHeaderSize) -> Self {
+    fn new(memory: &'a MemoryTable, size: NetHeaderSize, sender: PortId) -> Self {
         Self {
             memory,
+            sender,
             header: [0; 12],
             header_bytes: size.bytes(),
             read: 0,
@@ -320,7 +322,7 @@ impl<'a> Reading<'a> {
     fn spill(&mut self, segment: Segment, intake: &mut Intake<'_>) -> Result<(), DropReason> {
         let chunk = match self.chunk {
             Some(chunk) => chunk,
-            None => intake.pool.take().ok_or(DropReason::NoPrivateBuffer)?,
+            None => intake.pool.take(self.sender).ok_or(DropReason::NoPrivateBuffer)?,
         };
         let buffer = intake.pool.segment(chunk);
         if self.chunk.replace(chunk).is_none() {

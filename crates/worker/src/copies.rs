@@ -67,7 +67,7 @@ impl Core {
         if frame.rest.is_empty() || frame.memory == self.pool.id() {
             return true;
         }
-        let Some(chunk) = self.pool.take() else { return false };
+        let Some(chunk) = self.pool.take_spare() else { return false };
         let buffer = self.pool.segment(chunk);
         let mut copied = 0;
         if let Some(source) = self.memories.get(frame.memory.index()).and_then(Option::as_deref) {

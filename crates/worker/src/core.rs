@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use helio_counters::CounterBank;
-use helio_frame::{Armed, Frame, MEMORY_IDS, MemoryId, Origin, Pool, Port};
+use helio_frame::{Armed, BURST_BYTES, Frame, MEMORY_IDS, MemoryId, Origin, Pool, Port};
 use helio_mem::{MemoryError, MemoryTable};
 use helio_switch::Fdb;
 use helio_types::{DropReason, MAX_PORTS, PortId, PortSet, WorkerId};
@@ -12,10 +12,12 @@ use crate::Snapshot;
 use crate::form::Forms;
 use crate::mailbox::{Handoff, Peer, Receipt, SLOTS, Tagging, Targets};
 
-/// Private buffers per worker.
-const CHUNKS: u16 = 256;
-/// Frames taken from each other worker in one turn.
-const HANDOFFS_PER_TURN: usize = 64;
+/// Private buffers per worker: address space, until they are used.
+const CHUNKS: u16 = 512;
+/// Frames taken from each other worker in one turn: what several ports can send there in one.
+const HANDOFFS_PER_TURN: usize = 256;
+/// Bytes after which no more are taken in that turn.
+const HANDOFF_BYTES_PER_TURN: u32 = 4 * BURST_BYTES;
 
 /// A port that this worker owns.
 pub(crate) struct Local {
@@ -128,7 +130,7 @@ impl Core {
     /// Counts the frame as dropped at all `targets`.
     pub(crate) fn refuse_all(&mut self, frame: &Frame, targets: &Targets, reason: DropReason) {
         for port in &targets.production {
-            self.counters.port(port).drop_frames(reason, 1);
+            self.counters.port(port).drop_egress(reason, 1);
         }
         for port in &targets.production_for_mirror.union(&targets.copies) {
             self.refuse_copy(frame, port, reason);
@@ -137,19 +139,25 @@ impl Core {
 
     /// Delivers what other workers sent for ports of this one. Returns the number of frames.
     pub(crate) fn deliver_handoffs(&mut self) -> u64 {
-        let mut frames = 0;
-        for worker in 0..self.peers.len() {
-            for _ in 0..HANDOFFS_PER_TURN {
-                let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
-                let Handoff { frame, tagging, targets, receipt } = handoff;
-                self.deliver_all(&frame, tagging, &targets);
-                if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
-                    peer.acknowledge(frame.origin);
-                }
-                frames += 1;
+        (0..self.peers.len())
+            .map(|worker| self.deliver_handoffs_of(worker, HANDOFF_BYTES_PER_TURN))
+            .sum()
+    }
+
+    /// Delivers what `worker` sent, until `most_bytes` are delivered. Returns the number of frames.
+    fn deliver_handoffs_of(&mut self, worker: usize, most_bytes: u32) -> u64 {
+        let (mut frames, mut bytes) = (0, 0_u32);
+        while frames < HANDOFFS_PER_TURN && bytes < most_bytes {
+            let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
+            let Handoff { frame, tagging, targets, receipt } = handoff;
+            self.deliver_all(&frame, tagging, &targets);
+            if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
+                peer.acknowledge(frame.origin);
             }
+            frames += 1;
+            bytes = bytes.saturating_add(frame.bytes);
         }
-        frames
+        frames as u64
     }
 
     /// Gives back what other workers are done with. Returns the number of receipts.
@@ -196,8 +204,10 @@ impl Core {
     /// Deals with everything that waits in the rings from other workers at this moment.
     pub(crate) fn drain(&mut self) {
         // In order, so after as many rounds as a full ring takes nothing is left of what waited at the beginning.
-        for _ in 0..SLOTS.div_ceil(HANDOFFS_PER_TURN) {
-            self.deliver_handoffs();
+        for worker in 0..self.peers.len() {
+            for _ in 0..SLOTS.div_ceil(HANDOFFS_PER_TURN) {
+                self.deliver_handoffs_of(worker, u32::MAX);
+            }
         }
         self.settle();
         self.finish_turn();

@@ -51,7 +51,7 @@ impl Core {
         for port in &targets.production {
             let outcome = self.deliver(frame, tagging, port, Purpose::Production);
             if let Some(reason) = outcome.reason {
-                self.counters.port(port).drop_frames(reason, outcome.dropped);
+                self.counters.port(port).drop_egress(reason, outcome.dropped);
             }
             if targets.production_for_mirror.contains(port) {
                 self.count_copy(frame, port, outcome);
@@ -122,7 +122,7 @@ impl Core {
             Purpose::Production => way.port.accepts(),
             Purpose::Copy => Offloads::NONE,
         };
-        match Form::towards(&frame.net, accepts) {
+        match form(frame, accepts, way.longest) {
             Form::Whole => way.send(Delivery::whole(frame.net, frame.head.bytes(), &[], rest)),
             Form::Finished => match forms.finished(frame, &rest) {
                 Ok(head) => way.send(Delivery::whole(NetHeader::PLAIN, head.bytes(), &[], rest)),
@@ -221,6 +221,16 @@ pub(crate) fn on_the_wire(frame: &Frame) -> FrameCount {
     let frames = u64::from(frame.net.segment_count(frame.bytes));
     let header_bytes = frame.net.gso.map_or(0, |gso| u64::from(gso.header_bytes));
     FrameCount { frames, bytes: u64::from(frame.bytes) + (frames - 1) * header_bytes }
+}
+
+/// The form of a frame for a receiver that accepts `accepts` and takes frames up to `longest` bytes. A frame that stands for
+/// segments longer than that is cut anew, whatever the receiver accepts.
+fn form(frame: &Frame, accepts: Offloads, longest: u32) -> Form {
+    let segment_bytes =
+        frame.net.gso.map_or(0, |gso| u32::from(gso.header_bytes) + u32::from(gso.segment_bytes));
+    let accepts =
+        if segment_bytes > longest { accepts.intersection(Offloads::CSUM) } else { accepts };
+    Form::towards(&frame.net, accepts)
 }
 
 /// Payload of one segment, so that the segment is no longer than `longest`.

@@ -143,12 +143,18 @@ impl Fleet {
     ) -> Result<Option<Box<dyn Port>>, WorkerGone> {
         let owner = self.inbox(worker)?;
         let port = owner.ask(|reply| Command::RemovePort(id, reply))?;
-        // First the others: their receipts for its frames then wait at the owner.
-        for inbox in self.inboxes.iter().map(Arc::as_ref).chain([owner]) {
-            // A worker that has ended will not bring anything back.
+        self.drain();
+        // Once more the owner: the others' receipts for its frames wait there.
+        let _ = owner.ask(Command::Drain);
+        Ok(port)
+    }
+
+    /// Returns when every frame that workers had sent to each other before the call was delivered.
+    pub fn drain(&self) {
+        for inbox in &self.inboxes {
+            // A worker that has ended will not deliver anything.
             let _ = inbox.ask(Command::Drain);
         }
-        Ok(port)
     }
 
     /// What a worker has done so far.

@@ -111,9 +111,16 @@ pub(crate) fn join(bed_a: &Arc<Bed>, bed_b: &Arc<Bed>) -> (Peer, Peer) {
 
 impl Peer {
     /// Sends a frame. `false` when there is no room: nothing was sent then.
+    ///
+    /// Half of the room is for production alone, so that mirror copies never take the place of a frame that somebody
+    /// waits for.
     pub(crate) fn send(&mut self, handoff: Handoff) -> bool {
         let wanted = handoff.receipt == Receipt::Wanted;
-        if (wanted && self.outstanding == SLOTS) || self.handoffs_out.push(handoff).is_err() {
+        let reserve = if handoff.targets.production.is_empty() { SLOTS / 2 } else { 0 };
+        if self.handoffs_out.slots() <= reserve || (wanted && self.outstanding + reserve >= SLOTS) {
+            return false;
+        }
+        if self.handoffs_out.push(handoff).is_err() {
             return false;
         }
         self.outstanding += usize::from(wanted);
@@ -151,5 +158,79 @@ impl Peer {
         if std::mem::take(&mut self.sent) {
             self.bed.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helio_frame::{Head, MemoryId, SegmentList};
+    use helio_offload::NetHeader;
+    use helio_types::PortId;
+
+    fn peers() -> (Peer, Peer) {
+        let bed = || Arc::new(Bed::new().unwrap());
+        join(&bed(), &bed())
+    }
+
+    fn handoff(slot: u16, receipt: Receipt) -> Handoff {
+        let port = PortId::new(0).unwrap();
+        let frame = Frame {
+            bytes: 0,
+            head: Head::EMPTY,
+            net: NetHeader::PLAIN,
+            memory: MemoryId::of_port(port),
+            rest: SegmentList::new(),
+            origin: Origin::Chain { port, queue: 0, slot },
+        };
+        let targets = Targets { production: PortSet::of(port), ..Targets::NONE };
+        Handoff { frame, tagging: Tagging::default(), targets, receipt }
+    }
+
+    fn copy(slot: u16) -> Handoff {
+        Handoff { targets: Targets::NONE, ..handoff(slot, Receipt::Wanted) }
+    }
+
+    #[test]
+    fn copies_leave_half_of_the_room_to_production() {
+        let (mut here, _there) = peers();
+        let copies = (0..1024).filter(|slot| here.send(copy(*slot))).count();
+        assert_eq!(copies, 512);
+        let production =
+            (0..1024).filter(|slot| here.send(handoff(*slot, Receipt::Wanted))).count();
+        assert_eq!(production, 512);
+    }
+
+    fn deliver_all(peer: &mut Peer) {
+        while let Some(handoff) = peer.receive() {
+            peer.acknowledge(handoff.frame.origin);
+        }
+    }
+
+    #[test]
+    fn no_more_frames_are_away_than_receipts_find_room() {
+        let (mut here, mut there) = peers();
+        for slot in 0..1024 {
+            assert!(here.send(handoff(slot, Receipt::Wanted)));
+        }
+        deliver_all(&mut there);
+        // The ring of frames is empty, that of receipts is full.
+        assert!(!here.send(handoff(1024, Receipt::Wanted)));
+        assert!(here.send(handoff(1024, Receipt::NotNeeded)));
+        assert!(matches!(here.settled(), Some(Origin::Chain { slot: 0, .. })));
+        assert!(here.send(handoff(1025, Receipt::Wanted)));
+        assert!(!here.send(handoff(1026, Receipt::Wanted)));
+        assert_eq!(std::iter::from_fn(|| here.settled()).count(), 1023);
+    }
+
+    #[test]
+    fn a_frame_that_finds_no_room_is_not_waited_for() {
+        let (mut here, there) = peers();
+        for _ in 0..1024 {
+            assert!(here.send(handoff(0, Receipt::NotNeeded)));
+        }
+        assert!(!here.send(handoff(0, Receipt::Wanted)));
+        assert_eq!(here.outstanding, 0);
+        assert!(there.has_mail() && !here.has_mail());
     }
 }

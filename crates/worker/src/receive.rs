@@ -46,7 +46,7 @@ impl Core {
         for (reason, count) in DropReason::ALL.iter().zip(refused.iter_mut()) {
             let count = u64::from(std::mem::take(count));
             if count > 0 {
-                self.counters.port(ingress).drop_frames(*reason, count);
+                self.counters.port(ingress).drop_ingress(*reason, count);
                 total += count;
             }
         }
@@ -61,7 +61,7 @@ impl Core {
             Ok(decision) => {
                 match decision.kind {
                     // It passed policy but has nowhere to go: monitors see it all the same.
-                    DecisionKind::Nowhere(reason) => block.drop_frames(reason, 1),
+                    DecisionKind::Nowhere(reason) => block.drop_ingress(reason, 1),
                     DecisionKind::Unicast | DecisionKind::Flood => {
                         block.ingress.add(1, u64::from(frame.bytes))
                     }
@@ -73,7 +73,7 @@ impl Core {
                 }
             }
             Err(reason) => {
-                block.drop_frames(reason, 1);
+                block.drop_ingress(reason, 1);
                 Decided { tagging: Tagging::default(), targets: Targets::NONE }
             }
         }

@@ -41,9 +41,22 @@ pub fn spawn(worker: Worker, name: String, core: usize) -> Result<JoinHandle<()>
     let thread = Builder::new().name(name).spawn(move || {
         let pinned = core_affinity::set_for_current(CoreId { id: core });
         if ready.send(pinned).is_ok() && pinned {
+            let _fatal = AbortOnPanic;
             worker.run();
         }
     });
     let thread = thread.map_err(SpawnError::Thread)?;
     if answer.recv() == Ok(true) { Ok(thread) } else { Err(SpawnError::Core(core)) }
+}
+
+/// Ends the process when a worker breaks off. Its guests would wait for ever, and nobody would see why; whoever watches over
+/// the process starts it again, and front-ends reconnect.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
 }

@@ -87,6 +87,9 @@ impl Rules {
                 }
             }
             FrontendReq::GET_MAX_MEM_SLOTS => {
+                if !message.payload.is_empty() || !message.fds.is_empty() {
+                    return refuse("a message GET_MAX_MEM_SLOTS that is malformed".to_owned());
+                }
                 return Verdict::Answer(Some(Message::number_reply(
                     message.id,
                     MAX_REGIONS as u64,

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use helio_frame::MemoryDirectory;
 use helio_types::{DropReason, VlanId};
 
 use crate::stage::{PortPlan, Stage, broadcast, frame, ordinary};
 
-/// Buffers of one worker.
-const CHUNKS: usize = 256;
+/// Buffers of one worker that frames of exact sessions may use, of 512.
+const SPARE: usize = 384;
+/// Buffers that those frames of one port may use which cannot do without.
+const PER_PORT: usize = 64;
 
 /// A source, its receiver, and two monitors, the second at the last worker.
 fn plans(workers: usize) -> [PortPlan; 4] {
@@ -93,14 +96,14 @@ fn when_private_buffers_run_out_production_goes_on_and_exact_copies_are_dropped(
     let mut stage = Stage::with_exact(2, &all, &[3]);
     stage.know_all(VlanId::UNTAGGED);
     let extra = 20;
-    for _ in 0..CHUNKS + extra {
+    for _ in 0..SPARE + extra {
         stage.send(0, &frame(0, 1).payload(1200, 1).complete());
     }
     // Only the first worker turns, so that the copies for the other one keep their buffers.
     while stage.turn(0) > 0 {}
-    assert_eq!(stage.ports[1].received().len(), CHUNKS + extra);
+    assert_eq!(stage.ports[1].received().len(), SPARE + extra);
     stage.settle();
-    assert_eq!(stage.received_counts(), [0, 0, CHUNKS, CHUNKS, CHUNKS + extra]);
+    assert_eq!(stage.received_counts(), [0, 0, SPARE, SPARE, SPARE + extra]);
     for index in [2, 3] {
         let mirror = stage.counts(index).mirror;
         let dropped = mirror.dropped[DropReason::NoPrivateBuffer.index()];
@@ -112,26 +115,44 @@ fn when_private_buffers_run_out_production_goes_on_and_exact_copies_are_dropped(
 
 #[test]
 fn a_frame_that_lies_in_a_private_buffer_already_is_not_copied_again() {
-    let mut stage = Stage::with_exact(2, &plans(2), &[3]);
+    let mut all = plans(2).to_vec();
+    all.extend((0..5).map(|_| ordinary().source(3)));
+    let mut stage = Stage::with_exact(2, &all, &[3]);
     stage.know_all(VlanId::UNTAGGED);
-    let sent = frame(0, 1).payload(1200, 1).complete();
-    for _ in 0..CHUNKS {
-        stage.send_spilled(0, &sent);
+    // Together they use all that exact sessions may use.
+    let sources = [0, 4, 5, 6, 7, 8];
+    for from in sources {
+        for _ in 0..PER_PORT {
+            stage.send_spilled(from, &frame(from, 1).payload(1200, 1).complete());
+        }
     }
     while stage.turn(0) > 0 {}
     stage.settle();
-    assert_eq!(stage.received_counts(), [0, CHUNKS, CHUNKS, CHUNKS]);
+    let all = sources.len() * PER_PORT;
+    assert_eq!(stage.received_counts()[..4], [0, all, all, all]);
     assert_eq!(stage.chunks_in_use(), 0);
 }
 
 #[test]
 fn a_frame_within_its_head_needs_no_private_buffer() {
     let mut stage = Stage::with_exact(2, &plans(2), &[3]);
-    for seed in 0..200 {
-        stage.send(0, &broadcast(0).payload(86, seed).complete());
+    for _ in 0..SPARE + 1 {
+        stage.send(0, &broadcast(0).payload(86, 1).complete());
     }
     while stage.turn(0) > 0 {}
     assert_eq!(stage.ports[0].in_flight(), 0);
     stage.settle();
-    assert_eq!(stage.received_counts(), [0, 200, 200, 200]);
+    assert_eq!(stage.received_counts(), [0, SPARE + 1, SPARE + 1, SPARE + 1]);
+}
+
+#[test]
+fn an_exact_frame_whose_memory_is_gone_reaches_nobody() {
+    let mut stage = Stage::with_exact(2, &plans(2), &[3]);
+    let id = stage.ports[0].memory_id();
+    stage.ask(|fleet, _| fleet.replace(id, None));
+    stage.send(0, &broadcast(0).payload(900, 1).complete());
+    stage.settle();
+    assert_eq!(stage.received_counts(), [0; 4]);
+    assert_eq!(stage.drops(1, DropReason::PortDown), 1);
+    assert_eq!(stage.chunks_in_use(), 0);
 }

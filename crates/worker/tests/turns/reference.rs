@@ -152,7 +152,7 @@ fn play(workers: usize, plans: &[PortPlan], receivers: &[Receiver], traffic: &[V
     }
     let counts: Vec<_> = (0..PORTS).map(|index| stage.counts(index)).collect();
     for (sent, counts) in sent.iter().zip(&counts) {
-        let refused: u64 = AT_INGRESS.iter().map(|reason| counts.drops[reason.index()]).sum();
+        let refused: u64 = AT_INGRESS.iter().map(|reason| counts.drops()[reason.index()]).sum();
         assert_eq!(*sent, counts.ingress.frames + refused, "taken, and counted once");
     }
     assert_eq!(stage.chunks_in_use(), 0);
@@ -261,8 +261,8 @@ proptest! {
                 .collect();
             prop_assert!(&seen == expected);
             // Whatever was sent to this port, it got.
-            let lost: u64 = counts.drops.iter().sum();
-            let refused: u64 = AT_INGRESS.iter().map(|reason| counts.drops[reason.index()]).sum();
+            let lost: u64 = counts.drops().iter().sum();
+            let refused: u64 = AT_INGRESS.iter().map(|reason| counts.drops()[reason.index()]).sum();
             prop_assert_eq!(lost, refused);
         }
     }

@@ -1,6 +1,7 @@
 //! A switch of fake ports whose workers take a turn when the test says so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use helio_counters::PortCounts;
 use helio_frame::{MemoryDirectory, Port};
@@ -157,6 +158,15 @@ impl Stage {
 
     /// Does what only another thread than that of the workers can do, while the workers take their turns.
     pub(crate) fn ask<T: Send>(&mut self, ask: impl FnOnce(&Fleet, &[FarSide]) -> T + Send) -> T {
+        self.ask_while(ask, std::thread::yield_now)
+    }
+
+    /// As [`Stage::ask`], with `between` called between two turns of all workers.
+    pub(crate) fn ask_while<T: Send>(
+        &mut self,
+        ask: impl FnOnce(&Fleet, &[FarSide]) -> T + Send,
+        between: fn(),
+    ) -> T {
         let Self { fleet, workers, ports, .. } = self;
         std::thread::scope(|scope| {
             let asker = scope.spawn(|| ask(fleet, ports));
@@ -164,7 +174,7 @@ impl Stage {
                 for worker in &mut *workers {
                     assert_ne!(worker.step(), Step::Ended);
                 }
-                std::thread::yield_now();
+                between();
             }
             asker.join().unwrap()
         })
@@ -178,7 +188,9 @@ impl Stage {
 
     pub(crate) fn remove_port(&mut self, owner: usize, index: usize) -> Option<Box<dyn Port>> {
         let owner = WorkerId::new(owner).unwrap();
-        self.ask(|fleet, _| fleet.remove_port(owner, port(index)).unwrap())
+        // Slowly, so that the workers take hardly more turns than they are asked things.
+        let pause = || std::thread::sleep(Duration::from_millis(2));
+        self.ask_while(|fleet, _| fleet.remove_port(owner, port(index)).unwrap(), pause)
     }
 
     /// Lets the switch know the addresses of all ports, in a VLAN.
@@ -226,12 +238,12 @@ impl Stage {
     }
 
     pub(crate) fn drops(&self, index: usize, reason: DropReason) -> u64 {
-        self.counts(index).drops[reason.index()]
+        self.counts(index).drops()[reason.index()]
     }
 
     /// Frames dropped at a port for any reason.
     pub(crate) fn all_drops(&self, index: usize) -> u64 {
-        self.counts(index).drops.iter().sum()
+        self.counts(index).drops().iter().sum()
     }
 
     pub(crate) fn received(&self, index: usize) -> Vec<Received> {
