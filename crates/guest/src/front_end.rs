@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::connection::Connection;
 use crate::error::GuestError;
-use crate::event_fd::EventFd;
+use crate::event_fd::{EventFd, RingEvents};
 use crate::features::{self, protocol};
+use crate::guest_config::SetupOrder;
 use crate::memory::GuestMemory;
 use crate::message::{MAX_TABLE_REGIONS, MemoryRegion, MessageId, RingState, VRING_NO_FD};
 use crate::ring_area::RingArea;
@@ -28,6 +29,19 @@ pub struct RingSetup<'a> {
     pub call: &'a EventFd,
     /// Signalled by the back-end when the ring is broken.
     pub err: &'a EventFd,
+}
+
+/// What a back-end is told before it runs.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) memory: &'a GuestMemory,
+    /// By number.
+    pub(crate) rings: &'a [(&'a RingArea, &'a RingEvents)],
+    /// The avail index from which each ring goes on.
+    pub(crate) bases: &'a [u16],
+    /// Rings below this number are enabled.
+    pub(crate) enabled: u32,
+    pub(crate) order: SetupOrder,
 }
 
 /// A session with one back-end.
@@ -130,6 +144,33 @@ impl FrontEnd {
     /// As [`FrontEnd::command`].
     pub fn set_features(&self) -> Result<(), GuestError> {
         self.command(MessageId::SetFeatures, &self.features.to_ne_bytes(), &[])
+    }
+
+    /// Tells the back-end everything and lets it run.
+    pub(crate) fn start(&self, start: &Start<'_>) -> Result<(), GuestError> {
+        for (index, (_area, events)) in (0..).zip(start.rings) {
+            self.set_event(MessageId::SetVringCall, index, Some(&events.call))?;
+        }
+        let enable = || (0..start.enabled).try_for_each(|index| self.enable_ring(index));
+        if start.order == SetupOrder::Qemu {
+            enable()?;
+        }
+        self.set_features()?;
+        self.share_memory(start.memory)?;
+        for (index, ((area, events), base)) in (0..).zip(start.rings.iter().zip(start.bases)) {
+            self.set_up_ring(&RingSetup {
+                index,
+                area,
+                base: *base,
+                kick: &events.kick,
+                call: &events.call,
+                err: &events.err,
+            })?;
+        }
+        if start.order == SetupOrder::VirtioUser {
+            enable()?;
+        }
+        Ok(())
     }
 
     /// Shares all memory: region by region when the back-end knows slots, else in one table.

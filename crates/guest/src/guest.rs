@@ -10,10 +10,9 @@ use crate::connection::Connection;
 use crate::driver::NetDriver;
 use crate::error::GuestError;
 use crate::fault::Faults;
-use crate::front_end::{FrontEnd, RingSetup};
-use crate::guest_config::{GuestConfig, SetupOrder};
+use crate::front_end::{FrontEnd, Start};
+use crate::guest_config::GuestConfig;
 use crate::memory::GuestMemory;
-use crate::message::MessageId;
 use crate::net_header::NetHeader;
 use crate::transmit_queue::SendError;
 
@@ -122,19 +121,14 @@ impl Guest {
     ///
     /// When the back-end refuses, is gone or does not answer.
     pub fn start(&mut self) -> Result<(), GuestError> {
-        for (index, (_area, events)) in (0..).zip(self.driver.rings()) {
-            self.session.set_event(MessageId::SetVringCall, index, Some(&events.call))?;
-        }
-        if self.config.setup_order == SetupOrder::Qemu {
-            self.enable_active()?;
-        }
-        self.session.set_features()?;
-        self.session.share_memory(&self.memory)?;
-        self.set_up_rings()?;
-        if self.config.setup_order == SetupOrder::VirtioUser {
-            self.enable_active()?;
-        }
-        Ok(())
+        let rings: Vec<_> = self.driver.rings().collect();
+        self.session.start(&Start {
+            memory: &self.memory,
+            rings: &rings,
+            bases: &self.bases,
+            enabled: 2 * u32::from(self.active_pairs),
+            order: self.config.setup_order,
+        })
     }
 
     /// Stops all rings. The avail index up to which the back-end took chains, for each; the next
@@ -280,24 +274,5 @@ impl Guest {
     /// Takes back transmit buffers; how many.
     pub fn reclaim(&mut self) -> usize {
         self.driver.reclaim()
-    }
-
-    fn enable_active(&self) -> Result<(), GuestError> {
-        (0..2 * u32::from(self.active_pairs)).try_for_each(|index| self.session.enable_ring(index))
-    }
-
-    fn set_up_rings(&self) -> Result<(), GuestError> {
-        let rings = self.driver.rings().zip(&self.bases);
-        for (index, ((area, events), base)) in (0..).zip(rings) {
-            self.session.set_up_ring(&RingSetup {
-                index,
-                area,
-                base: *base,
-                kick: &events.kick,
-                call: &events.call,
-                err: &events.err,
-            })?;
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! rules unless told otherwise, and each layer has a way to break them: [`Connection::send_raw`] for messages,
 //! [`RingArea`] for ring bytes, [`GuestMemory::truncate`] for memory, [`Racer`] for changes under way.
 
+mod burst;
 mod chain_layout;
 mod connection;
 mod copy;
@@ -30,6 +31,10 @@ mod transmit_queue;
 mod waiting;
 mod window;
 
+pub use burst::{
+    BurstConfig, BurstGuest, BurstQueues, BurstReceiver, BurstSender, Cutting, FrameSlot,
+    FrameView, HeaderPlace, Rewriting,
+};
 pub use chain_layout::{ChainForm, ChainLayout};
 pub use connection::{Connection, REPLY_TIMEOUT, Reply};
 pub use driver::NetDriver;
@@ -42,7 +47,7 @@ pub use guest::Guest;
 pub use guest_config::{GuestConfig, ReceiveLayout, Refill, SetupOrder};
 pub use ledger::{Ledger, SenderTally};
 pub use listener::Listener;
-pub use memory::{GuestMemory, MemoryLayout, PAGE_BYTES, RegionPlan, Sealing};
+pub use memory::{GuestMemory, MemoryLayout, PAGE_BYTES, Pages, RegionPlan, Sealing};
 pub use message::{MemoryRegion, MessageId, RingAddresses, RingState, encode_header};
 pub use net_header::{NetHeader, NetHeaderLen};
 pub use racer::Racer;

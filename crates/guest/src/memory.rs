@@ -32,6 +32,27 @@ pub enum Sealing {
     Open,
 }
 
+/// What memory is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pages {
+    /// The pages of the processor.
+    #[default]
+    Usual,
+    /// Pages of 2 MiB out of the pool of the host: what guests that are fast have.
+    Huge,
+}
+
+impl Pages {
+    /// Their size.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Usual => PAGE_BYTES,
+            Self::Huge => 2 << 20,
+        }
+    }
+}
+
 /// One region to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionPlan {
@@ -121,8 +142,23 @@ impl GuestMemory {
     /// [`GuestError::MemoryLayout`] when the plans are empty, overlap or are not in pages;
     /// [`GuestError::Host`] when the host refuses.
     pub fn new(plans: &[RegionPlan]) -> Result<Arc<Self>, GuestError> {
+        Self::in_pages(plans, Pages::Usual)
+    }
+
+    /// Makes one sealed region of at least `needed_bytes` in pages of this kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`GuestMemory::new`]; the host refuses huge pages when its pool is empty.
+    pub fn fitting(needed_bytes: u64, pages: Pages) -> Result<Arc<Self>, GuestError> {
+        let size_bytes = needed_bytes.next_multiple_of(pages.bytes());
+        let sealing = Sealing::Sealed;
+        Self::in_pages(&[RegionPlan { guest_addr: 0, size_bytes, file_offset: 0, sealing }], pages)
+    }
+
+    fn in_pages(plans: &[RegionPlan], pages: Pages) -> Result<Arc<Self>, GuestError> {
         let (lowest, span_bytes) = check_plans(plans)?;
-        let base = reserve(span_bytes)?;
+        let base = reserve(span_bytes, pages)?;
         let mut memory = Self {
             base,
             span_bytes,
@@ -131,7 +167,7 @@ impl GuestMemory {
             unallocated_from: Mutex::new(lowest),
         };
         for plan in plans {
-            let file = make_file(plan)?;
+            let file = make_file(plan, pages)?;
             memory.map_file(plan, file.as_fd())?;
             memory.regions.push(Region { plan: *plan, file });
         }
@@ -309,25 +345,42 @@ fn check_plans(plans: &[RegionPlan]) -> Result<(u64, usize), GuestError> {
     }
 }
 
-/// Takes `span_bytes` of address space where nothing can be read or written yet.
-fn reserve(span_bytes: usize) -> Result<NonNull<u8>, GuestError> {
-    let span = NonZeroUsize::new(span_bytes).ok_or(GuestError::MemoryLayout("no bytes"))?;
+/// Takes `span_bytes` of address space where nothing can be read or written yet, aligned to `pages`.
+fn reserve(span_bytes: usize, pages: Pages) -> Result<NonNull<u8>, GuestError> {
+    let no_bytes = || GuestError::MemoryLayout("no bytes");
+    let align = usize::try_from(pages.bytes()).map_err(|_| no_bytes())?;
+    let span = NonZeroUsize::new(span_bytes).ok_or_else(no_bytes)?;
+    let spare = align - usize::try_from(PAGE_BYTES).map_err(|_| no_bytes())?;
     // SAFETY: without a wish for an address the kernel picks one that is free, so nothing is replaced.
     let mapped = unsafe {
         rustix::mm::mmap_anonymous(
             std::ptr::null_mut(),
-            span.get(),
+            span.get() + spare,
             ProtFlags::empty(),
             MapFlags::PRIVATE | MapFlags::NORESERVE,
         )
     };
-    let start = mapped.map_err(GuestError::host("reserve address space"))?;
-    NonNull::new(start.cast()).ok_or(GuestError::MemoryLayout("mapped at address 0"))
+    let start: *mut u8 = mapped.map_err(GuestError::host("reserve address space"))?.cast();
+    let before = start.addr().next_multiple_of(align) - start.addr();
+    let aligned = start.wrapping_add(before);
+    give_back(start, before)?;
+    give_back(aligned.wrapping_add(span.get()), spare - before)?;
+    NonNull::new(aligned).ok_or(GuestError::MemoryLayout("mapped at address 0"))
+}
+
+/// Unmaps a part of a reservation that is not needed.
+fn give_back(start: *mut u8, len: usize) -> Result<(), GuestError> {
+    if len == 0 {
+        return Ok(());
+    }
+    // SAFETY: the range lies in the reservation just made, outside of what is kept of it; nobody knows it yet.
+    let unmapped = unsafe { rustix::mm::munmap(start.cast(), len) };
+    unmapped.map_err(GuestError::host("give address space back"))
 }
 
 /// A file in memory with the size and the seals of `plan`.
-fn make_file(plan: &RegionPlan) -> Result<OwnedFd, GuestError> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+fn make_file(plan: &RegionPlan, pages: Pages) -> Result<OwnedFd, GuestError> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | page_flags(pages);
     let file = rustix::fs::memfd_create("guest-memory", flags)
         .map_err(GuestError::host("make guest memory"))?;
     rustix::fs::ftruncate(&file, plan.file_offset + plan.size_bytes)
@@ -337,6 +390,13 @@ fn make_file(plan: &RegionPlan) -> Result<OwnedFd, GuestError> {
         rustix::fs::fcntl_add_seals(&file, seals).map_err(GuestError::host("seal guest memory"))?;
     }
     Ok(file)
+}
+
+fn page_flags(pages: Pages) -> MemfdFlags {
+    match pages {
+        Pages::Usual => MemfdFlags::empty(),
+        Pages::Huge => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
+    }
 }
 
 #[cfg(test)]

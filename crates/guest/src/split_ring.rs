@@ -448,7 +448,7 @@ impl Buffer {
 
 /// Whether the step from `old` to `new` passes the index of which the other side wants to hear. VIRTIO 1.2,
 /// 2.7.10.
-fn is_event_passed(event: u16, new: u16, old: u16) -> bool {
+pub(crate) fn is_event_passed(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 

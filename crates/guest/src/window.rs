@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use crate::copy::copy_bytes;
+use crate::copy::{copy_bytes, prefetch_line, prefetch_line_to_write};
 use crate::memory::GuestMemory;
 
 /// A range of guest memory that is mapped here. Made by [`GuestMemory::window`] only.
@@ -125,6 +125,35 @@ impl Window {
         let place = self.place(offset, bytes.len(), 1);
         // SAFETY: `place` checked the shared side; `bytes` is private, so the two cannot overlap.
         unsafe { copy_bytes(bytes.as_ptr(), place, bytes.len()) }
+    }
+
+    /// Copies `len` bytes from `offset` on to `target`, where they go to `at`. Of ranges that overlap a mixture
+    /// arrives.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in both windows.
+    #[inline]
+    pub fn copy_to(&self, offset: usize, target: &Self, at: usize, len: usize) {
+        let (from, to) = (self.place(offset, len, 1), target.place(at, len, 1));
+        // SAFETY: `place` checked both sides, which stay mapped as long as the windows live.
+        unsafe { copy_bytes(from, to, len) }
+    }
+
+    /// Asks for the cache line of the byte at `offset`, to read it soon. An offset outside is ignored.
+    #[inline]
+    pub fn prefetch(&self, offset: usize) {
+        if offset < self.len {
+            prefetch_line(self.start.as_ptr().wrapping_add(offset));
+        }
+    }
+
+    /// Asks for the cache line of the byte at `offset`, to write it soon. An offset outside is ignored.
+    #[inline]
+    pub fn prefetch_to_write(&self, offset: usize) {
+        if offset < self.len {
+            prefetch_line_to_write(self.start.as_ptr().wrapping_add(offset));
+        }
     }
 
     /// Writes `byte` everywhere.

@@ -1,0 +1,327 @@
+//! A receiveq whose buffers are posted again as soon as they were looked at.
+//!
+//! One owner, the thread that plays the guest. Frames are read where they lie, before their buffers go back.
+
+use std::sync::Arc;
+
+use super::config::{BurstConfig, LINE_BYTES, Rewriting, stride};
+use super::standing_ring::{Completed, StandingRing};
+use crate::error::GuestError;
+use crate::event_fd::RingEvents;
+use crate::fault::Faults;
+use crate::features;
+use crate::memory::GuestMemory;
+use crate::net_header::{MAX_HEADER_BYTES, NetHeader, NetHeaderLen};
+use crate::ring_area::{Descriptor, RingArea, descriptor_flags};
+use crate::window::Window;
+
+/// Most buffers that are looked at together; also the most that one frame may take.
+const BATCH: usize = 64;
+
+/// One receiveq.
+#[derive(Debug)]
+pub struct BurstReceiver {
+    ring: StandingRing,
+    buffers: Window,
+    rewriting: Rewriting,
+    stride: usize,
+    capacity: u32,
+    header_bytes: usize,
+    /// Where the net header begins in a buffer.
+    header_at: usize,
+    is_mergeable: bool,
+    lines: usize,
+    batch: Box<[Completed; BATCH]>,
+    faults: Faults,
+}
+
+/// A frame that arrived, where it lies.
+#[derive(Debug)]
+pub struct FrameView<'a> {
+    buffers: &'a Window,
+    stride: usize,
+    header_at: usize,
+    header_bytes: usize,
+    parts: &'a [Completed],
+    len: usize,
+}
+
+impl FrameView<'_> {
+    /// Its length in bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no bytes behind the net header.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies bytes of the frame from `offset` on; whether it has them all.
+    #[inline]
+    pub fn read(&self, offset: usize, into: &mut [u8]) -> bool {
+        let Some(end) = offset.checked_add(into.len()).filter(|end| *end <= self.len) else {
+            return false;
+        };
+        let Some(first) = self.parts.first() else { return false };
+        if self.header_bytes + end <= first.written as usize {
+            let start = usize::from(first.chain) * self.stride + self.header_at;
+            self.buffers.read(start + self.header_bytes + offset, into);
+            return true;
+        }
+        self.gather(self.header_bytes + offset, into)
+    }
+
+    /// The net header before it.
+    #[must_use]
+    pub fn net_header(&self) -> NetHeader {
+        let mut bytes = [0; MAX_HEADER_BYTES];
+        if let Some(first) = self.parts.first() {
+            let start = usize::from(first.chain) * self.stride + self.header_at;
+            self.buffers.read(start, bytes.get_mut(..self.header_bytes).unwrap_or_default());
+        }
+        let len = if self.header_bytes == NetHeaderLen::Legacy.bytes() {
+            NetHeaderLen::Legacy
+        } else {
+            NetHeaderLen::Full
+        };
+        NetHeader::decode(&bytes, len)
+    }
+
+    /// Reads from several buffers, from `skip` bytes behind the beginning of the net header on.
+    fn gather(&self, mut skip: usize, mut into: &mut [u8]) -> bool {
+        for part in self.parts {
+            let written = part.written as usize;
+            if skip < written && !into.is_empty() {
+                let count = into.len().min(written - skip);
+                let (now, later) = into.split_at_mut(count);
+                let start = usize::from(part.chain) * self.stride + self.header_at;
+                self.buffers.read(start + skip, now);
+                into = later;
+                skip = 0;
+            } else {
+                skip = skip.saturating_sub(written);
+            }
+        }
+        into.is_empty()
+    }
+}
+
+fn buffer_stride(config: &BurstConfig) -> usize {
+    stride(LINE_BYTES + config.rx_buffer_bytes as usize)
+}
+
+impl BurstReceiver {
+    pub(crate) fn needed_bytes(config: &BurstConfig) -> u64 {
+        let buffers = u64::from(config.ring_size) * buffer_stride(config) as u64;
+        RingArea::needed_bytes(config.ring_size) + buffers + 192
+    }
+
+    pub(crate) fn new(
+        memory: &Arc<GuestMemory>,
+        config: &BurstConfig,
+        features: u64,
+    ) -> Result<Self, GuestError> {
+        let ring = StandingRing::new(memory, config, features, 1)?;
+        let stride = buffer_stride(config);
+        let buffers = memory.allocate(u64::from(config.ring_size) * stride as u64, 64)?;
+        let header_bytes = NetHeaderLen::of(features).bytes();
+        let receiver = Self {
+            ring,
+            buffers,
+            rewriting: config.rewriting,
+            stride,
+            capacity: config.rx_buffer_bytes,
+            header_bytes,
+            header_at: config.header_place.frame_at(header_bytes) - header_bytes,
+            is_mergeable: features & features::MRG_RXBUF != 0,
+            lines: (config.read_bytes as usize).div_ceil(LINE_BYTES),
+            batch: Box::new([Completed::default(); BATCH]),
+            faults: Faults::default(),
+        };
+        (0..config.ring_size).for_each(|chain| receiver.describe(chain));
+        Ok(receiver)
+    }
+
+    /// Its bytes in guest memory.
+    #[must_use]
+    pub fn area(&self) -> &RingArea {
+        self.ring.area()
+    }
+
+    /// The memory of its buffers.
+    #[must_use]
+    pub fn buffers(&self) -> &Window {
+        &self.buffers
+    }
+
+    /// Its eventfds.
+    #[must_use]
+    pub fn events(&self) -> &RingEvents {
+        self.ring.events()
+    }
+
+    /// Number of buffers.
+    #[must_use]
+    pub fn capacity(&self) -> u16 {
+        self.ring.chains()
+    }
+
+    /// Kicks sent.
+    #[must_use]
+    pub fn kicks(&self) -> u64 {
+        self.ring.kicks()
+    }
+
+    /// Rules that the back-end broke.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        let mut faults = self.faults;
+        faults.add(&self.ring.faults);
+        faults
+    }
+
+    /// Posts all buffers that the back-end does not have, with one store.
+    pub fn post_all(&mut self) {
+        for _ in 0..self.ring.free() {
+            self.post_next();
+        }
+        self.ring.publish();
+    }
+
+    /// Buffers that came back and were not taken yet.
+    #[inline]
+    pub fn ready(&mut self) -> u16 {
+        self.ring.ready()
+    }
+
+    /// Shows every frame that is there to `sink`, and posts its buffers again, with one store for up to 64; how many
+    /// frames.
+    #[inline]
+    pub fn receive(&mut self, mut sink: impl FnMut(&FrameView<'_>)) -> u64 {
+        let mut frames = 0;
+        loop {
+            let ready = self.ring.ready();
+            if ready == 0 {
+                return frames;
+            }
+            let looked_at = self.look(usize::from(ready));
+            let taken = self.show(looked_at, &mut sink, &mut frames);
+            for part in self.batch.iter().take(taken) {
+                self.ring.take(Some(part.chain));
+            }
+            if taken == 0 || taken < looked_at && looked_at < BATCH {
+                // What is left is not ours, or belongs to a frame that is not complete: rules were broken.
+                self.faults.merge_incomplete += u64::from(looked_at != 0);
+                self.ring.take(None);
+                return frames;
+            }
+            for _ in 0..self.ring.free() {
+                self.post_next();
+            }
+            self.ring.publish();
+        }
+    }
+
+    /// Copies up to [`BATCH`] used entries, and asks for the lines of their frames; how many.
+    #[inline]
+    fn look(&mut self, ready: usize) -> usize {
+        let mut count = 0;
+        for (slot, ahead) in self.batch.iter_mut().take(ready).zip(0..) {
+            let Some(completed) = self.ring.peek(ahead) else { break };
+            if completed.written > self.capacity {
+                self.faults.len_beyond_buffer += 1;
+                break;
+            }
+            *slot = completed;
+            count += 1;
+            let start = usize::from(completed.chain) * self.stride + self.header_at;
+            if self.is_mergeable {
+                self.buffers.prefetch(start);
+            }
+            for line in 0..self.lines.min(4) {
+                self.buffers.prefetch(start + self.header_bytes + line * LINE_BYTES);
+            }
+        }
+        count
+    }
+
+    /// Shows the complete frames among the first `count` of the batch; how many buffers they take.
+    #[inline]
+    fn show(
+        &mut self,
+        count: usize,
+        sink: &mut impl FnMut(&FrameView<'_>),
+        frames: &mut u64,
+    ) -> usize {
+        let mut shown = 0;
+        while shown < count {
+            let Some(first) = self.batch.get(shown) else { break };
+            let wanted = if self.is_mergeable { self.buffers_of(first.chain) } else { 1 };
+            let Some(parts) =
+                self.batch.get(shown..shown + wanted).filter(|_| shown + wanted <= count)
+            else {
+                break;
+            };
+            let bytes: usize = parts.iter().map(|part| part.written as usize).sum();
+            shown += wanted;
+            let Some(len) = bytes.checked_sub(self.header_bytes) else {
+                self.faults.header_short += 1;
+                continue;
+            };
+            let view = FrameView {
+                buffers: &self.buffers,
+                stride: self.stride,
+                header_at: self.header_at,
+                header_bytes: self.header_bytes,
+                parts,
+                len,
+            };
+            sink(&view);
+            *frames += 1;
+        }
+        shown
+    }
+
+    /// Buffers of the frame that begins in this one, as its net header says; at least 1.
+    #[inline]
+    fn buffers_of(&mut self, chain: u16) -> usize {
+        let mut count = [0; 2];
+        self.buffers.read(usize::from(chain) * self.stride + self.header_at + 10, &mut count);
+        match u16::from_le_bytes(count) {
+            0 => {
+                self.faults.buffer_count += 1;
+                1
+            }
+            count => usize::from(count),
+        }
+    }
+
+    #[inline]
+    fn post_next(&mut self) {
+        if self.rewriting == Rewriting::Always {
+            self.describe(self.ring.upcoming(0));
+        }
+        self.ring.offer_next();
+    }
+
+    #[inline]
+    fn describe(&self, chain: u16) {
+        let start = usize::from(chain) * self.stride + self.header_at;
+        let descriptor = Descriptor {
+            addr: self.buffers.guest_addr() + start as u64,
+            len: self.capacity,
+            flags: descriptor_flags::WRITE,
+            next: 0,
+        };
+        self.ring.area().write_descriptor(chain, descriptor);
+    }
+
+    /// No buffer posted, from index 0. The back-end must not use the ring.
+    pub(crate) fn reset(&mut self) {
+        self.ring.reset();
+    }
+}
