@@ -140,3 +140,42 @@ impl Drop for Worker {
         self.inbox.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fleet, FleetSettings, Snapshot};
+    use helio_mirror::MirrorTable;
+    use helio_switch::{Fdb, FdbSettings, SwitchTable};
+    use helio_types::WorkerId;
+    use std::time::Duration;
+
+    fn one_worker() -> (Fleet, Worker) {
+        let table = SwitchTable::new(&[]);
+        let snapshot = Arc::new(Snapshot::new(table, MirrorTable::new(&[], &[]), 1, |_| None));
+        let fdb = Arc::new(Fdb::new(FdbSettings { capacity: 16, ageing_s: 0, seed: 1 }));
+        let polling = vec![Polling::Adaptive { idle: Duration::ZERO }];
+        let (fleet, mut workers) =
+            Fleet::new(FleetSettings { polling, snapshot, fdb }).expect("the host has no memory");
+        (fleet, workers.remove(0))
+    }
+
+    #[test]
+    fn a_worker_does_not_fall_asleep_beside_a_request_that_came_just_before() {
+        let (fleet, mut worker) = one_worker();
+        std::thread::scope(|scope| {
+            let asker = scope.spawn(|| fleet.report(WorkerId::new(0).unwrap()));
+            while !worker.inbox.has_mail() {
+                std::thread::yield_now();
+            }
+            // Time enough to find that nobody needs to be woken yet.
+            std::thread::sleep(Duration::from_millis(20));
+            let began = Instant::now();
+            worker.sleep();
+            assert!(began.elapsed() < Duration::from_millis(800));
+            assert_eq!(worker.step(), Step::Idle);
+            let report = asker.join().unwrap().unwrap();
+            assert_eq!(report.sleeps, 0);
+        });
+    }
+}
