@@ -115,6 +115,20 @@ fn segments_are_no_longer_than_the_mtu_of_the_receiver() {
 }
 
 #[test]
+fn a_frame_whose_segments_are_beyond_the_mtu_is_cut_anew_for_who_would_take_it_whole() {
+    let builder = broadcast(0).tcp().payload(4500, 1);
+    assert_eq!(delivered(&builder, TSO4, ordinary().mtu(1040)).len(), 1);
+    for (mtu, count) in [(1039, 5), (540, 9)] {
+        let received = delivered(&builder, TSO4, ordinary().mtu(mtu));
+        assert_eq!(received.len(), count, "{mtu}");
+        let partial = NetHeader { gso: None, ..builder.to_segment(1000).net };
+        assert!(received.iter().all(|received| received.net == partial));
+        assert!(received.iter().all(|received| received.bytes.len() <= usize::from(mtu) + 14));
+        assert_eq!(reassembled(&seen(&received)), Seen::of(&builder.complete().bytes).payload);
+    }
+}
+
+#[test]
 fn an_mtu_that_leaves_no_room_for_payload_drops_the_frame() {
     let mut stage = Stage::new(1, &[ordinary(), ordinary().mtu(40)]);
     stage.send(0, &broadcast(0).tcp().payload(4500, 1).to_segment(1000));
