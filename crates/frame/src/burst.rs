@@ -8,10 +8,11 @@ pub const BURST_FRAMES: usize = 32;
 /// A burst is closed when its frames have this many bytes, so that what is read is still cached when it is copied.
 pub const BURST_BYTES: u32 = 64 * 1024;
 
-/// The frames taken from one port in one turn.
+/// The frames taken from one port in one turn. They are filled where they lie: a frame is too large to be moved about.
 #[derive(Debug)]
 pub struct Burst {
-    frames: Vec<Frame>,
+    frames: Box<[Frame]>,
+    taken: usize,
     bytes: u32,
 }
 
@@ -19,40 +20,57 @@ impl Burst {
     /// An empty burst. Allocates all it will ever need.
     #[must_use]
     pub fn new() -> Self {
-        Self { frames: Vec::with_capacity(BURST_FRAMES), bytes: 0 }
+        let frames = (0..BURST_FRAMES).map(|_| Frame::vacant()).collect();
+        Self { frames, taken: 0, bytes: 0 }
     }
 
     /// Whether another frame may be taken.
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.frames.len() < BURST_FRAMES && self.bytes < BURST_BYTES
+        self.taken < BURST_FRAMES && self.bytes < BURST_BYTES
     }
 
-    /// Adds a frame. To be called when [`Burst::has_room`] only, so that nothing is allocated.
+    /// The place for the next frame, with whatever the last frame there left. It counts only after [`Burst::commit`].
     #[inline]
+    pub fn vacancy(&mut self) -> Option<&mut Frame> {
+        self.frames.get_mut(self.taken)
+    }
+
+    /// Takes the frame that was written to the vacancy.
+    #[inline]
+    pub fn commit(&mut self) {
+        if let Some(frame) = self.frames.get(self.taken) {
+            self.bytes = self.bytes.saturating_add(frame.bytes);
+            self.taken += 1;
+        }
+    }
+
+    /// Takes `frame`, which exists already. To be called when [`Burst::has_room`] only.
     pub fn push(&mut self, frame: Frame) {
-        self.bytes = self.bytes.saturating_add(frame.bytes);
-        self.frames.push(frame);
+        if let Some(vacancy) = self.vacancy() {
+            *vacancy = frame;
+            self.commit();
+        }
     }
 
     /// The frames, in the order taken.
     #[inline]
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
-        &self.frames
+        self.frames.get(..self.taken).unwrap_or_default()
     }
 
     /// The frames, in the order taken.
     #[inline]
     pub fn frames_mut(&mut self) -> &mut [Frame] {
-        &mut self.frames
+        self.frames.get_mut(..self.taken).unwrap_or_default()
     }
 
     /// Forgets all frames.
     #[inline]
     pub fn clear(&mut self) {
-        self.frames.clear();
+        self.taken = 0;
         self.bytes = 0;
     }
 }
@@ -84,13 +102,15 @@ mod tests {
     #[test]
     fn a_burst_is_full_with_32_frames_and_never_grows() {
         let mut burst = Burst::new();
-        let capacity = burst.frames.capacity();
         for _ in 0..BURST_FRAMES {
             assert!(burst.has_room());
             burst.push(frame(60));
         }
         assert!(!burst.has_room());
-        assert_eq!((burst.frames().len(), burst.frames.capacity()), (BURST_FRAMES, capacity));
+        assert_eq!(burst.frames().len(), BURST_FRAMES);
+        assert!(burst.vacancy().is_none());
+        burst.push(frame(60));
+        assert_eq!(burst.frames().len(), BURST_FRAMES);
         burst.clear();
         assert!(burst.has_room());
         assert_eq!(burst.frames().len(), 0);

@@ -31,6 +31,19 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// A place for a frame, with nothing in it.
+    #[must_use]
+    pub fn vacant() -> Self {
+        Self {
+            bytes: 0,
+            head: Head::EMPTY,
+            net: NetHeader::PLAIN,
+            memory: MemoryId::NONE,
+            rest: SegmentList::new(),
+            origin: Origin::Chunk(u16::MAX),
+        }
+    }
+
     /// Length of the part that lies in memory of others, in bytes.
     #[must_use]
     pub fn rest_bytes(&self) -> u32 {

@@ -10,6 +10,9 @@ pub const MEMORY_IDS: usize = MAX_PORTS + MAX_WORKERS;
 pub struct MemoryId(u16);
 
 impl MemoryId {
+    /// Nobody's memory.
+    pub const NONE: Self = Self(u16::MAX);
+
     /// The memory that the front-end of `port` shares.
     #[must_use]
     pub fn of_port(port: PortId) -> Self {
@@ -22,7 +25,7 @@ impl MemoryId {
         Self(u16::try_from(MAX_PORTS + worker.index()).unwrap_or(0))
     }
 
-    /// Below [`MEMORY_IDS`].
+    /// Below [`MEMORY_IDS`], but for [`MemoryId::NONE`].
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -8,6 +8,7 @@
 mod chain;
 mod descriptor;
 mod layout;
+mod reading;
 mod receive;
 mod ring;
 mod transmit;

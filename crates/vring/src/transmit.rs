@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use helio_frame::{Frame, Head, Intake, MemoryId, Origin, PortFault, SegmentList};
-use helio_mem::{MemoryTable, Segment};
-use helio_offload::{NetHeader, Offloads, RawNetHeader, check};
-use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES, PortId};
+use helio_frame::{Intake, MemoryId, Origin, PortFault};
+use helio_mem::MemoryTable;
+use helio_offload::Offloads;
+use helio_types::{DropReason, PortId};
 
+use crate::reading::Reading;
 use crate::ring::{Call, Ring, RingSetup};
 use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize};
 
@@ -99,11 +100,7 @@ impl TransmitQueue {
             taken += 1;
             steps += 1;
             let held = match self.read(head, slot, intake, &mut steps) {
-                Ok(frame) => {
-                    let held = u16::from(matches!(frame.origin, Origin::Chain { .. }));
-                    intake.burst.push(frame);
-                    held
-                }
+                Ok(held) => held,
                 Err(reason) => {
                     intake.refuse(reason);
                     0
@@ -185,180 +182,39 @@ impl TransmitQueue {
         }
     }
 
-    /// Reads the chain at `head`: each descriptor once, the net header and the first bytes of the frame once.
+    /// Reads the chain at `head` into the vacancy of the burst: each descriptor once, the net header and the first bytes of
+    /// the frame once. Returns how often its slot is held.
+    #[inline]
     fn read(
         &self,
         head: u16,
         slot: u16,
         intake: &mut Intake<'_>,
         steps: &mut u32,
-    ) -> Result<Frame, DropReason> {
+    ) -> Result<u16, DropReason> {
+        let Intake { burst, pool, .. } = intake;
+        let frame = burst.vacancy().ok_or(DropReason::NoPrivateBuffer)?;
         let memory = self.ring.memory();
-        let mut reading = Reading::new(memory, self.header, self.sender.port);
+        let mut reading = Reading::new(memory, self.header, self.sender.port, frame, pool);
         let walked = self.ring.walk(head, |descriptor| {
             *steps += 1;
-            if descriptor.is_device_writable() {
-                return Err(DropReason::ChainDirection);
-            }
-            reading.count(descriptor.bytes)?;
-            let mut room = Ok(());
-            memory
-                .resolve(descriptor.addr, descriptor.bytes, |segment| {
-                    room = reading.add(segment, intake);
-                    room.is_ok()
-                })
-                .map_err(|_| room.err().unwrap_or(DropReason::ChainAddress))
+            reading.add_buffer(descriptor)
         });
-        let finished = walked.and_then(|()| reading.finish(self.allowed));
-        match finished {
-            Ok((bytes, net)) => Ok(Frame {
-                bytes,
-                head: reading.head,
-                net,
-                memory: if reading.chunk.is_some() {
-                    intake.pool.id()
-                } else {
-                    MemoryId::of_port(self.sender.port)
-                },
-                rest: reading.rest,
-                origin: match reading.chunk {
-                    Some(chunk) => Origin::Chunk(chunk),
-                    None => {
-                        Origin::Chain { port: self.sender.port, queue: self.sender.queue, slot }
-                    }
-                },
-            }),
+        let chunk = match walked.and_then(|()| reading.finish(self.allowed)) {
+            Ok(chunk) => chunk,
             Err(reason) => {
-                if let Some(chunk) = reading.chunk {
-                    intake.pool.release(chunk);
-                }
-                Err(reason)
-            }
-        }
-    }
-}
-
-/// A frame that is being read: first the net header, then the head, then the places of the rest.
-struct Reading<'a> {
-    memory: &'a MemoryTable,
-    sender: PortId,
-    header: [u8; 12],
-    header_bytes: usize,
-    /// Bytes of net header and head read so far.
-    read: usize,
-    head: Head,
-    rest: SegmentList,
-    /// Bytes of the chain so far, net header included.
-    total: u32,
-    /// Private buffer that holds the rest, when it lies in too many pieces.
-    chunk: Option<u16>,
-    /// Bytes in it.
-    chunk_bytes: u32,
-}
-
-impl<'a> Reading<'a> {
-    fn new(memory: &'a MemoryTable, size: NetHeaderSize, sender: PortId) -> Self {
-        Self {
-            memory,
-            sender,
-            header: [0; 12],
-            header_bytes: size.bytes(),
-            read: 0,
-            head: Head::EMPTY,
-            rest: SegmentList::new(),
-            total: 0,
-            chunk: None,
-            chunk_bytes: 0,
-        }
-    }
-
-    /// Adds the length of a buffer before it is read: a frame that is too long is not read at all.
-    #[inline]
-    fn count(&mut self, bytes: u32) -> Result<(), DropReason> {
-        let limit = MAX_FRAME_BYTES + u32::try_from(self.header_bytes).unwrap_or(0);
-        self.total = self
-            .total
-            .checked_add(bytes)
-            .filter(|total| *total <= limit)
-            .ok_or(DropReason::Oversize)?;
-        Ok(())
-    }
-
-    #[inline]
-    fn add(&mut self, segment: Segment, intake: &mut Intake<'_>) -> Result<(), DropReason> {
-        let mut left = segment;
-        if self.read < self.header_bytes {
-            left = self.fill(left, self.header_bytes - self.read, Part::NetHeader);
-        }
-        let head_end = self.header_bytes + helio_frame::HEAD_BYTES;
-        if left.bytes > 0 && self.read < head_end {
-            left = self.fill(left, head_end - self.read, Part::Head);
-        }
-        if left.bytes == 0 {
-            return Ok(());
-        }
-        if self.chunk.is_none() && self.rest.try_push(left).is_ok() {
-            return Ok(());
-        }
-        self.spill(left, intake)
-    }
-
-    /// Reads up to `room` bytes of `segment` into the net header or the head. Returns what is left of it.
-    #[inline]
-    fn fill(&mut self, segment: Segment, room: usize, part: Part) -> Segment {
-        let room = match part {
-            Part::NetHeader => self.header.get_mut(self.read..self.read + room),
-            Part::Head => {
-                let from = self.read - self.header_bytes;
-                self.head.room().get_mut(from..from + room)
+                reading.abandon();
+                return Err(reason);
             }
         };
-        let read = self.memory.read(segment, room.unwrap_or_default());
-        self.read += read;
-        segment.skip(u32::try_from(read).unwrap_or(u32::MAX))
-    }
-
-    /// The rest lies in more pieces than a frame can name: it moves to a private buffer, and what follows with it.
-    fn spill(&mut self, segment: Segment, intake: &mut Intake<'_>) -> Result<(), DropReason> {
-        let chunk = match self.chunk {
-            Some(chunk) => chunk,
-            None => intake.pool.take(self.sender).ok_or(DropReason::NoPrivateBuffer)?,
-        };
-        let buffer = intake.pool.segment(chunk);
-        if self.chunk.replace(chunk).is_none() {
-            for piece in std::mem::take(&mut self.rest) {
-                self.append(piece, buffer, intake);
+        (frame.memory, frame.origin) = match chunk {
+            Some(chunk) => (pool.id(), Origin::Chunk(chunk)),
+            None => {
+                let Sender { port, queue } = self.sender;
+                (MemoryId::of_port(port), Origin::Chain { port, queue, slot })
             }
-        }
-        self.append(segment, buffer, intake);
-        self.rest.clear();
-        self.rest.push(buffer.limit(self.chunk_bytes));
-        Ok(())
+        };
+        burst.commit();
+        Ok(u16::from(chunk.is_none()))
     }
-
-    fn append(&mut self, piece: Segment, buffer: Segment, intake: &Intake<'_>) {
-        let copied = self.memory.copy_to(piece, intake.pool.table(), buffer.skip(self.chunk_bytes));
-        self.chunk_bytes += u32::try_from(copied).unwrap_or(0);
-    }
-
-    /// Judges what was read. Returns the length of the frame and what is asked to be done to it.
-    fn finish(&mut self, allowed: Offloads) -> Result<(u32, NetHeader), DropReason> {
-        if self.read < self.header_bytes {
-            return Err(DropReason::HeaderShort);
-        }
-        self.head.set_len(self.read - self.header_bytes);
-        let bytes = self.total - u32::try_from(self.header_bytes).unwrap_or(0);
-        if bytes < MIN_FRAME_BYTES {
-            return Err(DropReason::Runt);
-        }
-        let header = self.header.get(..self.header_bytes).unwrap_or_default();
-        let raw = RawNetHeader::from_bytes(header).ok_or(DropReason::HeaderShort)?;
-        Ok((bytes, check(&raw, allowed, self.head.bytes(), bytes)?))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Part {
-    NetHeader,
-    Head,
 }
