@@ -157,7 +157,8 @@ impl Frame<'_> {
         let number =
             |header: &[u8]| u32::from_be_bytes(header[sequence..sequence + 4].try_into().unwrap());
         let mut next = u32::from(gso.header_bytes);
-        for segment in segmenter.segments() {
+        for (index, segment) in (0..).zip(segmenter.segments()) {
+            self.assert_counted(segment.header, usize::from(start), index, segmenter.count());
             assert_eq!(segment.header.len(), usize::from(gso.header_bytes));
             assert_eq!(segment.body_start, next);
             assert!(segment.body_bytes <= u32::from(segment_bytes));
@@ -172,6 +173,19 @@ impl Frame<'_> {
         assert_eq!(segmenter.segment(segmenter.count()).map(|beyond| beyond.body_bytes), None);
         let unlimited = self.net.segment_count(u32::try_from(frame_bytes).unwrap());
         assert!(u32::from(segmenter.count()) == unlimited || segment_bytes < gso.segment_bytes);
+    }
+
+    /// FIN and PSH are on the last segment only, CWR is on the first only, and IPv4 identifications count up.
+    fn assert_counted(&self, header: &[u8], tcp: usize, index: u16, count: u16) {
+        let (last, first) = (0x09, 0x80);
+        let mut flags = self.head[tcp + 13];
+        flags &= if index + 1 == count { 0xff } else { !last };
+        flags &= if index == 0 { 0xff } else { !first };
+        assert_eq!(header[tcp + 13], flags);
+        if header[12..14] == [0x08, 0x00] {
+            let number = |header: &[u8]| u16::from_be_bytes([header[18], header[19]]);
+            assert_eq!(number(header).wrapping_sub(number(self.head)), index);
+        }
     }
 
     /// Two ways to a complete segment lead to the same bytes, and each is a frame that needs nothing more.

@@ -3,6 +3,7 @@
 //! A frame lies in the buffers whole and once, or not at all; the used lengths add up to it; nothing is written outside
 //! the buffers and the used ring; and a chain that breaks the rules comes back empty.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use helio_frame::{Delivery, RestBytes};
@@ -20,8 +21,10 @@ use crate::input::Input;
 const MAX_CHAINS: usize = 256;
 
 /// Descriptors that a turn must not exceed, and those before which nothing may be refused for them.
-const TURN_STEPS: std::ops::Range<u32> =
-    4 * MAX_CHAIN_DESCRIPTORS as u32..16 * MAX_CHAIN_DESCRIPTORS as u32;
+const TURN_STEPS: Range<u32> = 4 * MAX_CHAIN_DESCRIPTORS as u32..16 * MAX_CHAIN_DESCRIPTORS as u32;
+
+/// What checking one frame costs, in steps.
+const OFFER_WORK: u32 = 100;
 
 /// Memory of another guest, whose bytes tell where they come from. Only ever read.
 static SOURCE: LazyLock<(Vec<u8>, MemoryTable)> = LazyLock::new(|| {
@@ -62,9 +65,10 @@ struct Case {
     published: u16,
     /// Chains on offer when the queue last looked.
     available: u16,
-    /// Steps taken in this turn, as far as they are known.
-    steps: u32,
-    /// Steps taken for this input.
+    /// Steps taken in this turn, at least and at most: it is not known how far a chain was read that is refused to bound
+    /// the turn.
+    steps: Range<u32>,
+    /// Steps taken for this input, and what counts as such.
     work: u32,
     faulted: bool,
     outcome: Outcome,
@@ -99,7 +103,7 @@ impl Case {
             next: index,
             published: index,
             available: 0,
-            steps: 0,
+            steps: 0..0,
             work: 0,
             faulted: false,
             outcome: Outcome::default(),
@@ -149,7 +153,8 @@ impl Case {
     }
 
     fn deliver(&mut self, delivery: &Delivery<'_>, frame: &[u8]) {
-        let before = self.steps;
+        self.work += OFFER_WORK;
+        let known = self.steps.start;
         let needed = (frame.len() + self.guest.header_bytes()) as u64;
         let expected = self.expected(needed);
         let offered = self.queue.offer(delivery);
@@ -159,9 +164,8 @@ impl Case {
                 self.faulted = true;
             }
             (Ok(Ok(())), Expected::Fits(chains)) => self.expect_frame(&chains, delivery, frame),
-            // Refused to bound the turn. Then it is not known how far the chains were read.
-            (Ok(Err(DropReason::RxBufferTooSmall)), _) if self.steps >= TURN_STEPS.start => {
-                self.steps = before;
+            (Ok(Err(DropReason::RxBufferTooSmall)), _) if self.steps.end >= TURN_STEPS.start => {
+                self.steps.start = known;
             }
             (Ok(Err(reason)), Expected::Stays(should)) if reason == should => {}
             (Ok(Err(reason)), Expected::Broken(heads, should)) if reason == should => {
@@ -169,7 +173,7 @@ impl Case {
             }
             (offered, expected) => panic!("{offered:?} and not {expected:?}"),
         }
-        assert!(self.steps < TURN_STEPS.end, "{} steps in one turn", self.steps);
+        assert!(self.steps.start < TURN_STEPS.end, "{:?} steps in one turn", self.steps);
         self.outcome.count(&offered.unwrap_or(Err(DropReason::PortDown)));
         assert_eq!(self.queue.next_avail(), self.next);
         self.guest.assert_memory();
@@ -233,7 +237,7 @@ impl Case {
             chain.buffers.push(buffer);
             Ok(())
         });
-        self.steps += steps;
+        self.steps = self.steps.start + steps..self.steps.end + steps;
         self.work += steps;
         walked.map(|()| chain)
     }
@@ -270,7 +274,7 @@ impl Case {
             self.guest.expect_used_index(self.next);
             self.published = self.next;
         }
-        self.steps = 0;
+        self.steps = 0..0;
         self.queue.publish();
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
         self.queue.notify();

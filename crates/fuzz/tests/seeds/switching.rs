@@ -45,8 +45,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
                 frame(1, B, A, &tag(2)),
                 frame(2, B, A, &plain),
                 frame(0, B, A, &[0x81, 0, 0x0f, 0xff, 8, 0]),
+                frame(1, ALL, A, &tag(0)),
             ],
-            [4, 4],
+            [5, 4],
         ),
         seed(
             "two_tags",

@@ -69,6 +69,13 @@ vlan = { access = 7 }
 static-mac = ["52:54:00:12:34:56", { mac = "52:54:00:12:34:56", vlan = 7 }]
 "#;
 
+const SOCKET_OF_TWO: &str = r#"[switch]
+control = "/run/a"
+[[port]]
+name = "a"
+socket = "/run/a"
+"#;
+
 pub(crate) fn seeds() -> Vec<Seed> {
     let seed = |name, text: &str, outcome| Seed::new("config_text", name, text.into(), outcome);
     vec![
@@ -76,6 +83,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         seed("everything.toml", EVERYTHING, [1, 0]),
         seed("mistakes.toml", MISTAKES, [0, 1]),
         seed("ports_in_conflict.toml", PORTS_IN_CONFLICT, [0, 1]),
+        seed("a_socket_for_port_and_control.toml", SOCKET_OF_TWO, [0, 1]),
         seed("not_toml.toml", "[[port]\nname = \"a\nmtu = 1_\n", [0, 1]),
         seed("one_static_address_twice.toml", STATIC_TWICE, [0, 1]).kept(),
     ]

@@ -202,6 +202,7 @@ pub(crate) fn receive() -> Vec<Seed> {
         seed("an_indirect_table", indirect_room(), [2, 0]),
         seed("chains_that_break_a_rule", broken_room(), [1, 6]),
         seed("a_frame_that_does_not_fit", too_small(), [1, 1]),
+        seed("frames_refused_until_the_next_turn", refused_until_next_turn(), [1, 13]),
         seed("an_impossible_avail_index", one_buffer(V1).avail_index(99).deliver(1), [1, 2]),
     ];
     let kept = [
@@ -297,6 +298,19 @@ fn too_many_pieces() -> Script {
         .link(0, 512, &room(Place::At(DATA), 1))
         .offer_many(8, 0, 0)
         .deliver(2000)
+        .publish_received()
+        .deliver(100)
+        .publish_received()
+}
+
+/// Twelve frames are refused for their pieces; then the turn has read so much that also one that fits must wait.
+fn refused_until_next_turn() -> Script {
+    let script = Script::new(9, V1 | MRG_RXBUF, ONE_REGION, 0)
+        .link(0, 512, &room(Place::At(DATA), 1))
+        .offer_many(8, 0, 0);
+    (0..12)
+        .fold(script, |script, _| script.deliver(2000))
+        .deliver(100)
         .publish_received()
         .deliver(100)
         .publish_received()
