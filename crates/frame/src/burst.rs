@@ -31,6 +31,13 @@ impl Burst {
         self.taken < BURST_FRAMES && self.bytes < BURST_BYTES
     }
 
+    /// How many more frames may be taken at most.
+    #[inline]
+    #[must_use]
+    pub fn room(&self) -> u16 {
+        u16::try_from(BURST_FRAMES - self.taken).unwrap_or(0)
+    }
+
     /// The place for the next frame, with whatever the last frame there left. It counts only after [`Burst::commit`].
     #[inline]
     pub fn vacancy(&mut self) -> Option<&mut Frame> {

@@ -27,6 +27,12 @@ pub trait Port: Send {
     /// What the far side accepts undone.
     fn accepts(&self) -> Offloads;
 
+    /// A frame of `bytes` bytes will be offered soon: what it needs may be fetched now. Called once for each such frame, and
+    /// not for all; a port may do nothing.
+    fn prepare(&mut self, bytes: u32) {
+        let _ = bytes;
+    }
+
     /// Writes one frame for the far side, or says why not. The far side sees it at the next [`Port::publish`].
     ///
     /// # Errors

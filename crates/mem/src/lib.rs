@@ -9,6 +9,7 @@ mod copy;
 mod guard;
 mod guest_addr;
 mod memory_table;
+mod prefetch;
 mod ring_area;
 mod segment;
 

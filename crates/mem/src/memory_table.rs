@@ -8,6 +8,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRe
 
 use crate::copy::copy;
 use crate::guard::Guard;
+use crate::prefetch;
 use crate::{GuestAddr, RingArea, Segment};
 
 struct Region {
@@ -164,6 +165,13 @@ impl MemoryTable {
         Err(AddressFault)
     }
 
+    /// The `bytes` bytes at `addr`, if all of them lie in one region.
+    #[inline]
+    #[must_use]
+    pub fn resolve_whole(&self, addr: GuestAddr, bytes: u32) -> Option<Segment> {
+        self.locate(addr.0, bytes).filter(|segment| segment.bytes == bytes)
+    }
+
     /// The longest piece, up to `bytes`, that begins at `addr` and lies in one region.
     #[inline]
     fn locate(&self, addr: u64, bytes: u32) -> Option<Segment> {
@@ -235,6 +243,27 @@ impl MemoryTable {
         // SAFETY: `pointer` proved both ranges; no reference into either exists, by the rules of this crate.
         unsafe { copy(src.as_ptr(), dst.as_ptr(), bytes) };
         bytes
+    }
+
+    /// Fetches the first `lines` cache lines of `segment`, to be read soon.
+    #[inline]
+    pub fn prefetch_read(&self, segment: Segment, lines: usize) {
+        self.each_line(segment, lines, prefetch::to_read);
+    }
+
+    /// Fetches the first `lines` cache lines of `segment`, to be written soon: they need not be asked back from the core that
+    /// has them when the write comes.
+    #[inline]
+    pub fn prefetch_write(&self, segment: Segment, lines: usize) {
+        self.each_line(segment, lines, prefetch::to_write);
+    }
+
+    #[inline]
+    fn each_line(&self, segment: Segment, lines: usize, fetch: impl Fn(*const u8)) {
+        let Some(start) = self.pointer(segment) else { return };
+        for line in 0..lines.min((segment.bytes as usize).div_ceil(prefetch::LINE_BYTES)) {
+            fetch(start.as_ptr().wrapping_add(line * prefetch::LINE_BYTES));
+        }
     }
 
     /// Where `segment` begins, if all of it lies inside its region.

@@ -121,10 +121,12 @@ impl VhostPort {
         }
     }
 
-    /// Stops all rings because the far side broke a rule.
+    /// Stops all rings because the far side broke a rule. Memory that was cut off reads as zeroes, so that is the cause then,
+    /// whatever the rings seem to say.
     #[cold]
     fn fail(&mut self, fault: PortFault) {
-        self.shared.fail(fault);
+        let is_cut_off = self.memory.as_ref().is_some_and(|memory| memory.is_poisoned());
+        self.shared.fail(if is_cut_off { PortFault::MemoryTruncated } else { fault });
         for pair in self.live() {
             pair.transmit.fail();
             pair.receive.fail();
@@ -185,6 +187,16 @@ impl Port for VhostPort {
 
     fn accepts(&self) -> Offloads {
         self.accepts
+    }
+
+    /// With several pairs it is not known yet which of them a frame will go to.
+    #[inline]
+    fn prepare(&mut self, bytes: u32) {
+        if let [pair] = self.live()
+            && let Some(queue) = pair.receive.enabled()
+        {
+            queue.prepare(bytes);
+        }
     }
 
     #[inline]

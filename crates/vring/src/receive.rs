@@ -11,6 +11,12 @@ use crate::ring::{Call, Ring, RingSetup};
 use crate::writer::Writer;
 use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize, feature};
 
+/// Chains looked at ahead of time, at most: those of two bursts.
+const READY_CHAINS: usize = 64;
+/// Lines fetched ahead of time for one frame: all of an ordinary one.
+const PREFETCHED_LINES: usize = 24;
+const LINE_BYTES: usize = 64;
+
 /// Most chains that one frame is spread over.
 const MAX_CHAINS: usize = 256;
 /// Most pieces that the part of these chains lies in that a frame fills.
@@ -30,8 +36,17 @@ pub struct ReceiveQueue {
     available: u16,
     /// Descriptors walked in this turn.
     steps: u32,
+    /// The next chains, as far as they were looked at.
+    ready: Ready,
     chains: ArrayVec<Chain, MAX_CHAINS>,
     places: ArrayVec<Segment, MAX_PLACES>,
+}
+
+/// A chain of one buffer in one piece, looked at ahead of the frame that will be written to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct ReadyChain {
+    head: u16,
+    place: Segment,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +70,7 @@ impl ReceiveQueue {
             max_chains: if mergeable { MAX_CHAINS } else { 1 },
             available: 0,
             steps: 0,
+            ready: Ready::default(),
             chains: ArrayVec::new(),
             places: ArrayVec::new(),
         })
@@ -71,6 +87,31 @@ impl ReceiveQueue {
         self.ring.set_call(call);
     }
 
+    /// Looks at the next chain that was not looked at yet, and fetches its first lines: a frame of `bytes` bytes will be
+    /// written soon. Called once for each frame to come; what cannot be prepared is found by [`ReceiveQueue::offer`].
+    #[inline]
+    pub fn prepare(&mut self, bytes: u32) {
+        let ahead = u16::try_from(self.ready.len()).unwrap_or(u16::MAX);
+        if self.ready.is_full() || self.steps >= STEPS_PER_TURN {
+            return;
+        }
+        if ahead >= self.available {
+            // An impossible index shows when a frame is offered.
+            self.available = self.ring.available().unwrap_or(self.available);
+            if ahead >= self.available {
+                return;
+            }
+        }
+        let head = self.ring.head(ahead);
+        self.steps += 2;
+        if let Some(place) = self.ring.single_buffer(head) {
+            let lines =
+                (bytes as usize + self.header.bytes()).div_ceil(LINE_BYTES).min(PREFETCHED_LINES);
+            self.ring.memory().prefetch_write(place, lines);
+            self.ready.push_back(ReadyChain { head, place });
+        }
+    }
+
     /// Writes one frame into the next buffers of the guest: first all buffers it needs are found, then it is written, then
     /// the buffers are completed. A frame that is refused has used no buffer, except those that broke the rules.
     ///
@@ -81,10 +122,19 @@ impl ReceiveQueue {
     pub fn offer(&mut self, delivery: &Delivery<'_>) -> Result<Result<(), DropReason>, PortFault> {
         let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
         let needed = delivery.bytes().saturating_add(header_bytes);
+        if let Some(chain) = self.ready.pop_front() {
+            if chain.place.bytes >= needed {
+                self.write(delivery, 1, std::slice::from_ref(&chain.place));
+                self.use_chain(chain.head, needed);
+                return Ok(Ok(()));
+            }
+            // The frame needs more than this chain: all are looked at anew.
+            self.ready.clear();
+        }
         if let Err(reason) = self.find_buffers(needed)? {
             return Ok(Err(reason));
         }
-        self.write(delivery);
+        self.write(delivery, self.chains.len(), &self.places);
         self.complete(needed);
         Ok(Ok(()))
     }
@@ -177,10 +227,11 @@ impl ReceiveQueue {
         }
     }
 
-    fn write(&mut self, delivery: &Delivery<'_>) {
+    #[inline]
+    fn write(&self, delivery: &Delivery<'_>, chains: usize, places: &[Segment]) {
         let mut header = delivery.net.to_raw();
-        header.num_buffers = u16::try_from(self.chains.len()).unwrap_or(u16::MAX);
-        let mut writer = Writer::new(self.ring.memory(), &self.places);
+        header.num_buffers = u16::try_from(chains).unwrap_or(u16::MAX);
+        let mut writer = Writer::new(self.ring.memory(), places);
         writer.write(header.to_bytes().get(..self.header.bytes()).unwrap_or_default());
         writer.write(delivery.header);
         writer.write(delivery.tail);
@@ -206,5 +257,52 @@ impl ReceiveQueue {
         self.ring.complete(head, written);
         self.ring.next_avail = self.ring.next_avail.wrapping_add(1);
         self.available = self.available.saturating_sub(1);
+    }
+}
+
+/// The chains that were looked at, first one first.
+#[derive(Debug)]
+struct Ready {
+    chains: [ReadyChain; READY_CHAINS],
+    first: usize,
+    count: usize,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self { chains: [ReadyChain::default(); READY_CHAINS], first: 0, count: 0 }
+    }
+}
+
+impl Ready {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn is_full(&self) -> bool {
+        self.count == READY_CHAINS
+    }
+
+    #[inline]
+    fn push_back(&mut self, chain: ReadyChain) {
+        if let Some(place) = self.chains.get_mut((self.first + self.count) % READY_CHAINS) {
+            *place = chain;
+            self.count += 1;
+        }
+    }
+
+    #[inline]
+    fn pop_front(&mut self) -> Option<ReadyChain> {
+        if self.count == 0 {
+            return None;
+        }
+        let chain = self.chains.get(self.first).copied();
+        self.first = (self.first + 1) % READY_CHAINS;
+        self.count -= 1;
+        chain
+    }
+
+    fn clear(&mut self) {
+        self.count = 0;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use helio_frame::PortFault;
-use helio_mem::{GuestAddr, MemoryTable, RingArea};
+use helio_mem::{GuestAddr, MemoryTable, RingArea, Segment};
 use helio_types::DropReason;
 
 use crate::chain::{self, Indirect};
@@ -156,6 +156,37 @@ impl Ring {
         visit: impl FnMut(&Descriptor) -> Result<(), DropReason>,
     ) -> Result<(), DropReason> {
         chain::walk(&self.descriptors, self.size, head, self.indirect, visit)
+    }
+
+    /// The buffer of the chain at `head`, if the chain is one device-writable buffer in one piece of memory, named by the
+    /// ring's own table. The descriptor is read once; any other chain is for [`Ring::walk`].
+    #[inline]
+    pub(crate) fn single_buffer(&self, head: u16) -> Option<Segment> {
+        if head >= self.size {
+            return None;
+        }
+        let descriptor = Descriptor::load(&self.descriptors, head);
+        if descriptor.is_indirect()
+            || descriptor.next().is_some()
+            || !descriptor.is_device_writable()
+        {
+            return None;
+        }
+        let segment = self.memory().resolve_whole(descriptor.addr, descriptor.bytes)?;
+        (segment.bytes > 0).then_some(segment)
+    }
+
+    /// Fetches what the chain `ahead` entries after the next one to take begins with, to be read soon. What is looked at here
+    /// is looked at again, and judged, when the chain is taken.
+    #[inline]
+    pub(crate) fn prefetch(&self, ahead: u16) {
+        let head = self.head(ahead);
+        if head < self.size {
+            let descriptor = Descriptor::load(&self.descriptors, head);
+            if let Some(segment) = self.memory().resolve_whole(descriptor.addr, descriptor.bytes) {
+                self.memory().prefetch_read(segment, 2);
+            }
+        }
     }
 
     /// Writes the next used entry: the chain at `head` is done, and `written` bytes were written to it. The guest sees it

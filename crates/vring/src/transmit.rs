@@ -91,6 +91,9 @@ impl TransmitQueue {
     /// When the avail index is impossible: the queue cannot go on.
     pub fn take(&mut self, intake: &mut Intake<'_>) -> Result<u16, PortFault> {
         let available = self.ring.available()?;
+        for ahead in 0..available.min(intake.burst.room()) {
+            self.ring.prefetch(ahead);
+        }
         let mut steps = 0;
         let mut taken = 0;
         while taken < available && intake.burst.has_room() && steps < STEPS_PER_TURN {

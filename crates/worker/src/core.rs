@@ -188,6 +188,12 @@ impl Core {
         }
     }
 
+    /// Whether there is no other worker.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.peers.len() == 1
+    }
+
     /// Gives one hold back. A port that was removed meanwhile needs nothing back.
     #[inline]
     pub(crate) fn release(&mut self, origin: Origin) {

@@ -1,0 +1,30 @@
+//! Asking for cache lines before they are needed. A hint: it reads nothing, writes nothing and never faults.
+
+/// Bytes of a cache line.
+pub(crate) const LINE_BYTES: usize = 64;
+
+/// Fetches the line at `place`, to be read.
+#[inline]
+pub(crate) fn to_read(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction is a hint that is valid for every address; SSE is part of every x86-64.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+/// Fetches the line at `place`, to be written.
+#[inline]
+pub(crate) fn to_write(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for reading; a processor without this hint ignores it.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
