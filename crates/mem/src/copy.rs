@@ -34,6 +34,35 @@ pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, bytes: usize) {
     }
 }
 
+/// Stores 12 bytes that are in registers: written to an array first, they could not be loaded again before they had left the
+/// store buffer.
+///
+/// # Safety
+///
+/// `dst` must be valid for writing 12 bytes, as in [`copy`].
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) unsafe fn store_12(dst: *mut u8, low: u64, high: u32) {
+    // SAFETY: the caller promises 12 valid bytes at `dst`; the instructions ask for no alignment.
+    unsafe {
+        std::arch::asm!("mov [{dst}], {low}", "mov [{dst} + 8], {high:e}",
+            dst = in(reg) dst, low = in(reg) low.to_le(), high = in(reg) high.to_le(), options(nostack, preserves_flags));
+    }
+}
+
+/// Stores 12 bytes.
+///
+/// # Safety
+///
+/// As on x86-64.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) unsafe fn store_12(dst: *mut u8, low: u64, high: u32) {
+    let bytes = (u128::from(low) | u128::from(high) << 64).to_le_bytes();
+    // SAFETY: the caller's promise, passed on; the array has 16 bytes.
+    unsafe { copy(bytes.as_ptr(), dst, 12) }
+}
+
 /// From here on the microcode's own copy loop is faster than ours.
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 4096;

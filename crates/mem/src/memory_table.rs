@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
-use crate::copy::copy;
+use crate::copy::{copy, store_12};
 use crate::guard::Guard;
 use crate::prefetch;
 use crate::{GuestAddr, RingArea, Segment};
@@ -234,6 +234,17 @@ impl MemoryTable {
         bytes
     }
 
+    /// Writes 12 bytes, the little-endian bytes of `low` and then of `high`. `false` when `segment` is shorter or lies
+    /// outside: nothing is written then.
+    #[inline]
+    #[must_use]
+    pub fn write_12(&self, segment: Segment, low: u64, high: u32) -> bool {
+        let Some(dst) = self.pointer(segment).filter(|_| segment.bytes >= 12) else { return false };
+        // SAFETY: `pointer` proved that `segment.bytes` bytes, which are at least 12, are mapped at `dst`.
+        unsafe { store_12(dst.as_ptr(), low, high) };
+        true
+    }
+
     /// Copies from `from` of this table to `to` of table `target`, as much as both hold. Returns how much; 0 when
     /// either lies outside. The two may overlap: the bytes are then a mixture of old and new.
     #[inline]
@@ -410,6 +421,18 @@ mod tests {
         });
         assert_eq!((result, pushed), (Err(AddressFault), 2));
         assert_eq!(resolved(&table, 0x1ff0, 0x1020).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn twelve_bytes_are_written_whole_or_not_at_all() {
+        let table = table(&[(0, 0x1000)]);
+        let place = |bytes| Segment { offset: 0xfe0, bytes, region: 0 };
+        assert!(!table.write_12(place(11), u64::MAX, u32::MAX));
+        assert!(!table.write_12(place(33), u64::MAX, u32::MAX));
+        assert!(table.write_12(place(12), 0x0807_0605_0403_0201, 0x0c0b_0a09));
+        let mut bytes = [0; 16];
+        table.read(place(16), &mut bytes);
+        assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -66,6 +66,17 @@ impl RawNetHeader {
         })
     }
 
+    /// The header as two little-endian numbers: its first 8 bytes, and the 4 after them.
+    #[must_use]
+    pub const fn to_words(&self) -> (u64, u32) {
+        let low = self.flags as u64
+            | (self.gso_type as u64) << 8
+            | (self.hdr_len as u64) << 16
+            | (self.gso_size as u64) << 32
+            | (self.csum_start as u64) << 48;
+        (low, self.csum_offset as u32 | (self.num_buffers as u32) << 16)
+    }
+
     /// The header as it lies in memory; a receiver with the short header takes the first 10 bytes.
     #[must_use]
     pub const fn to_bytes(&self) -> [u8; NET_HEADER_BYTES] {

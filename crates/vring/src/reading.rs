@@ -26,10 +26,12 @@ pub(crate) struct Reading<'a> {
     chunk_bytes: u32,
 }
 
-#[derive(Clone, Copy)]
-enum Part {
-    NetHeader,
-    Head,
+/// Reads what `room` takes of `segment`, and counts it in `read`. Returns how much it was.
+#[inline(always)]
+fn fill(memory: &MemoryTable, segment: Segment, room: Option<&mut [u8]>, read: &mut usize) -> u32 {
+    let bytes = memory.read(segment, room.unwrap_or_default());
+    *read += bytes;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl<'a> Reading<'a> {
@@ -74,15 +76,17 @@ impl<'a> Reading<'a> {
             .map_err(|_| room.err().unwrap_or(DropReason::ChainAddress))
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, segment: Segment) -> Result<(), DropReason> {
         let mut left = segment;
         if self.read < self.header_bytes {
-            left = self.fill(left, self.header_bytes - self.read, Part::NetHeader);
+            let room = self.header.get_mut(self.read..self.header_bytes);
+            left = left.skip(fill(self.memory, left, room, &mut self.read));
         }
         let head_end = self.header_bytes + HEAD_BYTES;
         if left.bytes > 0 && self.read < head_end {
-            left = self.fill(left, head_end - self.read, Part::Head);
+            let room = self.frame.head.room().get_mut(self.read - self.header_bytes..);
+            left = left.skip(fill(self.memory, left, room, &mut self.read));
         }
         if left.bytes == 0 {
             return Ok(());
@@ -91,21 +95,6 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         self.spill(left)
-    }
-
-    /// Reads up to `room` bytes of `segment` into the net header or the head. Returns what is left of it.
-    #[inline]
-    fn fill(&mut self, segment: Segment, room: usize, part: Part) -> Segment {
-        let room = match part {
-            Part::NetHeader => self.header.get_mut(self.read..self.read + room),
-            Part::Head => {
-                let from = self.read - self.header_bytes;
-                self.frame.head.room().get_mut(from..from + room)
-            }
-        };
-        let read = self.memory.read(segment, room.unwrap_or_default());
-        self.read += read;
-        segment.skip(u32::try_from(read).unwrap_or(u32::MAX))
     }
 
     /// The rest lies in more pieces than a frame can name: it moves to a private buffer, and what follows with it.

@@ -232,7 +232,7 @@ impl ReceiveQueue {
         let mut header = delivery.net.to_raw();
         header.num_buffers = u16::try_from(chains).unwrap_or(u16::MAX);
         let mut writer = Writer::new(self.ring.memory(), places);
-        writer.write(header.to_bytes().get(..self.header.bytes()).unwrap_or_default());
+        writer.write_net_header(&header, self.header);
         writer.write(delivery.header);
         writer.write(delivery.tail);
         if let Some(source) = delivery.rest.table() {

@@ -1,6 +1,9 @@
 //! Writing a frame into the buffers of a guest.
 
 use helio_mem::{MemoryTable, Segment};
+use helio_offload::RawNetHeader;
+
+use crate::NetHeaderSize;
 
 /// Writes bytes one after the other into a list of places.
 #[derive(Debug)]
@@ -11,8 +14,23 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    #[inline]
     pub(crate) fn new(memory: &'a MemoryTable, places: &'a [Segment]) -> Self {
         Self { memory, places: places.iter(), current: Segment::default() }
+    }
+
+    /// Writes the net header, of which the guest has `size`.
+    #[inline]
+    pub(crate) fn write_net_header(&mut self, header: &RawNetHeader, size: NetHeaderSize) {
+        let (low, high) = header.to_words();
+        if size == NetHeaderSize::Twelve
+            && self.advance()
+            && self.memory.write_12(self.current, low, high)
+        {
+            self.consume(size.bytes());
+        } else {
+            self.write(header.to_bytes().get(..size.bytes()).unwrap_or_default());
+        }
     }
 
     /// Writes `data`; what finds no place is left out.
