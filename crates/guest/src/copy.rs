@@ -91,6 +91,60 @@ unsafe fn copy_one_block(src: *const u8, dst: *mut u8) {
     }
 }
 
+/// Reads a word of 8 bytes into a register: it need not wait until it has been to private memory and back.
+///
+/// # Safety
+///
+/// `src` is readable for 8 bytes, which may be shared with another process that writes at any time.
+#[inline]
+pub(crate) unsafe fn load_word(src: *const u8) -> [u8; 8] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let word: u64;
+        // SAFETY: the move takes the 8 bytes that the caller promised. Only the named register changes.
+        unsafe {
+            std::arch::asm!(
+                "mov {word}, [{src}]",
+                src = in(reg) src,
+                word = out(reg) word,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        word.to_le_bytes()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let mut word = [0; 8];
+        // SAFETY: the obligations are those of this function; `word` has 8 bytes.
+        unsafe { copy_each(src, word.as_mut_ptr(), 8) };
+        word
+    }
+}
+
+/// Writes a word of 8 bytes from a register.
+///
+/// # Safety
+///
+/// `dst` is writable for 8 bytes, which may be shared with another process that writes at any time.
+#[inline]
+pub(crate) unsafe fn store_word(dst: *mut u8, word: [u8; 8]) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the move takes the 8 bytes that the caller promised.
+    unsafe {
+        std::arch::asm!(
+            "mov [{dst}], {word}",
+            dst = in(reg) dst,
+            word = in(reg) u64::from_le_bytes(word),
+            options(nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the obligations are those of this function; `word` has 8 bytes.
+    unsafe {
+        copy_each(word.as_ptr(), dst, 8);
+    }
+}
+
 /// Asks for the cache line at `place`, to read it. A hint: any address will do.
 #[inline]
 pub(crate) fn prefetch_line(place: *const u8) {
@@ -162,6 +216,21 @@ unsafe fn copy_each(src: *const u8, dst: *mut u8, len: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_moved_at_any_alignment_and_nothing_beyond() {
+        let mut bytes: Vec<u8> = (0..32).collect();
+        for skew in 0..16 {
+            // SAFETY: skew + 8 is below 32, the length of `bytes`.
+            let word = unsafe { load_word(bytes.as_ptr().wrapping_add(skew)) };
+            assert_eq!(word, bytes[skew..skew + 8]);
+            let mut expected = bytes.clone();
+            expected[skew + 3..skew + 11].copy_from_slice(&word);
+            // SAFETY: as above, skew + 11 is below 32.
+            unsafe { store_word(bytes.as_mut_ptr().wrapping_add(skew + 3), word) };
+            assert_eq!(bytes, expected);
+        }
+    }
 
     #[test]
     fn every_length_and_alignment_is_copied_and_nothing_beyond() {

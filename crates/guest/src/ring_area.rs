@@ -101,12 +101,14 @@ impl RingArea {
     }
 
     /// The memory it lies in.
+    #[inline]
     #[must_use]
     pub fn memory(&self) -> &Arc<GuestMemory> {
         self.table.memory()
     }
 
     /// Number of descriptors.
+    #[inline]
     #[must_use]
     pub fn size(&self) -> u16 {
         self.size
@@ -143,6 +145,7 @@ impl RingArea {
     }
 
     /// The descriptor at `index`.
+    #[inline]
     #[must_use]
     pub fn descriptor(&self, index: u16) -> Descriptor {
         read_descriptor(&self.table, usize::from(index))
@@ -171,6 +174,13 @@ impl RingArea {
         self.avail.load_u16(2, Ordering::Relaxed)
     }
 
+    /// As [`RingArea::avail_idx`], for the device side. Acquire: what the entries refer to is visible after.
+    #[inline]
+    #[must_use]
+    pub fn avail_idx_acquire(&self) -> u16 {
+        self.avail.load_u16(2, Ordering::Acquire)
+    }
+
     /// Offers all entries before `idx`. Release: what they refer to is visible before.
     #[inline]
     pub fn set_avail_idx(&self, idx: u16) {
@@ -178,6 +188,7 @@ impl RingArea {
     }
 
     /// The head in `slot` (below the size) of the avail ring.
+    #[inline]
     #[must_use]
     pub fn avail_entry(&self, slot: u16) -> u16 {
         self.avail.load_u16(4 + 2 * usize::from(slot), Ordering::Relaxed)
@@ -220,6 +231,7 @@ impl RingArea {
     }
 
     /// Writes the used index, which is the back-end's. Release, as a back-end does it.
+    #[inline]
     pub fn set_used_idx(&self, idx: u16) {
         self.used.store_u16(2, idx, Ordering::Release);
     }
@@ -232,7 +244,18 @@ impl RingArea {
         (self.used.load_u32(at, Ordering::Relaxed), self.used.load_u32(at + 4, Ordering::Relaxed))
     }
 
+    /// Copies entries of the used ring from `slot` on, 8 bytes each, as far as `into` and the ring go; how many.
+    #[inline]
+    pub(crate) fn read_used_entries(&self, slot: u16, into: &mut [u8]) -> usize {
+        let count = (into.len() / 8).min(usize::from(self.size - slot));
+        if let Some(into) = into.get_mut(..8 * count) {
+            self.used.read(4 + 8 * usize::from(slot), into);
+        }
+        count
+    }
+
     /// Writes an entry of the used ring, which is the back-end's.
+    #[inline]
     pub fn set_used_entry(&self, slot: u16, head: u32, len: u32) {
         let at = 4 + 8 * usize::from(slot);
         self.used.store_u32(at, head, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use crate::copy::{copy_bytes, prefetch_line, prefetch_line_to_write};
+use crate::copy::{copy_bytes, load_word, prefetch_line, prefetch_line_to_write, store_word};
 use crate::memory::GuestMemory;
 
 /// A range of guest memory that is mapped here. Made by [`GuestMemory::window`] only.
@@ -125,6 +125,31 @@ impl Window {
         let place = self.place(offset, bytes.len(), 1);
         // SAFETY: `place` checked the shared side; `bytes` is private, so the two cannot overlap.
         unsafe { copy_bytes(bytes.as_ptr(), place, bytes.len()) }
+    }
+
+    /// The 8 bytes at `offset`, aligned or not.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the window.
+    #[inline]
+    #[must_use]
+    pub fn read_word(&self, offset: usize) -> [u8; 8] {
+        let place = self.place(offset, 8, 1);
+        // SAFETY: `place` checked the 8 bytes, which the window keeps mapped.
+        unsafe { load_word(place) }
+    }
+
+    /// Writes the 8 bytes at `offset`, aligned or not.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the window.
+    #[inline]
+    pub fn write_word(&self, offset: usize, word: [u8; 8]) {
+        let place = self.place(offset, 8, 1);
+        // SAFETY: `place` checked the 8 bytes, which the window keeps mapped.
+        unsafe { store_word(place, word) }
     }
 
     /// Copies `len` bytes from `offset` on to `target`, where they go to `at`. Of ranges that overlap a mixture

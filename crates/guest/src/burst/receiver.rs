@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::config::{BurstConfig, LINE_BYTES, Rewriting, stride};
-use super::standing_ring::{Completed, StandingRing};
+use super::standing_ring::{BATCH, Completed, Entries, StandingRing};
 use crate::error::GuestError;
 use crate::event_fd::RingEvents;
 use crate::fault::Faults;
@@ -14,9 +14,6 @@ use crate::memory::GuestMemory;
 use crate::net_header::{MAX_HEADER_BYTES, NetHeader, NetHeaderLen};
 use crate::ring_area::{Descriptor, RingArea, descriptor_flags};
 use crate::window::Window;
-
-/// Most buffers that are looked at together; also the most that one frame may take.
-const BATCH: usize = 64;
 
 /// One receiveq.
 #[derive(Debug)]
@@ -31,6 +28,8 @@ pub struct BurstReceiver {
     header_at: usize,
     is_mergeable: bool,
     lines: usize,
+    entries: Box<Entries>,
+    /// What the entries say. A frame takes at most as many buffers.
     batch: Box<[Completed; BATCH]>,
     faults: Faults,
 }
@@ -73,6 +72,19 @@ impl FrameView<'_> {
             return true;
         }
         self.gather(self.header_bytes + offset, into)
+    }
+
+    /// 8 bytes of the frame from `offset` on, when it has them and they lie in one buffer: the fastest way to read a few.
+    #[inline]
+    #[must_use]
+    pub fn word(&self, offset: usize) -> Option<[u8; 8]> {
+        let first = self.parts.first()?;
+        let end = self.header_bytes + offset + 8;
+        if end > first.written as usize {
+            return None;
+        }
+        let start = usize::from(first.chain) * self.stride + self.header_at;
+        Some(self.buffers.read_word(start + end - 8))
     }
 
     /// The net header before it.
@@ -139,6 +151,7 @@ impl BurstReceiver {
             header_at: config.header_place.frame_at(header_bytes) - header_bytes,
             is_mergeable: features & features::MRG_RXBUF != 0,
             lines: (config.read_bytes as usize).div_ceil(LINE_BYTES),
+            entries: Box::new([0; 8 * BATCH]),
             batch: Box::new([Completed::default(); BATCH]),
             faults: Faults::default(),
         };
@@ -185,10 +198,13 @@ impl BurstReceiver {
     }
 
     /// Posts all buffers that the back-end does not have, with one store.
+    #[inline]
     pub fn post_all(&mut self) {
-        for _ in 0..self.ring.free() {
-            self.post_next();
+        let count = self.ring.free();
+        if self.rewriting == Rewriting::Always {
+            (0..count).for_each(|ahead| self.describe(self.ring.upcoming(ahead)));
         }
+        self.ring.offer_next(count);
         self.ring.publish();
     }
 
@@ -204,34 +220,31 @@ impl BurstReceiver {
     pub fn receive(&mut self, mut sink: impl FnMut(&FrameView<'_>)) -> u64 {
         let mut frames = 0;
         loop {
-            let ready = self.ring.ready();
-            if ready == 0 {
+            if self.ring.ready() == 0 {
                 return frames;
             }
-            let looked_at = self.look(usize::from(ready));
+            let looked_at = self.look();
             let taken = self.show(looked_at, &mut sink, &mut frames);
             for part in self.batch.iter().take(taken) {
-                self.ring.take(Some(part.chain));
+                self.ring.take(part.chain);
             }
             if taken == 0 || taken < looked_at && looked_at < BATCH {
                 // What is left is not ours, or belongs to a frame that is not complete: rules were broken.
                 self.faults.merge_incomplete += u64::from(looked_at != 0);
-                self.ring.take(None);
+                self.ring.give_up();
                 return frames;
             }
-            for _ in 0..self.ring.free() {
-                self.post_next();
-            }
-            self.ring.publish();
+            self.post_all();
         }
     }
 
     /// Copies up to [`BATCH`] used entries, and asks for the lines of their frames; how many.
     #[inline]
-    fn look(&mut self, ready: usize) -> usize {
+    fn look(&mut self) -> usize {
+        let copied = self.ring.copy_ready(&mut self.entries);
         let mut count = 0;
-        for (slot, ahead) in self.batch.iter_mut().take(ready).zip(0..) {
-            let Some(completed) = self.ring.peek(ahead) else { break };
+        for (slot, ahead) in self.batch.iter_mut().take(copied).zip(0..) {
+            let Some(completed) = self.ring.decode(&self.entries, count, ahead) else { break };
             if completed.written > self.capacity {
                 self.faults.len_beyond_buffer += 1;
                 break;
@@ -298,14 +311,6 @@ impl BurstReceiver {
             }
             count => usize::from(count),
         }
-    }
-
-    #[inline]
-    fn post_next(&mut self) {
-        if self.rewriting == Rewriting::Always {
-            self.describe(self.ring.upcoming(0));
-        }
-        self.ring.offer_next();
     }
 
     #[inline]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::config::{BurstConfig, Cutting, LINE_BYTES, Rewriting, stride};
-use super::standing_ring::{StandingRing, chain_count};
+use super::standing_ring::{BATCH, Entries, StandingRing, chain_count};
 use crate::error::GuestError;
 use crate::event_fd::RingEvents;
 use crate::fault::Faults;
@@ -17,8 +17,9 @@ use crate::ring_area::{
 };
 use crate::window::Window;
 
-/// Cache lines that are asked for ahead of the frame that is written; about as many as a core can have under way.
-const LINES_AHEAD: usize = 8;
+/// Cache lines that are asked for ahead of the frame that is written. Measured with the other side on another core:
+/// 1 takes 68 ns per frame for sending and receiving, 8 and 16 take 64, 32 takes 45, and more do not help.
+const LINES_AHEAD: usize = 32;
 
 /// One transmitq.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct BurstSender {
     chains_ahead: u16,
     /// Length of the frame in each chain, as its descriptors say.
     lens: Box<[u32]>,
+    /// Used entries while they are taken.
+    entries: Box<Entries>,
     faults: Faults,
 }
 
@@ -65,6 +68,16 @@ impl FrameSlot<'_> {
     #[inline]
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         self.buffers.write(self.start + offset, bytes);
+    }
+
+    /// Writes 8 bytes of the frame: the fastest way for a few of them.
+    ///
+    /// # Panics
+    ///
+    /// As [`FrameSlot::write`].
+    #[inline]
+    pub fn write_word(&self, offset: usize, word: [u8; 8]) {
+        self.buffers.write_word(self.start + offset, word);
     }
 }
 
@@ -125,6 +138,7 @@ impl BurstSender {
             lines,
             chains_ahead: u16::try_from(LINES_AHEAD / lines.max(1)).unwrap_or(1).max(1),
             lens: vec![0; usize::from(ring.chains())].into(),
+            entries: Box::new([0; 8 * BATCH]),
             faults: Faults::default(),
             ring,
             buffers,
@@ -181,13 +195,26 @@ impl BurstSender {
     /// Takes back what the back-end completed, and says how many frames can be offered.
     #[inline]
     pub fn room(&mut self) -> u16 {
-        for _ in 0..self.ring.ready() {
-            let completed = self.ring.peek(0);
-            self.faults.transmit_len +=
-                u64::from(completed.is_some_and(|completed| completed.written != 0));
-            self.ring.take(completed.map(|completed| completed.chain));
+        while self.ring.ready() > 0 {
+            let count = self.ring.copy_ready(&mut self.entries);
+            for at in 0..count {
+                let Some(completed) = self.ring.decode(&self.entries, at, 0) else {
+                    self.ring.give_up();
+                    break;
+                };
+                self.faults.transmit_len += u64::from(completed.written != 0);
+                self.ring.take(completed.chain);
+            }
         }
         self.ring.free()
+    }
+
+    /// Shows every buffer to `write`, to be filled before the back-end runs.
+    pub fn prepare(&mut self, mut write: impl FnMut(&FrameSlot<'_>)) {
+        for chain in 0..self.ring.chains() {
+            let start = usize::from(chain) * self.stride + self.frame_at;
+            write(&FrameSlot { buffers: &self.buffers, start, chain });
+        }
     }
 
     /// Offers up to `count` frames, as far as there is room. `write` rewrites each one and says how long it is, up to
@@ -207,7 +234,7 @@ impl BurstSender {
             let start = usize::from(chain) * self.stride + self.frame_at;
             let len = write(&FrameSlot { buffers: &self.buffers, start, chain });
             self.describe(chain, len);
-            self.ring.offer_next();
+            self.ring.offer_next(1);
         }
         count
     }

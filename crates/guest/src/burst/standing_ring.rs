@@ -34,16 +34,15 @@ pub(crate) struct Completed {
     pub(crate) written: u32,
 }
 
+/// Most used entries that are copied together.
+pub(crate) const BATCH: usize = 64;
+
+/// Used entries as they were copied.
+pub(crate) type Entries = [u8; 8 * BATCH];
+
 /// One ring with standing chains, which begin at every `1 << shift`th descriptor.
 #[derive(Debug)]
 pub(crate) struct StandingRing {
-    area: RingArea,
-    events: RingEvents,
-    event_idx: bool,
-    rewriting: Rewriting,
-    mask: u16,
-    chains: u16,
-    shift: u32,
     /// Index after the last chain offered, published or not.
     offered: u16,
     published: u16,
@@ -51,11 +50,19 @@ pub(crate) struct StandingRing {
     taken: u16,
     /// The used index when it was last looked at.
     seen: u16,
+    mask: u16,
+    chains: u16,
+    shift: u32,
+    rewriting: Rewriting,
+    event_idx: bool,
+    is_broken: bool,
     /// What the avail ring holds, by slot.
     entries: Box<[u16]>,
-    /// Whether the back-end has the chain that begins at a descriptor.
-    lent: Box<[bool]>,
-    is_broken: bool,
+    /// By descriptor, whether the back-end has the chain that begins there. Only kept once a chain came back out of
+    /// order: before, the back-end has what the avail ring says.
+    lent: Option<Box<[bool]>>,
+    area: RingArea,
+    events: RingEvents,
     kicks: u64,
     pub(crate) faults: Faults,
 }
@@ -77,20 +84,20 @@ impl StandingRing {
             return Err(GuestError::Config("a chain has more descriptors than the ring"));
         }
         let mut ring = Self {
-            area: RingArea::allocate(memory, size)?,
-            events: RingEvents::new()?,
-            event_idx: features & features::EVENT_IDX != 0,
-            rewriting: config.rewriting,
-            mask: size - 1,
-            chains,
-            shift: shift(descriptors),
             offered: 0,
             published: 0,
             taken: 0,
             seen: 0,
-            entries: vec![0; usize::from(size)].into(),
-            lent: vec![false; usize::from(size)].into(),
+            mask: size - 1,
+            chains,
+            shift: shift(descriptors),
+            rewriting: config.rewriting,
+            event_idx: features & features::EVENT_IDX != 0,
             is_broken: false,
+            entries: vec![0; usize::from(size)].into(),
+            lent: None,
+            area: RingArea::allocate(memory, size)?,
+            events: RingEvents::new()?,
             kicks: 0,
             faults: Faults::default(),
         };
@@ -101,7 +108,7 @@ impl StandingRing {
     /// Begins anew at index 0 with all chains ours. The back-end must not use the ring.
     pub(crate) fn reset(&mut self) {
         (self.offered, self.published, self.taken, self.seen) = (0, 0, 0, 0);
-        self.lent.fill(false);
+        self.lent = None;
         self.is_broken = false;
         self.area.set_avail_idx(0);
         self.area.set_used_idx(0);
@@ -147,10 +154,11 @@ impl StandingRing {
     /// Chains that the back-end does not have.
     #[inline]
     pub(crate) fn free(&self) -> u16 {
-        self.chains - self.offered.wrapping_sub(self.taken)
+        self.chains - self.outstanding()
     }
 
-    /// Chains offered and not published yet, and those that the back-end has.
+    /// Chains offered, published or not, that did not come back.
+    #[inline]
     pub(crate) fn outstanding(&self) -> u16 {
         self.offered.wrapping_sub(self.taken)
     }
@@ -161,17 +169,24 @@ impl StandingRing {
         self.entry_at(self.offered.wrapping_add(ahead)) >> self.shift
     }
 
-    /// Offers the next chain, which must be free; the back-end sees it after [`StandingRing::publish`].
+    /// Offers the next `count` chains, which must be free; the back-end sees them after [`StandingRing::publish`].
     #[inline]
-    pub(crate) fn offer_next(&mut self) {
-        let head = self.entry_at(self.offered);
-        if self.rewriting == Rewriting::Always {
-            self.area.set_avail_entry(self.offered & self.mask, head);
+    pub(crate) fn offer_next(&mut self, count: u16) {
+        if self.rewriting == Rewriting::Always || self.lent.is_some() {
+            self.store_entries(count);
         }
-        if let Some(lent) = self.lent.get_mut(usize::from(head)) {
-            *lent = true;
+        self.offered = self.offered.wrapping_add(count);
+    }
+
+    fn store_entries(&mut self, count: u16) {
+        for index in (0..count).map(|ahead| self.offered.wrapping_add(ahead)) {
+            let head = self.entry_at(index);
+            self.area.set_avail_entry(index & self.mask, head);
+            let lent = self.lent.as_mut().and_then(|lent| lent.get_mut(usize::from(head)));
+            if let Some(lent) = lent {
+                *lent = true;
+            }
         }
-        self.offered = self.offered.wrapping_add(1);
     }
 
     /// Shows all offered chains to the back-end with one store, and kicks it if it wants that.
@@ -210,44 +225,84 @@ impl StandingRing {
         self.seen.wrapping_sub(self.taken)
     }
 
-    /// The used entry `ahead` of the next one to be taken; it must be [`StandingRing::ready`]. `None` when its head is
+    /// Copies up to [`BATCH`] of the entries that are [`StandingRing::ready`]; how many.
+    #[inline]
+    pub(crate) fn copy_ready(&self, into: &mut Entries) -> usize {
+        let ready = usize::from(self.seen.wrapping_sub(self.taken)).min(BATCH);
+        let into = into.get_mut(..8 * ready).unwrap_or_default();
+        let before_end = self.area.read_used_entries(self.taken & self.mask, into);
+        if before_end < ready {
+            self.area.read_used_entries(0, into.get_mut(8 * before_end..).unwrap_or_default());
+        }
+        ready
+    }
+
+    /// What entry `at` of a copy says, when it is the one `ahead` of the next one to be taken. `None` when its head is
     /// not one that the back-end has.
     #[inline]
-    pub(crate) fn peek(&self, ahead: u16) -> Option<Completed> {
-        let slot = self.taken.wrapping_add(ahead) & self.mask;
-        let (head, written) = self.area.used_entry(slot);
-        let is_lent = usize::try_from(head).ok().and_then(|at| self.lent.get(at));
-        match (is_lent, u16::try_from(head)) {
-            (Some(true), Ok(head)) => Some(Completed { chain: head >> self.shift, written }),
-            _ => None,
+    pub(crate) fn decode(&self, entries: &Entries, at: usize, ahead: u16) -> Option<Completed> {
+        let entry: [u8; 8] = entries.get(8 * at..8 * at + 8)?.try_into().ok()?;
+        let [a, b, c, d, written @ ..] = entry;
+        let head = u16::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+        let is_next = self.lent.is_none() && head == self.entry_at(self.taken.wrapping_add(ahead));
+        if !is_next && !self.is_lent(head) {
+            return None;
         }
+        Some(Completed { chain: head >> self.shift, written: u32::from_le_bytes(written) })
     }
 
     /// Takes the next used entry, whose chain is `chain`: it will be offered again after all others that are free.
-    /// With `None`, an entry that names no chain of ours, the chain that is lost for it is the oldest one.
     #[inline]
-    pub(crate) fn take(&mut self, chain: Option<u16>) {
-        let slot = self.taken.wrapping_add(self.chains) & self.mask;
-        let head = match chain {
-            Some(chain) => chain << self.shift,
-            None => {
-                self.faults.unknown_head += 1;
-                self.is_broken = true;
-                self.seen = self.taken.wrapping_add(1);
-                self.entry_at(self.taken)
+    pub(crate) fn take(&mut self, chain: u16) {
+        let head = chain << self.shift;
+        let is_in_order = self.lent.is_none() && head == self.entry_at(self.taken);
+        if is_in_order || self.take_out_of_order(head) {
+            self.taken = self.taken.wrapping_add(1);
+        } else {
+            self.give_up();
+        }
+    }
+
+    /// Whether the back-end had the chain.
+    fn take_out_of_order(&mut self, head: u16) -> bool {
+        if self.lent.is_none() {
+            let mut lent = vec![false; self.entries.len()].into_boxed_slice();
+            for index in (0..self.outstanding()).map(|ahead| self.taken.wrapping_add(ahead)) {
+                if let Some(lent) = lent.get_mut(usize::from(self.entry_at(index))) {
+                    *lent = true;
+                }
             }
-        };
-        if let Some(lent) = self.lent.get_mut(usize::from(head)) {
-            *lent = false;
+            self.lent = Some(lent);
         }
-        if let Some(entry) = self.entries.get_mut(usize::from(slot))
-            && *entry != head
-        {
+        match self.lent.as_mut().and_then(|lent| lent.get_mut(usize::from(head))) {
+            Some(lent) if *lent => *lent = false,
+            // Twice among entries that were copied together.
+            _ => return false,
+        }
+        // The back-end has read this slot: it completed as many chains as there are.
+        let slot = self.taken.wrapping_add(self.chains) & self.mask;
+        if let Some(entry) = self.entries.get_mut(usize::from(slot)) {
             *entry = head;
-            // The back-end has read this slot: it completed as many chains as there are.
-            self.area.set_avail_entry(slot, head);
         }
-        self.taken = self.taken.wrapping_add(1);
+        true
+    }
+
+    /// The back-end completed a chain that it does not have, which leaves nothing to go on with: the ring is not read
+    /// any more.
+    pub(crate) fn give_up(&mut self) {
+        self.faults.unknown_head += 1;
+        self.is_broken = true;
+        self.seen = self.taken;
+    }
+
+    fn is_lent(&self, head: u16) -> bool {
+        match &self.lent {
+            Some(lent) => lent.get(usize::from(head)).copied().unwrap_or(false),
+            None => {
+                let indices = (0..self.outstanding()).map(|ahead| self.taken.wrapping_add(ahead));
+                indices.into_iter().any(|index| self.entry_at(index) == head)
+            }
+        }
     }
 
     #[inline]
@@ -269,7 +324,7 @@ mod tests {
     /// Offers all free chains; the heads that the back-end then finds, oldest first.
     fn offer_all(ring: &mut StandingRing) -> Vec<u16> {
         let (from, count) = (ring.area().avail_idx(), ring.free());
-        (0..count).for_each(|_| ring.offer_next());
+        ring.offer_next(count);
         ring.publish();
         let slot = |at: u16| from.wrapping_add(at) & (ring.area().size() - 1);
         (0..count).map(|at| ring.area().avail_entry(slot(at))).collect()
@@ -286,9 +341,16 @@ mod tests {
     }
 
     fn take_all(ring: &mut StandingRing) {
-        for _ in 0..ring.ready() {
-            let chain = ring.peek(0).map(|completed| completed.chain);
-            ring.take(chain);
+        let mut entries = [0; 8 * BATCH];
+        while ring.ready() > 0 {
+            let count = ring.copy_ready(&mut entries);
+            assert!(count > 0);
+            for at in 0..count {
+                match ring.decode(&entries, at, 0) {
+                    Some(completed) => ring.take(completed.chain),
+                    None => return ring.give_up(),
+                }
+            }
         }
     }
 
@@ -320,7 +382,7 @@ mod tests {
     fn a_head_that_the_back_end_does_not_have_ends_the_ring() {
         for wrong in [3, 8, u16::MAX] {
             let mut ring = ring(8, 1);
-            (0..3).for_each(|_| ring.offer_next());
+            ring.offer_next(3);
             ring.publish();
             complete(&ring, &[0, wrong]);
             take_all(&mut ring);
@@ -331,9 +393,27 @@ mod tests {
     }
 
     #[test]
+    fn a_head_completed_twice_ends_the_ring_also_when_both_entries_are_copied_together() {
+        let mut ring = ring(8, 1);
+        ring.offer_next(4);
+        ring.publish();
+        complete(&ring, &[1, 1]);
+        assert_eq!(ring.ready(), 2);
+        let mut entries = [0; 8 * BATCH];
+        assert_eq!(ring.copy_ready(&mut entries), 2);
+        for at in 0..2 {
+            let completed = ring.decode(&entries, usize::from(at), at);
+            assert_eq!(completed.map(|completed| completed.chain), Some(1));
+        }
+        ring.take(1);
+        ring.take(1);
+        assert_eq!((ring.faults.unknown_head, ring.ready()), (1, 0));
+    }
+
+    #[test]
     fn a_used_index_beyond_what_was_offered_ends_the_ring() {
         let mut ring = ring(8, 1);
-        (0..3).for_each(|_| ring.offer_next());
+        ring.offer_next(3);
         ring.publish();
         ring.area().set_used_idx(4);
         assert_eq!((ring.ready(), ring.faults.used_idx_jump), (0, 1));
