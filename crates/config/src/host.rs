@@ -1,19 +1,30 @@
-//! What the host must offer for a plan to work: the cores of its workers.
+//! What the host must offer for a plan to work: the cores of its workers, and the group of its sockets.
 
 use std::fmt;
 
+use nix::unistd::Group;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
-use crate::Config;
+use crate::{Config, SocketAccess, SocketGroup};
 
-/// A plan asks for a core that its worker cannot have.
+/// A plan asks for what the host does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostError {
-    worker: usize,
-    core: usize,
-    /// The cores the process may use.
-    usable: Vec<usize>,
-    why: Refusal,
+pub struct HostError(Lack);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Lack {
+    /// A core that its worker cannot have.
+    Core {
+        worker: usize,
+        core: usize,
+        /// The cores the process may use.
+        usable: Vec<usize>,
+        why: Refusal,
+    },
+    /// A group that is not known here.
+    Group(String),
+    /// A group that could not be looked up, for this reason.
+    GroupLookup(String, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +37,27 @@ enum Refusal {
 
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { worker, core, usable, why } = self;
-        let why = match why {
-            Refusal::Absent => "this machine does not have or has switched off",
-            Refusal::NotAllowed => "this process is not allowed to use",
-        };
-        let usable = ranges(usable);
-        write!(
-            f,
-            "worker {worker} is to run on core {core}, which {why}; write one of the cores {usable}"
-        )
+        match &self.0 {
+            Lack::Core { worker, core, usable, why } => {
+                let why = match why {
+                    Refusal::Absent => "this machine does not have or has switched off",
+                    Refusal::NotAllowed => "this process is not allowed to use",
+                };
+                let usable = ranges(usable);
+                write!(
+                    f,
+                    "worker {worker} is to run on core {core}, which {why}; write one of the cores {usable}"
+                )
+            }
+            Lack::Group(name) => write!(
+                f,
+                "this machine has no group {name:?}; at \"socket-group\" under [switch] write one that \"getent group\" lists, or its number"
+            ),
+            Lack::GroupLookup(name, cause) => write!(
+                f,
+                "the group {name:?} cannot be looked up: {cause}; at \"socket-group\" under [switch] write its number"
+            ),
+        }
     }
 }
 
@@ -45,13 +67,35 @@ impl std::error::Error for HostError {}
 ///
 /// # Errors
 ///
-/// The first worker whose core does not exist, or is not one this process may use.
+/// The first worker whose core does not exist, or is not one this process may use; or the group of the sockets, when it is
+/// not known.
 pub fn check_host(config: &Config) -> Result<(), HostError> {
+    config.switch.access.group_id()?;
     let Some(usable) = usable_cores() else { return Ok(()) };
     // Without the list the sentence is less exact, but the check is the same.
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online")
         .map_or_else(|_| usable.clone(), |text| core_list(&text));
     check_cores(config, &online, &usable)
+}
+
+impl SocketAccess {
+    /// The number of the group, looked up on this host when it was written as a name.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such group here, or nobody can say whether there is.
+    pub fn group_id(&self) -> Result<Option<u32>, HostError> {
+        let name = match &self.group {
+            None => return Ok(None),
+            Some(SocketGroup::Id(id)) => return Ok(Some(*id)),
+            Some(SocketGroup::Name(name)) => name,
+        };
+        match Group::from_name(name) {
+            Ok(Some(group)) => Ok(Some(group.gid.as_raw())),
+            Ok(None) => Err(HostError(Lack::Group(name.clone()))),
+            Err(errno) => Err(HostError(Lack::GroupLookup(name.clone(), errno.desc().to_owned()))),
+        }
+    }
 }
 
 fn check_cores(config: &Config, online: &[usize], usable: &[usize]) -> Result<(), HostError> {
@@ -61,7 +105,7 @@ fn check_cores(config: &Config, online: &[usize], usable: &[usize]) -> Result<()
             continue;
         }
         let why = if online.contains(&core) { Refusal::NotAllowed } else { Refusal::Absent };
-        return Err(HostError { worker, core, usable: usable.to_vec(), why });
+        return Err(HostError(Lack::Core { worker, core, usable: usable.to_vec(), why }));
     }
     Ok(())
 }
@@ -135,6 +179,19 @@ mod tests {
         let error = check_cores(&two_workers(), &[0, 1, 2, 3], &[1, 2]).unwrap_err();
         assert!(error.to_string().contains("core 3, which this process is not allowed to use"));
         assert_eq!(check_cores(&two_workers(), &[0, 1, 2, 3], &[1, 3]), Ok(()));
+    }
+
+    #[test]
+    fn a_group_is_found_by_its_name_and_an_unknown_one_is_named_in_one_sentence() {
+        let group = |line: &str| {
+            let text = format!("[switch]\nsocket-group = {line}\n");
+            Config::from_str(&text, "test.toml").unwrap()
+        };
+        assert_eq!(group("\"root\"").switch.access.group_id(), Ok(Some(0)));
+        assert_eq!(group("54321").switch.access.group_id(), Ok(Some(54_321)));
+        assert_eq!(Config::from_str("", "test.toml").unwrap().switch.access.group_id(), Ok(None));
+        let error = check_host(&group("\"no-such-group\"")).unwrap_err().to_string();
+        assert!(error.starts_with("this machine has no group \"no-such-group\"; "), "{error}");
     }
 
     #[test]

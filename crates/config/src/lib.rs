@@ -14,6 +14,7 @@ mod port_settings;
 mod problem;
 mod range;
 mod read;
+mod socket_access;
 mod table;
 mod vlan_setting;
 
@@ -23,4 +24,5 @@ pub use port::{PortConfig, SocketMode, StaticMac, check_port_name};
 pub use port_entry::{PortEntry, StaticMacEntry};
 pub use port_settings::{PortSettings, SettingsEntry};
 pub use problem::{ConfigError, PortError, PortFault, Problem};
+pub use socket_access::{SocketAccess, SocketGroup};
 pub use vlan_setting::VlanSetting;

@@ -8,7 +8,7 @@ use helio_types::{MAX_PORTS, SessionId};
 use crate::port_entry::check_socket_path;
 use crate::problem::Faults;
 use crate::read::read_config;
-use crate::{ConfigError, PortConfig, PortError, Problem};
+use crate::{ConfigError, PortConfig, PortError, Problem, SocketAccess};
 
 /// Where the switch and the command line meet when nobody says otherwise.
 pub const DEFAULT_CONTROL: &str = "/run/helio/control.sock";
@@ -31,6 +31,8 @@ pub struct Config {
 pub struct SwitchConfig {
     /// Path of the control socket, at most 107 bytes.
     pub control: PathBuf,
+    /// Who may connect to that socket, and to those of ports on which the switch listens.
+    pub access: SocketAccess,
     /// Addresses the FDB has room for.
     pub fdb_size: usize,
     /// A learned address is forgotten when it was not seen for this long.
@@ -41,6 +43,7 @@ impl Default for SwitchConfig {
     fn default() -> Self {
         Self {
             control: PathBuf::from(DEFAULT_CONTROL),
+            access: SocketAccess::default(),
             fdb_size: 16_384,
             fdb_ageing: Duration::from_secs(300),
         }

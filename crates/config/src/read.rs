@@ -10,14 +10,16 @@ use toml::de::{DeTable, DeValue};
 use crate::host::default_core;
 use crate::port_entry::{check_socket_path, session_id, wrong_word};
 use crate::range::within;
+use crate::socket_access::{group_number, socket_group, socket_mode};
 use crate::table::{Problems, Table, whole_number};
 use crate::{
-    Config, ConfigError, MirrorConfig, PollMode, PortConfig, PortEntry, StaticMacEntry,
-    SwitchConfig, VlanSetting, WorkerConfig,
+    Config, ConfigError, MirrorConfig, PollMode, PortConfig, PortEntry, SocketAccess,
+    StaticMacEntry, SwitchConfig, VlanSetting, WorkerConfig,
 };
 
 const FILE_KEYS: &[&str] = &["switch", "worker", "port", "mirror"];
-const SWITCH_KEYS: &[&str] = &["control", "fdb-size", "fdb-ageing-s"];
+const SWITCH_KEYS: &[&str] =
+    &["control", "socket-group", "socket-mode", "fdb-size", "fdb-ageing-s"];
 const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
 const MIRROR_KEYS: &[&str] = &["session", "exact"];
 const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
@@ -81,6 +83,7 @@ fn read_switch(value: Option<&Spanned<DeValue<'_>>>, problems: &mut Problems<'_>
             Err(message) => table.note("control", message, problems),
         }
     }
+    read_access(&table, &mut switch.access, problems);
     if let Some(size) = limited(&table, "fdb-size", 16_384, 1..=1_048_576, problems) {
         switch.fdb_size = size;
     }
@@ -89,6 +92,27 @@ fn read_switch(value: Option<&Spanned<DeValue<'_>>>, problems: &mut Problems<'_>
         switch.fdb_ageing = Duration::from_secs(seconds);
     }
     switch
+}
+
+fn read_access(table: &Table<'_, '_>, access: &mut SocketAccess, problems: &mut Problems<'_>) {
+    if let Some(text) = table.string("socket-mode", "socket-mode = \"0660\"", problems) {
+        match socket_mode(&text) {
+            Ok(mode) => access.mode = mode,
+            Err(message) => table.note("socket-mode", message, problems),
+        }
+    }
+    let Some(written) = table.get("socket-group") else { return };
+    let group = match whole_number(written.get_ref()) {
+        Some(number) => group_number(number),
+        None => match table.string("socket-group", "socket-group = \"kvm\"", problems) {
+            Some(text) => socket_group(&text),
+            None => return,
+        },
+    };
+    match group {
+        Ok(group) => access.group = Some(group),
+        Err(message) => table.note("socket-group", message, problems),
+    }
 }
 
 /// The number at `key` when it is in `range`; `usual` is shown as an example.

@@ -5,7 +5,7 @@
     reason = "a test fails by panicking, also in what it calls"
 )]
 
-use helio_config::{Config, ConfigError, PollMode};
+use helio_config::{Config, ConfigError, PollMode, SocketAccess, SocketGroup};
 use std::time::Duration;
 
 fn refuse(text: &str) -> ConfigError {
@@ -121,6 +121,25 @@ fn text_that_is_no_toml_is_answered_with_its_line() {
     assert_eq!(error.problems[0].line, Some(2));
     assert!(error.to_string().starts_with("helio.toml:2: this is not TOML: "), "{error}");
     assert!(answer("[switch]\nfdb-size = 1\nfdb-size = 2\n").starts_with("helio.toml:3: "));
+}
+
+#[test]
+fn mode_and_group_of_the_sockets_are_read_and_mistakes_in_them_are_explained() {
+    let text = "[switch]\nsocket-group = \"kvm\"\nsocket-mode = \"0666\"\n";
+    let access = Config::from_str(text, "helio.toml").unwrap().switch.access;
+    assert_eq!(access, SocketAccess { mode: 0o666, group: Some(SocketGroup::Name("kvm".into())) });
+    for (line, wanted) in [
+        ("socket-mode = 660", "found a number; write text in quotes, as in socket-mode = \"0660\""),
+        ("socket-mode = \"0777\"", "socket-mode = \"0777\" is no mode of a socket; write \"0600\""),
+        ("socket-group = \"k v m\"", "write one that \"getent group\" lists"),
+        ("socket-group = -1", "found a negative number; write text in quotes"),
+        ("socket-group = 4294967295", "write a number from 0 to 4294967294"),
+        ("socket-gruop = \"kvm\"", "did you mean \"socket-group\"?"),
+    ] {
+        let answer = answer(&format!("[switch]\n{line}\n"));
+        assert!(answer.starts_with("helio.toml:2: switch.socket-"), "{answer}");
+        assert!(answer.contains(wanted), "{answer}");
+    }
 }
 
 #[test]

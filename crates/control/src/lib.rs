@@ -12,6 +12,6 @@ mod socket;
 mod switch;
 
 pub use control_error::{ControlError, ControlErrorKind};
-pub use server::{ControlServer, Limits, serve, serve_within};
+pub use server::{ControlServer, Limits, serve, serve_to, serve_within};
 pub use socket::ServeError;
 pub use switch::Switch;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use helio_config::SocketAccess;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -47,7 +48,20 @@ const BLOCKING_THREADS: usize = 4;
 ///
 /// The socket or the thread cannot be made; the error says what to do.
 pub fn serve<S: Switch>(switch: Arc<S>, path: &Path) -> Result<ControlServer, ServeError> {
-    serve_within(switch, path, Limits::default())
+    serve_to(switch, path, &SocketAccess::default())
+}
+
+/// As [`serve`], for those whom `access` names.
+///
+/// # Errors
+///
+/// As [`serve`]; also when the socket cannot be given to its group.
+pub fn serve_to<S: Switch>(
+    switch: Arc<S>,
+    path: &Path,
+    access: &SocketAccess,
+) -> Result<ControlServer, ServeError> {
+    start(switch, path, access, Limits::default())
 }
 
 /// As [`serve`], with limits other than the usual ones.
@@ -60,7 +74,16 @@ pub fn serve_within<S: Switch>(
     path: &Path,
     limits: Limits,
 ) -> Result<ControlServer, ServeError> {
-    let (socket, listener) = ControlSocket::bind(path)?;
+    start(switch, path, &SocketAccess::default(), limits)
+}
+
+fn start<S: Switch>(
+    switch: Arc<S>,
+    path: &Path,
+    access: &SocketAccess,
+    limits: Limits,
+) -> Result<ControlServer, ServeError> {
+    let (socket, listener) = ControlSocket::bind(path, access)?;
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build();
     let runtime = runtime.map_err(ServeError::Thread)?;

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use helio_config::{HostError, SocketAccess};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -42,6 +43,21 @@ pub enum ServeError {
         /// Effective group of this process.
         group: u32,
     },
+    /// The group of the socket is not known here.
+    #[error(transparent)]
+    UnknownGroup(#[from] HostError),
+    /// This process may not give the socket to its group.
+    #[error(
+        "the control socket {path} cannot be given to group {group}: {cause}; start helio as root or as a member of that group, or write another one at \"socket-group\" under [switch]"
+    )]
+    Group {
+        /// Path of the socket.
+        path: PathBuf,
+        /// The group, as a number.
+        group: u32,
+        /// What the host said.
+        cause: io::Error,
+    },
     /// Any other refusal of the host.
     #[error("the control socket {path} cannot be made: {cause}")]
     Host {
@@ -64,16 +80,19 @@ pub(crate) struct ControlSocket {
     file: OwnedFd,
 }
 
-const MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::WGRP);
-
 impl ControlSocket {
-    /// Listens at `path`, for the user and the group of this process only.
-    pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener), ServeError> {
+    /// Listens at `path`, for those whom `access` names only.
+    pub(crate) fn bind(
+        path: &Path,
+        access: &SocketAccess,
+    ) -> Result<(Self, UnixListener), ServeError> {
+        let mode = Mode::from_raw_mode(access.mode);
+        let group = access.group_id()?;
         let refused = |errno: Errno| host_error(path, errno.into());
         make_directory(path)?;
         let socket = new_socket().map_err(refused)?;
         // Linux takes the mode of the file from the socket, so at no time can others connect.
-        rustix::fs::fchmod(&socket, MODE).map_err(refused)?;
+        rustix::fs::fchmod(&socket, mode).map_err(refused)?;
         let address = SocketAddrUnix::new(path).map_err(refused)?;
         if let Err(errno) = rustix::net::bind(&socket, &address) {
             if errno != Errno::ADDRINUSE {
@@ -82,12 +101,18 @@ impl ControlSocket {
             remove_stale(path, &address)?;
             rustix::net::bind(&socket, &address).map_err(refused)?;
         }
-        rustix::net::listen(&socket, 128).map_err(refused)?;
-        // Again, because the umask took bits away from the group.
-        rustix::fs::chmod(path, MODE).map_err(refused)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::empty()).map_err(refused)?;
-        Ok((Self { path: path.to_owned(), file }, UnixListener::from(socket)))
+        // From here on the file goes when this fails.
+        let bound = Self { path: path.to_owned(), file };
+        if let Some(group) = group {
+            std::os::unix::fs::lchown(path, None, Some(group))
+                .map_err(|cause| ServeError::Group { path: path.to_owned(), group, cause })?;
+        }
+        rustix::net::listen(&socket, 128).map_err(refused)?;
+        // Again, because the umask took bits away from the group.
+        rustix::fs::chmod(path, mode).map_err(refused)?;
+        Ok((bound, UnixListener::from(socket)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -158,14 +183,44 @@ fn host_error(path: &Path, cause: io::Error) -> ServeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::net::UnixStream;
+
+    use helio_config::SocketGroup;
+
+    fn bind(path: &Path) -> Result<(ControlSocket, UnixListener), ServeError> {
+        ControlSocket::bind(path, &SocketAccess::default())
+    }
+
+    #[test]
+    fn the_socket_gets_the_mode_and_the_group_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        // A group of ours, or any number at all when we may choose.
+        let is_root = rustix::process::geteuid().is_root();
+        let group = if is_root { 54_321 } else { rustix::process::getegid().as_raw() };
+        let access = SocketAccess { mode: 0o666, group: Some(SocketGroup::Id(group)) };
+        let _bound = ControlSocket::bind(&path, &access).unwrap();
+        let file = std::fs::metadata(&path).unwrap();
+        assert_eq!((file.mode() & 0o777, file.gid()), (0o666, group));
+    }
+
+    #[test]
+    fn a_group_that_is_not_known_is_named_and_no_file_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let group = Some(SocketGroup::Name("no-such-group".to_owned()));
+        let access = SocketAccess { group, ..SocketAccess::default() };
+        let error = ControlSocket::bind(&path, &access).unwrap_err().to_string();
+        assert!(error.contains("no group \"no-such-group\""), "{error}");
+        assert!(!path.exists());
+    }
 
     #[test]
     fn the_socket_is_for_user_and_group_and_its_directory_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/control.sock");
-        let (socket, _listener) = ControlSocket::bind(&path).unwrap();
+        let (socket, _listener) = bind(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         assert!(UnixStream::connect(socket.path()).is_ok());
         drop(socket);
@@ -176,8 +231,8 @@ mod tests {
     fn a_socket_that_somebody_answers_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
-        let _first = ControlSocket::bind(&path).unwrap();
-        let error = ControlSocket::bind(&path).unwrap_err();
+        let _first = bind(&path).unwrap();
+        let error = bind(&path).unwrap_err();
         assert!(matches!(error, ServeError::AlreadyRunning { .. }), "{error}");
         assert!(UnixStream::connect(&path).is_ok());
     }
@@ -188,7 +243,7 @@ mod tests {
         let path = folder.path().join("control.sock");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        assert!(ControlSocket::bind(&path).is_ok());
+        assert!(bind(&path).is_ok());
     }
 
     #[test]
@@ -196,7 +251,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         std::fs::write(&path, "precious").unwrap();
-        let error = ControlSocket::bind(&path).unwrap_err();
+        let error = bind(&path).unwrap_err();
         assert!(matches!(error, ServeError::NotASocket { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
@@ -213,9 +268,9 @@ mod tests {
     fn the_socket_of_a_successor_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
-        let (socket, listener) = ControlSocket::bind(&path).unwrap();
+        let (socket, listener) = bind(&path).unwrap();
         drop(listener);
-        let (successor, _listener) = ControlSocket::bind(&path).unwrap();
+        let (successor, _listener) = bind(&path).unwrap();
         drop(socket);
         assert!(path.exists());
         drop(successor);
