@@ -19,6 +19,9 @@ pub(crate) enum Phase {
     Stopped,
     /// Started; it runs as soon as its size, its place and memory are known.
     Started,
+    /// Started, but the memory it lies in is not shared, or not any more. Tried again with the next memory table, as a
+    /// front-end that moves a region takes it away before it shares it again.
+    Displaced,
     /// The worker has it.
     Running,
     /// It broke a rule. Left when the front-end stops it.
@@ -47,6 +50,8 @@ pub(crate) struct Ring {
     pub(crate) kick: Option<EventFd>,
     pub(crate) call: Call,
     pub(crate) err: Option<EventFd>,
+    /// Where the worker stood when it gave the ring back, until the front-end has asked for that.
+    pub(crate) stood_at: Option<u16>,
 }
 
 impl Ring {
@@ -61,6 +66,7 @@ impl Ring {
             kick: None,
             call: Call::default(),
             err: None,
+            stood_at: None,
         }
     }
 

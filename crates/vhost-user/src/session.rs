@@ -49,6 +49,15 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlacedWhileRunning;
 
+/// Why rings are looked at that could run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The front-end started or described one: it has to be right by now.
+    Message,
+    /// There is another memory table: a ring that does not lie in it waits for the next one.
+    Memory,
+}
+
 /// What the crate that reads the messages is to believe about a kick descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KickSlot {
@@ -93,7 +102,7 @@ impl Session {
         let Some(ring) = state.rings.get_mut(index) else { return };
         if !ring.is_running() {
             ring.size = Some(size);
-            self.run_started(&mut state);
+            self.run_started(&mut state, Cause::Message);
         } else if ring.size != Some(size) {
             self.note(&mut state, Note::SizeWhileRunning);
         }
@@ -105,7 +114,10 @@ impl Session {
         let Some(ring) = state.rings.get_mut(index) else { return Ok(()) };
         if !ring.is_running() {
             ring.place = Some(place);
-            self.run_started(&mut state);
+            if ring.phase == Phase::Displaced {
+                ring.phase = Phase::Started;
+            }
+            self.run_started(&mut state, Cause::Message);
         } else if ring.place != Some(place) {
             state.refusal = Some("the front-end moved a ring while it runs".to_owned());
             return Err(PlacedWhileRunning);
@@ -143,7 +155,12 @@ impl Session {
         }
         let given = file.is_some();
         ring.kick = file.and_then(event_fd::accept);
-        let watched = if ring.is_running() { self.watch(ring) } else { Ok(()) };
+        let mut watched = Ok(());
+        if ring.is_running() {
+            watched = self.watch(ring);
+            // What the guest said by the old descriptor may not have been heard.
+            self.port.wakeups.wake();
+        }
         let refused = given && ring.kick.is_none();
         if refused || watched.is_err() {
             self.note(&mut state, Note::KickNotWatched);
@@ -184,23 +201,22 @@ impl Session {
         let Some(ring) = state.rings.get_mut(index) else { return };
         if ring.phase == Phase::Stopped {
             ring.phase = Phase::Started;
-            self.run_started(&mut state);
+            self.run_started(&mut state, Cause::Message);
         }
     }
 
     /// The front-end stops a ring: when this returns nothing of it is in flight, and not one byte is written to it any
-    /// more. Returns where it may be started again, if it ran.
+    /// more. Returns where it may be started again, if it ran since it was last stopped.
     pub(crate) fn stop_ring(&self, index: usize) -> Option<u16> {
         let mut state = self.state();
         let ring = state.rings.get_mut(index)?;
         ring.is_closing = true;
         let id = ring.id;
-        let base = if ring.is_running() {
-            self.remove(&mut state, |ring| ring.id == id, Phase::Stopped)
-        } else {
-            ring.phase = Phase::Stopped;
-            None
-        };
+        self.remove(&mut state, |ring| ring.id == id, Phase::Stopped);
+        let ring = state.rings.get_mut(index)?;
+        ring.phase = Phase::Stopped;
+        let base = ring.stood_at.take();
+        self.tell_displaced(&state);
         if state.rings.iter().all(|ring| !matches!(ring.phase, Phase::Running | Phase::Refused)) {
             self.port.status.clear_fault();
         }
@@ -208,12 +224,20 @@ impl Session {
     }
 
     /// Starts what is started and described. One ring that breaks the rules stops the port.
-    fn run_started(&self, state: &mut State) {
+    fn run_started(&self, state: &mut State, cause: Cause) {
+        self.try_started(state, cause);
+        self.tell_displaced(state);
+    }
+
+    fn try_started(&self, state: &mut State, cause: Cause) {
         let Some(memory) = state.memory.clone() else { return };
         for index in 0..state.rings.len() {
             let Some(ring) = state.rings.get_mut(index) else { return };
             match ring.build(self.port.id, state.features, &memory) {
                 None => {}
+                Some(Err(PortFault::RingAddress)) if cause == Cause::Memory => {
+                    ring.phase = Phase::Displaced;
+                }
                 Some(Err(fault)) => return self.refuse(state, fault),
                 Some(Ok(installation)) => {
                     if let Err(note) = self.install(ring, installation) {
@@ -236,7 +260,14 @@ impl Session {
         }
     }
 
-    /// The front-end has another memory table. Rings that run are stopped, and started again where they stood.
+    /// Says how many rings wait for memory.
+    fn tell_displaced(&self, state: &State) {
+        let displaced = state.rings.iter().filter(|ring| ring.phase == Phase::Displaced);
+        self.port.status.facts().displaced_rings = displaced.count();
+    }
+
+    /// The front-end has another memory table. Rings that run are stopped, and started again where they stood; those that
+    /// do not lie in it wait for the next one.
     ///
     /// # Errors
     ///
@@ -251,17 +282,19 @@ impl Session {
                 return Err(io::Error::other(error));
             }
         };
-        // A ring that broke a rule does not start again by itself.
+        self.remove(&mut state, |_| true, Phase::Started);
+        // A ring that broke a rule does not start again by itself. Asked afterwards: up to then the worker may find one.
         let then = match self.port.status.fault() {
             None => Phase::Started,
             Some(_) => Phase::Refused,
         };
-        self.remove(&mut state, |_| true, then);
+        let waits = |ring: &&mut Ring| matches!(ring.phase, Phase::Started | Phase::Displaced);
+        state.rings.iter_mut().filter(waits).for_each(|ring| ring.phase = then);
         self.port.directory.replace(MemoryId::of_port(self.port.id), Some(Arc::clone(&table)));
         // The old table ends here, on this thread, when no worker uses it any more.
         state.memory = Some(table);
         self.port.status.facts().memory = (facts.regions > 0).then_some(facts);
-        self.run_started(&mut state);
+        self.run_started(&mut state, Cause::Memory);
         Ok(())
     }
 
@@ -281,6 +314,7 @@ impl Session {
         self.port.status.set_features(0);
         let mut facts = self.port.status.facts();
         (facts.features_since, facts.memory, facts.note) = (None, None, None);
+        facts.displaced_rings = 0;
         state.refusal.take().or_else(|| fault.map(|fault| fault.to_string()))
     }
 

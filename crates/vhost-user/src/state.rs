@@ -9,6 +9,9 @@ use crate::status::{Facts, Link, PortStatus};
 /// A driver that has said what it uses shares memory within this time, or its front-end cannot.
 const MEMORY_OVERDUE: Duration = Duration::from_secs(2);
 
+/// What is said when a front-end came while another one was served.
+pub(crate) const TURNED_AWAY: &str = "another front-end tried to connect and was turned away";
+
 /// What a port does, as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateWord {
@@ -76,6 +79,9 @@ pub(crate) fn describe(
         let about = if connected { "note" } else { "the last session ended" };
         detail.push_str(&format!("; {about}: {aside}"));
     }
+    if connected && facts.turned_away > 0 {
+        detail.push_str(&format!("; {TURNED_AWAY}"));
+    }
     PortState { word, detail }
 }
 
@@ -90,8 +96,17 @@ fn session(
         return (StateWord::Faulted, format!("faulted: {fault}; {how}"));
     }
     let active = status.active_pairs();
+    let displaced = match facts.displaced_rings {
+        0 => None,
+        1 => Some("a ring waits for memory that is not shared now".to_owned()),
+        many => Some(format!("{many} rings wait for memory that is not shared now")),
+    };
     if active > 0 {
-        return (StateWord::Up, format!("{active} of {queue_pairs} queue pairs running"));
+        let rest = displaced.map_or_else(String::new, |displaced| format!("; {displaced}"));
+        return (StateWord::Up, format!("{active} of {queue_pairs} queue pairs running{rest}"));
+    }
+    if let Some(displaced) = displaced {
+        return (StateWord::Waiting, format!("connected: {displaced}"));
     }
     let overdue = facts.features_since.is_some_and(|since| now >= since + MEMORY_OVERDUE);
     let waits = match facts.memory {
@@ -142,6 +157,31 @@ mod tests {
         assert!(!described(&status, now).1.contains("share=on"));
         let later = described(&status, now + MEMORY_OVERDUE).1;
         assert!(later.contains("memory-backend-memfd,share=on"), "{later}");
+    }
+
+    #[test]
+    fn rings_without_memory_and_front_ends_that_were_turned_away_are_told() {
+        let (status, now) = (PortStatus::default(), Instant::now());
+        status.facts().link = Link::Connected;
+        status.facts().displaced_rings = 1;
+        let (word, detail) = described(&status, now);
+        assert_eq!(
+            (word, &*detail),
+            ("waiting", "connected: a ring waits for memory that is not shared now")
+        );
+        status.facts().displaced_rings = 2;
+        status.facts().turned_away = 1;
+        status.set_active_pairs(3);
+        assert_eq!(
+            described(&status, now),
+            (
+                "up",
+                "3 of 8 queue pairs running; 2 rings wait for memory that is not shared now; another front-end tried to connect and was turned away"
+                    .to_owned()
+            )
+        );
+        status.facts().link = Link::Listening;
+        assert!(!described(&status, now).1.contains("turned away"));
     }
 
     #[test]

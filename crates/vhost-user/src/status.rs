@@ -38,6 +38,10 @@ pub(crate) struct Facts {
     /// When the front-end said which features it uses.
     pub(crate) features_since: Option<Instant>,
     pub(crate) memory: Option<SharedMemory>,
+    /// Rings that are started and do not lie in that memory.
+    pub(crate) displaced_rings: usize,
+    /// Front-ends that came while this one was served.
+    pub(crate) turned_away: u64,
     /// The last thing we did not do as asked, and how often there was one.
     pub(crate) note: Option<String>,
     pub(crate) notes: u64,

@@ -6,8 +6,8 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use helio_guest::Guest;
-use support::lab::{Lab, flow, ping, wait_ends};
+use helio_guest::{Guest, GuestConfig, features};
+use support::lab::{Lab, config, flow, ping, wait_ends};
 use support::{PATIENCE, wait_until};
 
 /// Sends frames that the hub holds.
@@ -47,6 +47,31 @@ fn c085_a_ring_stops_when_its_frames_are_given_back_and_all_are_completed() {
     lab.ports[0].wait_active(1);
     other.wait_received(7, PATIENCE).unwrap();
     ping(&mut one, &mut other);
+}
+
+#[test]
+fn c029_chains_are_completed_in_the_order_they_were_offered_also_when_given_back_in_another() {
+    let features = features::VERSION_1 | features::IN_ORDER;
+    for features in [features, features::VERSION_1] {
+        let lab = Lab::new(2);
+        let with = GuestConfig { features, ..config(0) };
+        let (mut one, other) = (lab.guest_with(0, with), lab.guest(1));
+        let (area, _) = one.driver().rings().nth(1).unwrap();
+        let first = area.avail_idx();
+        send_held(&lab, &mut one, &other, 9);
+        let (area, _) = one.driver().rings().nth(1).unwrap();
+        let offered: Vec<_> =
+            (0..9).map(|step| area.avail_entry(first.wrapping_add(step) % area.size())).collect();
+        assert_eq!(area.used_idx(), first, "nothing is given back while it is in flight");
+        lab.hub.shared.release_frames();
+        wait_until("all are completed", || area.used_idx() == first.wrapping_add(9));
+        let completed: Vec<_> =
+            (0..9).map(|step| area.used_entry(first.wrapping_add(step) % area.size()).0).collect();
+        let offered: Vec<_> = offered.into_iter().map(u32::from).collect();
+        assert_eq!(completed, offered);
+        one.wait_all_sent(PATIENCE).unwrap();
+        assert_eq!(one.faults().out_of_order, 0);
+    }
 }
 
 #[test]

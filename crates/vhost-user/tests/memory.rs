@@ -5,13 +5,16 @@ mod support;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use helio_frame::PortFault;
 use helio_guest::{
     FrontEnd, Guest, GuestConfig, MemoryLayout, MemoryRegion, MessageId, PAGE_BYTES, Sealing,
 };
 use helio_vhost_user::StateWord;
-use support::lab::{Lab, config, ping};
+use rustix::fs::{FallocateFlags, fallocate};
+use support::lab::{Lab, config, hear_out, ping};
 use support::{PATIENCE, lie, wait_until};
 
 const REGION: MemoryRegion =
@@ -165,6 +168,81 @@ fn c066_the_same_and_another_memory_table_while_frames_flow() {
         assert_eq!(lab.ports[0].handle.memory().unwrap().regions, 2);
     }
     assert_eq!(lab.ports[0].handle.state().word, StateWord::Up);
+}
+
+#[test]
+fn c062_a_region_that_goes_and_comes_back_while_frames_flow_costs_frames_and_not_the_port() {
+    let lab = Lab::new(2);
+    let (mut one, mut other) = (lab.guest(0), lab.guest(1));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (done, other) = (&done, &mut other);
+        scope.spawn(move || {
+            let began = Instant::now();
+            while !done.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+                other.send_blocking(&[2; 64], PATIENCE).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            one.session().withdraw_memory(one.memory()).unwrap();
+            assert_eq!(lab.ports[0].handle.fault(), None);
+            one.session().share_memory(one.memory()).unwrap();
+            lab.ports[0].wait_active(1);
+            one.wait_received(1, PATIENCE).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let mut guests = [one, other];
+    hear_out(&mut guests);
+    let [mut one, mut other] = guests;
+    ping(&mut one, &mut other);
+    assert_eq!(lab.ports[0].handle.state().detail, "1 of 4 queue pairs running");
+    assert_eq!(lab.ports[0].events.lock().unwrap().len(), 1, "a connection, and nothing else");
+}
+
+#[test]
+fn c062_rings_in_the_regions_that_stay_or_come_back_run_whichever_goes() {
+    let lab = Lab::new(2);
+    let layout = GuestConfig { memory: MemoryLayout::adjacent(8, 64 * PAGE_BYTES), ..config(0) };
+    let (mut one, mut other) = (lab.guest_with(0, layout), lab.guest(1));
+    for (gone, region) in one.memory().table().iter().enumerate() {
+        let region = region.encode_single();
+        one.session().command(MessageId::RemMemReg, &region, &[]).unwrap();
+        let file = one.memory().files()[gone];
+        one.session().command(MessageId::AddMemReg, &region, &[file]).unwrap();
+        lab.ports[0].wait_active(1);
+        ping(&mut one, &mut other);
+    }
+}
+
+#[test]
+fn c101_a_hole_that_is_punched_reads_as_zeroes_and_is_no_fault() {
+    let lab = Lab::new(2);
+    let long = GuestConfig { tx_buffer_bytes: 9000, ..open_memory(0) };
+    let (mut one, mut other) = (lab.guest_with(0, long), lab.guest(1));
+    ping(&mut one, &mut other);
+    // The frame is in the ring, and nobody has read it yet.
+    lab.hub.shared.pause();
+    one.send(&[7; 9000]).unwrap();
+    one.kick();
+    let (area, _) = one.driver().rings().nth(1).unwrap();
+    let last = area.avail_entry(area.avail_idx().wrapping_sub(1) % area.size());
+    let buffer = area.descriptor(last);
+    // A page in the middle of it.
+    let hole = (buffer.addr + 1000).next_multiple_of(PAGE_BYTES);
+    let region = one.memory().table()[0];
+    let offset = hole - region.guest_addr + region.file_offset;
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    fallocate(one.memory().files()[0], flags, offset, PAGE_BYTES).unwrap();
+    lab.hub.shared.resume();
+    let received = other.wait_received(1, PATIENCE).unwrap();
+    let header_bytes = u64::from(buffer.len) - 9000;
+    let mut expected = vec![7; 9000];
+    let start = usize::try_from(hole - buffer.addr - header_bytes).unwrap();
+    expected[start..start + 4096].fill(0);
+    assert!(received[0].frame == expected, "other bytes than those of the hole changed");
+    assert_eq!(lab.ports[0].handle.fault(), None);
+    ping(&mut one, &mut other);
 }
 
 #[test]

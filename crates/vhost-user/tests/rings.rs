@@ -42,6 +42,23 @@ fn c024_a_disabled_ring_discards_what_is_sent_and_gets_nothing() {
 }
 
 #[test]
+fn c038_used_length_is_what_was_written_and_nothing_for_what_was_sent() {
+    let lab = Lab::new(2);
+    let (mut one, mut other) = (lab.guest(0), lab.guest(1));
+    for frame_bytes in [60_u16, 61, 64, 65, 128, 129, 1000, 1514] {
+        one.send_blocking(&vec![2; usize::from(frame_bytes)], PATIENCE).unwrap();
+        one.wait_all_sent(PATIENCE).unwrap();
+        other.wait_received(1, PATIENCE).unwrap();
+        let last = |guest: &Guest, ring| {
+            let (area, _) = guest.driver().rings().nth(ring).unwrap();
+            area.used_entry(area.used_idx().wrapping_sub(1) % area.size()).1
+        };
+        assert_eq!(last(&one, 1), 0);
+        assert_eq!(last(&other, 0), 12 + u32::from(frame_bytes), "net header and frame");
+    }
+}
+
+#[test]
 fn c040_the_number_of_pairs_changes_while_frames_flow() {
     let lab = Lab::new(2);
     let mut one = lab.guest_with(0, pairs(0, 4, 4));
@@ -150,6 +167,28 @@ fn c022_a_kick_descriptor_is_replaced_while_the_ring_runs() {
     fresh.signal();
     other.wait_received(1, PATIENCE).unwrap();
     wait_until("the worker sleeps again", || slept() > before);
+}
+
+#[test]
+fn c022_what_was_said_by_a_kick_descriptor_that_is_replaced_is_not_waited_for() {
+    let lab = Lab::new(2);
+    let (mut one, mut other) = (lab.guest(0), lab.guest(1));
+    ping(&mut one, &mut other);
+    let mut bytes = Vec::new();
+    flow(&one, &other).write_next(&mut bytes);
+    // A descriptor that nobody watches: the kick is lost.
+    one.session().set_event(MessageId::SetVringKick, 1, None).unwrap();
+    let sleeps = || lab.hub.shared.sleeps.load(Ordering::Relaxed);
+    wait_until("the worker sleeps", || {
+        let before = sleeps();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        sleeps() == before
+    });
+    one.send(&bytes).unwrap();
+    one.kick();
+    let fresh = EventFd::new().unwrap();
+    one.session().set_event(MessageId::SetVringKick, 1, Some(&fresh)).unwrap();
+    other.wait_received(1, PATIENCE).unwrap();
 }
 
 #[test]
@@ -276,16 +315,47 @@ fn c014_an_impossible_avail_index_faults_its_port_and_no_other() {
 }
 
 #[test]
-fn c018_a_ring_in_memory_that_is_taken_away_faults_its_port() {
+fn c018_a_ring_whose_memory_is_taken_away_waits_for_it() {
     let lab = Lab::new(2);
     let (mut one, mut other) = (lab.guest(0), lab.guest(1));
+    ping(&mut one, &mut other);
     one.session().withdraw_memory(one.memory()).unwrap();
-    assert_eq!(lab.ports[0].handle.fault(), Some(PortFault::RingAddress));
-    assert_eq!(lab.ports[0].handle.memory(), None);
+    let handle = &lab.ports[0].handle;
+    assert_eq!((handle.fault(), handle.memory(), handle.active_pairs()), (None, None, 0));
+    let state = handle.state();
+    assert_eq!(state.word, StateWord::Waiting);
+    assert_eq!(state.detail, "connected: 2 rings wait for memory that is not shared now");
     other.send_blocking(&[2; 64], PATIENCE).unwrap();
     other.wait_all_sent(PATIENCE).unwrap();
+    assert_eq!(lab.hub.shared.dropped(DropReason::PortDown), 1);
+    // Stopped meanwhile, it says where it stood.
+    for ring in 0..2 {
+        assert_eq!(one.session().stop_ring(ring).unwrap(), 20);
+    }
+    assert_eq!(handle.state().detail, "connected: waits for the guest's driver");
     one.session().share_memory(one.memory()).unwrap();
-    assert_eq!(lab.ports[0].handle.state().word, StateWord::Faulted);
+    assert_eq!(handle.active_pairs(), 0);
+    one.restart().unwrap();
+    lab.ports[0].wait_active(1);
+    ping(&mut one, &mut other);
+}
+
+#[test]
+fn c018_a_ring_that_is_started_outside_shared_memory_faults_its_port() {
+    let lab = Lab::new(2);
+    let (mut one, mut other) = (lab.guest(0), lab.guest(1));
+    one.stop().unwrap();
+    let (area, events) = one.driver().rings().nth(1).unwrap();
+    // It begins in shared memory and ends behind it.
+    let region = *one.memory().table().last().unwrap();
+    let right = area.front_end_addresses(1);
+    let last = region.front_end_addr + region.size_bytes - 16;
+    let wrong = helio_guest::RingAddresses { table: last, ..right };
+    one.session().share_memory(one.memory()).unwrap();
+    one.session().command(MessageId::SetVringAddr, &wrong.encode(), &[]).unwrap();
+    one.session().set_event(MessageId::SetVringKick, 1, Some(&events.kick)).unwrap();
+    lab.ports[0].wait_word(StateWord::Faulted);
+    assert_eq!(lab.ports[0].handle.fault(), Some(PortFault::RingAddress));
     one.restart().unwrap();
     lab.ports[0].wait_active(1);
     ping(&mut one, &mut other);

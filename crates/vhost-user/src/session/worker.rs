@@ -50,26 +50,23 @@ impl Session {
         self.watch(ring).map_err(|_| Note::KickNotWatched)
     }
 
-    /// Takes the running rings that `which` names back from the worker; they are in phase `then` afterwards. Returns where
-    /// the last of them may be started again.
-    pub(super) fn remove(
-        &self,
-        state: &mut State,
-        which: impl Fn(&Ring) -> bool,
-        then: Phase,
-    ) -> Option<u16> {
+    /// Takes the running rings that `which` names back from the worker; they are in phase `then` afterwards, and know where
+    /// they may be started again.
+    pub(super) fn remove(&self, state: &mut State, which: impl Fn(&Ring) -> bool, then: Phase) {
         let mut leaving = Vec::new();
         for ring in state.rings.iter_mut().filter(|ring| ring.is_running() && which(ring)) {
             self.unwatch(ring);
-            leaving.push(self.post(ring.id, Command::Remove));
+            let answered = self.post(ring.id, Command::Remove);
             ring.phase = then;
+            leaving.push((ring, answered));
         }
         if leaving.is_empty() {
-            return None;
+            return;
         }
         self.port.wakeups.wake();
         let until = Instant::now() + PATIENCE;
-        let queues: Vec<_> = leaving.iter().map(|answered| self.wait(answered, until)).collect();
-        queues.last()?.as_ref().map(Queue::next_avail)
+        for (ring, answered) in leaving {
+            ring.stood_at = self.wait(&answered, until).as_ref().map(Queue::next_avail);
+        }
     }
 }

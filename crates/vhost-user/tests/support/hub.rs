@@ -230,7 +230,8 @@ impl Worker {
         let mut found = 0;
         if !shared.hold.load(Ordering::SeqCst) && !self.held.is_empty() {
             found += self.held.len();
-            for (id, origin) in std::mem::take(&mut self.held) {
+            // The last one first: deliveries end in any order.
+            for (id, origin) in std::mem::take(&mut self.held).into_iter().rev() {
                 self.release(id, origin);
             }
         }
