@@ -132,8 +132,10 @@ fn notes(port: &PortInfo) -> Vec<String> {
         "QEMU 7.2 under \"-accel tcg\" crashes with MSI-X here; write vectors=0 on the -device line then.".to_owned(),
     ];
     match port.mode {
-        SocketMode::Server => notes
-            .push("From QEMU 9.2 on, \"reconnect=1\" is spelt \"reconnect-ms=1000\".".to_owned()),
+        SocketMode::Server => notes.extend([
+            "From QEMU 9.2 on, \"reconnect=1\" is spelt \"reconnect-ms=1000\".".to_owned(),
+            "QEMU must be in the group of the socket: where libvirt starts it, write socket-group = \"kvm\" under [switch].".to_owned(),
+        ]),
         SocketMode::Client => notes.push(
             "QEMU owns the socket; the switch connects by itself, also after QEMU was restarted."
                 .to_owned(),

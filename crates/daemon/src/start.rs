@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use helio_config::{Config, PollMode, check_host};
-use helio_control::{ControlServer, ServeError, Switch as _, serve};
+use helio_control::{ControlServer, ServeError, Switch as _, serve_to};
 use helio_switch::{Fdb, FdbSettings};
 use helio_worker::{Fleet, FleetSettings, Polling, spawn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -152,7 +152,7 @@ fn start_control(
     config: &Config,
 ) -> Result<ControlServer, DaemonError> {
     create_parent(&config.switch.control)?;
-    Ok(serve(Arc::clone(switch), &config.switch.control)?)
+    Ok(serve_to(Arc::clone(switch), &config.switch.control, &config.switch.access)?)
 }
 
 /// Makes the folder of a socket, as for /run/helio after a boot.

@@ -11,7 +11,9 @@ use helio_control::{ControlError, ControlErrorKind, Switch};
 use helio_frame::MemoryDirectory;
 use helio_switch::FlushFilter;
 use helio_types::{Mirroring, VlanId, WorkerId};
-use helio_vhost_user::{MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketRole, VhostPort};
+use helio_vhost_user::{
+    MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, VhostPort,
+};
 use helio_worker::{Fleet, WorkerGone};
 
 use crate::compile::compile;
@@ -82,6 +84,13 @@ impl RunningSwitch {
         Ok(())
     }
 
+    /// Who may connect to the sockets of ports. The group is looked up for each, as it may have come or gone.
+    fn access(&self) -> Result<SocketAccess, ControlError> {
+        let access = self.lock_config().switch.access.clone();
+        let group = access.group_id().map_err(|error| ControlError::conflict(error.to_string()))?;
+        Ok(SocketAccess { mode: access.mode, group })
+    }
+
     /// Opens the socket of a port and gives it to its worker. It serves nobody yet.
     fn open(&self, config: PortConfig, ports: &Ports) -> Result<ServedPort, ControlError> {
         let full = || ControlError::conflict("the switch has no free port slot");
@@ -89,6 +98,7 @@ impl RunningSwitch {
         let chosen = config.worker.or_else(|| ports.least_loaded(self.fleet.len()));
         let worker = chosen.ok_or_else(|| ControlError::conflict("the switch has no worker"))?;
         let wakeups = self.fleet.wakeups(worker).ok_or_else(|| gone(WorkerGone))?;
+        let access = self.access()?;
         let name = config.name.clone();
         let parts = PortParts {
             id,
@@ -98,6 +108,7 @@ impl RunningSwitch {
                 SocketMode::Server => SocketRole::Server,
                 SocketMode::Client => SocketRole::Client,
             },
+            access,
             queue_pairs: u8::try_from(config.queue_pairs).unwrap_or(MAX_QUEUE_PAIRS),
             wakeups,
             directory: Arc::clone(&self.fleet) as Arc<dyn MemoryDirectory>,

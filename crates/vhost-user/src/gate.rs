@@ -7,7 +7,8 @@
 //! to stop at the same time. Run by the control thread of the port.
 //!
 //! What always holds: at most one message that will be answered is under way, so answers keep their order; a front-end
-//! that does not read its answers, or sends faster than they are worked off, fills buffers of the kernel only.
+//! that does not read its answers, or sends faster than they are worked off, fills buffers of the kernel only. The wait
+//! ends only for what is then dealt with, so the thread sleeps while nothing can be done.
 
 mod message;
 mod private_link;
@@ -16,9 +17,13 @@ mod rules;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+
+use crate::pace::VisitorPace;
+use crate::socket::ServerSocket;
 
 use message::{Message, Progress, Reader, send};
 pub(crate) use private_link::private_link;
@@ -45,6 +50,17 @@ pub(crate) struct Attention<'a> {
     pub(crate) stop: BorrowedFd<'a>,
     /// Readable when the port broke a rule.
     pub(crate) fault: BorrowedFd<'a>,
+    /// Where other front-ends may come meanwhile.
+    pub(crate) visitors: Option<&'a ServerSocket>,
+}
+
+/// What happened beside the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// The port broke a rule.
+    Fault,
+    /// Another front-end came and was turned away.
+    TurnedAway,
 }
 
 /// One session's gate.
@@ -60,6 +76,7 @@ pub(crate) struct Gate<'a> {
     to_front: Vec<u8>,
     /// The back-end will answer the last message.
     awaits_answer: bool,
+    pace: VisitorPace,
 }
 
 /// Bits of what the gate waits for that came true.
@@ -68,6 +85,7 @@ struct Ready {
     back: PollFlags,
     stop: bool,
     fault: bool,
+    visitor: bool,
 }
 
 impl<'a> Gate<'a> {
@@ -82,23 +100,27 @@ impl<'a> Gate<'a> {
             to_back: Vec::new(),
             to_front: Vec::new(),
             awaits_answer: false,
+            pace: VisitorPace::new(Instant::now()),
         }
     }
 
     /// Hands messages on until one side goes, breaks a rule, or the port is to be stopped.
-    pub(crate) fn run(mut self, attention: &Attention<'_>, mut on_fault: impl FnMut()) -> Closed {
+    pub(crate) fn run(mut self, attention: &Attention<'_>, mut on: impl FnMut(Sight)) -> Closed {
         loop {
             let Some(ready) = self.wait(attention) else { continue };
             if ready.stop {
                 return Closed::Stopped;
             }
             if ready.fault {
-                on_fault();
+                on(Sight::Fault);
             }
             if let Err(closed) = self.pass_on(&ready) {
                 // The last answer says no: it should still arrive.
                 let _ = self.flush_front();
                 return closed;
+            }
+            if ready.visitor && self.turn_away(attention) {
+                on(Sight::TurnedAway);
             }
         }
     }
@@ -117,10 +139,37 @@ impl<'a> Gate<'a> {
             PollFd::new(self.back, back),
             PollFd::from_borrowed_fd(attention.stop, PollFlags::IN),
             PollFd::from_borrowed_fd(attention.fault, PollFlags::IN),
+            // Without a socket for visitors, or in a pause between them, this one stands in and asks for nothing.
+            PollFd::from_borrowed_fd(attention.stop, none),
         ];
-        rustix::event::poll(&mut fds, None).ok()?;
-        let [front, back, stop, fault] = fds.map(|fd| fd.revents());
-        Some(Ready { front, back, stop: !stop.is_empty(), fault: !fault.is_empty() })
+        let pause = self.pace.pause(Instant::now());
+        let mut timeout = None;
+        if let (Some(socket), [.., visitors]) = (attention.visitors, &mut fds) {
+            match pause.is_zero() {
+                true => *visitors = PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN),
+                false => timeout = Timespec::try_from(pause).ok(),
+            }
+        }
+        rustix::event::poll(&mut fds, timeout.as_ref()).ok()?;
+        let [front, back, stop, fault, visitor] = fds.map(|fd| fd.revents());
+        Some(Ready {
+            front,
+            back,
+            stop: !stop.is_empty(),
+            fault: !fault.is_empty(),
+            visitor: visitor.contains(PollFlags::IN),
+        })
+    }
+
+    /// Closes the connection of a front-end that came while this one is served. One that came after this one went is left
+    /// for the next session: so whether it went is asked after the other one was seen.
+    fn turn_away(&mut self, attention: &Attention<'_>) -> bool {
+        let mut front = [PollFd::new(&self.front, PollFlags::empty())];
+        let now = Timespec::try_from(Duration::ZERO).ok();
+        let is_there = rustix::event::poll(&mut front, now.as_ref()) == Ok(0);
+        let Some(socket) = attention.visitors.filter(|_| is_there) else { return false };
+        self.pace.turned_away(Instant::now());
+        socket.accept().is_ok()
     }
 
     /// Whether the next message of the front-end may be taken.
@@ -132,6 +181,10 @@ impl<'a> Gate<'a> {
         let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         self.flush_front()?;
         self.flush_back()?;
+        if !self.to_front.is_empty() && ready.back.intersects(PollFlags::HUP | PollFlags::ERR) {
+            // Nothing is left to hand on but what the front-end does not read, and no wait would last.
+            return Err(Closed::ByBackEnd);
+        }
         if self.to_front.is_empty() && ready.back.intersects(readable) {
             self.take_answer()?;
         }
@@ -225,5 +278,49 @@ impl Message {
         }
         bytes.extend_from_slice(&self.payload);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_fd;
+    use std::sync::mpsc::channel;
+
+    /// Sends until the socket has no room.
+    fn fill(socket: &UnixStream) {
+        while send(socket.as_fd(), &[0; 4096], &[]).is_ok() {}
+        while send(socket.as_fd(), &[0; 1], &[]).is_ok() {}
+    }
+
+    #[test]
+    fn a_back_end_that_goes_ends_the_session_also_when_its_last_answer_finds_no_room() {
+        let (_mute, front) = UnixStream::pair().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        fill(&front);
+        send(theirs.as_fd(), &Message::number_reply(2, 1).to_bytes(), &[]).unwrap();
+        drop(theirs);
+        let (ended, end) = channel();
+        std::thread::spawn(move || {
+            let (stop, fault) = (event_fd::make().unwrap(), event_fd::make().unwrap());
+            let attention = Attention { stop: stop.as_fd(), fault: fault.as_fd(), visitors: None };
+            ended.send(Gate::new(front, &ours, 2).run(&attention, |_| {})).unwrap();
+        });
+        let closed = end.recv_timeout(Duration::from_secs(5));
+        assert_eq!(closed, Ok(Closed::ByBackEnd), "the gate did not close");
+    }
+
+    #[test]
+    fn the_last_answer_of_a_back_end_that_goes_arrives_when_there_is_room() {
+        let (far, front) = UnixStream::pair().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        send(theirs.as_fd(), &Message::number_reply(2, 1).to_bytes(), &[]).unwrap();
+        drop(theirs);
+        let (stop, fault) = (event_fd::make().unwrap(), event_fd::make().unwrap());
+        let attention = Attention { stop: stop.as_fd(), fault: fault.as_fd(), visitors: None };
+        let closed = Gate::new(front, &ours, 2).run(&attention, |_| {});
+        assert_eq!(closed, Closed::ByBackEnd);
+        let Progress::Whole(answer) = Reader::new().read(far.as_fd()) else { panic!("no answer") };
+        assert_eq!((answer.id, answer.number()), (2, Some(1)));
     }
 }

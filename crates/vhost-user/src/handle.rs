@@ -11,7 +11,7 @@ use crate::parts::{MAX_QUEUE_PAIRS, PortError, PortEvent, PortParts, PortShared,
 use crate::port_thread::{self, Stop, Way};
 use crate::socket::{self, ServerSocket};
 use crate::state::{self, PortState};
-use crate::status::SharedMemory;
+use crate::status::{Link, SharedMemory};
 
 /// How long the end of the control thread is waited for. It is longer than a session waits for the worker.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ impl VhostPortHandle {
             return Err(PortError::QueuePairs(parts.queue_pairs));
         }
         let way = match parts.role {
-            SocketRole::Server => Way::Server(ServerSocket::open(&parts.socket)?),
+            SocketRole::Server => Way::Server(ServerSocket::open(&parts.socket, parts.access)?),
             SocketRole::Client => Way::Client,
         };
         let stop = Arc::new(Stop::new().map_err(PortError::Thread)?);
@@ -74,6 +74,8 @@ impl VhostPortHandle {
         };
         let (shared, stop) = (Arc::clone(&self.shared), Arc::clone(&self.stop));
         let (end, ended) = channel::<()>();
+        // Said before the thread is there, so that whoever asks next hears it.
+        self.shared.status.facts().link = way.link();
         let thread = thread::Builder::new()
             .name(format!("port {}", self.shared.name))
             .spawn(move || {
@@ -81,7 +83,10 @@ impl VhostPortHandle {
                 let _end = end;
                 port_thread::run(&shared, &stop, &way);
             })
-            .map_err(PortError::Thread)?;
+            .map_err(|error| {
+                self.shared.status.facts().link = Link::Down;
+                PortError::Thread(error)
+            })?;
         self.control = Control::Running { thread, ended };
         Ok(())
     }

@@ -29,7 +29,7 @@ mod steering;
 
 pub use features::OFFERED as OFFERED_FEATURES;
 pub use handle::VhostPortHandle;
-pub use parts::{MAX_QUEUE_PAIRS, PortError, PortEvent, PortParts, SocketRole};
+pub use parts::{MAX_QUEUE_PAIRS, PortError, PortEvent, PortParts, SocketAccess, SocketRole};
 pub use port::VhostPort;
 pub use state::{PortState, StateWord};
 pub use status::SharedMemory;

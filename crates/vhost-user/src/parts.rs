@@ -4,13 +4,15 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use helio_frame::{MemoryDirectory, PortFault, Wakeups};
 use helio_types::PortId;
 
 use crate::event_fd;
 use crate::mailbox::Mailbox;
+use crate::pace::EventPace;
 use crate::status::PortStatus;
 
 /// Most queue pairs of one port: messages name a ring by one byte.
@@ -25,6 +27,22 @@ pub enum SocketRole {
     Client,
 }
 
+/// Who may connect to a socket on which we listen: its owner, as the mode says, and one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// Permission bits of the file, as in chmod(2).
+    pub mode: u32,
+    /// The group of the file; `None` leaves it to the process.
+    pub group: Option<u32>,
+}
+
+impl Default for SocketAccess {
+    /// The user and the group of this process.
+    fn default() -> Self {
+        Self { mode: 0o660, group: None }
+    }
+}
+
 /// What a port is made from.
 pub struct PortParts {
     /// Which port of the switch.
@@ -35,6 +53,8 @@ pub struct PortParts {
     pub socket: PathBuf,
     /// Our role on it.
     pub role: SocketRole,
+    /// Who may connect, when we listen.
+    pub access: SocketAccess,
     /// Most queue pairs that a front-end may use; 1 to [`MAX_QUEUE_PAIRS`].
     pub queue_pairs: u8,
     /// The worker that will own the port.
@@ -62,7 +82,7 @@ pub enum PortEvent {
     /// A session ended, for this reason.
     SessionEnded(String),
     /// The port stopped because a rule was broken, or something the front-end asked for was not done as asked. Of the
-    /// latter, at most one per session and kind.
+    /// latter, at most one per session and kind. Of all together, at most 20 in a second and 16 at once.
     Note(String),
     /// The worker did not answer in time. It must not happen.
     WorkerSilent,
@@ -114,6 +134,18 @@ pub enum PortError {
         /// The reason.
         cause: io::Error,
     },
+    /// The socket cannot be given to its group.
+    #[error(
+        "socket {path:?} cannot be given to group {group}: {cause}; run this process as root or as a member of that group, or choose another group"
+    )]
+    Group {
+        /// The path.
+        path: PathBuf,
+        /// The group, as a number.
+        group: u32,
+        /// The reason.
+        cause: io::Error,
+    },
     /// Number of queue pairs out of range.
     #[error("{0} queue pairs are not possible: choose 1 to 128")]
     QueuePairs(u8),
@@ -134,6 +166,8 @@ pub(crate) struct PortShared {
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     /// Readable after the port broke a rule, until the control thread has told so.
     pub(crate) fault_event: OwnedFd,
+    /// How fast notes may follow each other.
+    note_pace: Mutex<EventPace>,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
 }
 
@@ -149,6 +183,7 @@ impl PortShared {
             wakeups: parts.wakeups,
             directory: parts.directory,
             fault_event: event_fd::make()?,
+            note_pace: Mutex::new(EventPace::new(Instant::now())),
             events: parts.events,
         })
     }
@@ -161,6 +196,16 @@ impl PortShared {
 
     pub(crate) fn tell(&self, event: &PortEvent) {
         (self.events)(event);
+    }
+
+    /// Tells a note, unless too many were told just now: the state of the port says the last one all the same.
+    pub(crate) fn tell_note(&self, note: impl Into<String>) {
+        let mut pace = self.note_pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let permitted = pace.permits(Instant::now());
+        drop(pace);
+        if permitted {
+            self.tell(&PortEvent::Note(note.into()));
+        }
     }
 }
 

@@ -12,12 +12,13 @@ use vhost_user_backend::Error;
 
 use crate::backend::{self, Daemon};
 use crate::event_fd;
-use crate::gate::{Attention, Closed, Gate, private_link};
+use crate::gate::{Attention, Closed, Gate, Sight, private_link};
 use crate::pace::{RetryDelay, SessionPace};
 use crate::parts::{PortEvent, PortShared};
 use crate::session::Session;
 use crate::session_end;
 use crate::socket::{self, ServerSocket};
+use crate::state;
 use crate::status::Link;
 
 /// Pause after the host refused a session, so that refusals are not repeated without end.
@@ -63,15 +64,28 @@ pub(crate) enum Way {
     Client,
 }
 
+impl Way {
+    /// Where the connection stands while there is no session.
+    pub(crate) fn link(&self) -> Link {
+        match self {
+            Self::Server(_) => Link::Listening,
+            Self::Client => Link::Connecting(None),
+        }
+    }
+
+    /// The socket to which front-ends come.
+    fn server(&self) -> Option<&ServerSocket> {
+        match self {
+            Self::Server(socket) => Some(socket),
+            Self::Client => None,
+        }
+    }
+}
+
 /// Runs until it is asked to stop.
 pub(crate) fn run(port: &Arc<PortShared>, stop: &Stop, way: &Way) {
     let mut pace = SessionPace::new(Instant::now());
     let mut retry = RetryDelay::new();
-    let idle = match way {
-        Way::Server(_) => Link::Listening,
-        Way::Client => Link::Connecting(None),
-    };
-    port.status.facts().link = idle.clone();
     while !stop.is_wanted() {
         let front = match way {
             Way::Server(socket) => accept(port, stop, socket),
@@ -82,12 +96,12 @@ pub(crate) fn run(port: &Arc<PortShared>, stop: &Stop, way: &Way) {
         if !early.is_zero() {
             stop.wait(None, Some(early));
         }
-        let why = session(port, stop, front).unwrap_or_else(|error| {
+        let why = session(port, stop, way, front).unwrap_or_else(|error| {
             stop.wait(None, Some(REFUSED_PAUSE));
             error.to_string()
         });
         let mut facts = port.status.facts();
-        facts.link = idle.clone();
+        facts.link = way.link();
         facts.last_end = Some(why.clone());
         drop(facts);
         port.tell(&PortEvent::SessionEnded(why));
@@ -129,17 +143,31 @@ fn connect(port: &PortShared, stop: &Stop, retry: &mut RetryDelay) -> Option<Uni
 }
 
 /// Runs one session from its connection to its end. Returns why it ended.
-fn session(port: &Arc<PortShared>, stop: &Stop, front: UnixStream) -> Result<String, Error> {
+fn session(
+    port: &Arc<PortShared>,
+    stop: &Stop,
+    way: &Way,
+    front: UnixStream,
+) -> Result<String, Error> {
     let session = Arc::new(Session::new(Arc::clone(port)));
     let (back, mut listener) = private_link().map_err(Error::StartDaemon)?;
     let mut daemon = backend::daemon(&session)?;
     daemon.start(&mut listener)?;
     drop(listener);
-    port.status.facts().link = Link::Connected;
+    let mut facts = port.status.facts();
+    (facts.link, facts.turned_away) = (Link::Connected, 0);
+    drop(facts);
     port.tell(&PortEvent::Connected);
     let gate = Gate::new(front, &back, 2 * u32::from(port.queue_pairs));
-    let attention = Attention { stop: stop.event.as_fd(), fault: port.fault_event.as_fd() };
-    let closed = gate.run(&attention, || tell_fault(port));
+    let attention = Attention {
+        stop: stop.event.as_fd(),
+        fault: port.fault_event.as_fd(),
+        visitors: way.server(),
+    };
+    let closed = gate.run(&attention, |sight| match sight {
+        Sight::Fault => tell_fault(port),
+        Sight::TurnedAway => tell_turned_away(port),
+    });
     drop(back);
     Ok(end(&session, daemon, &closed))
 }
@@ -162,6 +190,17 @@ fn tell_fault(port: &PortShared) {
     // Only empties the count; it was not zero.
     let _ = rustix::io::read(&port.fault_event, &mut [0; 8]);
     if let Some(fault) = port.status.fault() {
-        port.tell(&PortEvent::Note(format!("faulted: {fault}")));
+        port.tell_note(format!("faulted: {fault}"));
+    }
+}
+
+/// Says that another front-end came, once in a session.
+fn tell_turned_away(port: &PortShared) {
+    let mut facts = port.status.facts();
+    facts.turned_away += 1;
+    let first = facts.turned_away == 1;
+    drop(facts);
+    if first {
+        port.tell_note(state::TURNED_AWAY);
     }
 }

@@ -3,22 +3,19 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::parts::PortError;
+use crate::parts::{PortError, SocketAccess};
 
 /// Longest path the kernel takes, without its end mark.
 const MAX_PATH_BYTES: usize = 107;
 
 /// Front-ends that wait while one is served.
 const BACKLOG: i32 = 16;
-
-/// Who may connect: the user and the group of this process.
-const SOCKET_MODE: u32 = 0o660;
 
 /// A socket that listens, and its file, which is removed at the end.
 pub(crate) struct ServerSocket {
@@ -41,17 +38,22 @@ pub(crate) fn check_path(path: &Path) -> Result<(), PortError> {
 }
 
 impl ServerSocket {
-    /// Listens on `path`. A socket file that nobody answers on is replaced.
-    pub(crate) fn open(path: &Path) -> Result<Self, PortError> {
+    /// Listens on `path`, for those whom `access` names. A socket file that nobody answers on is replaced.
+    pub(crate) fn open(path: &Path, access: SocketAccess) -> Result<Self, PortError> {
         remove_stale(path)?;
         let failed = |cause: io::Error| match cause.kind() {
             io::ErrorKind::NotFound => PortError::NoDirectory(path.to_owned()),
             io::ErrorKind::AddrInUse => PortError::InUse(path.to_owned()),
             _ => PortError::Socket { path: path.to_owned(), cause },
         };
-        let socket = bind(path).map_err(failed)?;
+        let listener = UnixListener::from(bind(path).map_err(failed)?);
+        // From here on the file goes when this fails.
         let identity = identity(path).map_err(failed)?;
-        Ok(Self { listener: UnixListener::from(socket), path: path.to_owned(), identity })
+        let socket = Self { listener, path: path.to_owned(), identity };
+        // Nobody can connect before owner and mode are right: the socket listens only afterwards.
+        give_access(path, access)?;
+        rustix::net::listen(&socket.listener, BACKLOG).map_err(|errno| failed(errno.into()))?;
+        Ok(socket)
     }
 
     /// Takes the next front-end that waits, without waiting for one.
@@ -100,19 +102,24 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Nobody can connect before the mode is set: the socket listens only afterwards.
 fn bind(path: &Path) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&socket, &address)?;
-    let listening = fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
-        .and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?));
-    if let Err(cause) = listening {
-        let _ = fs::remove_file(path);
-        return Err(cause);
-    }
     Ok(socket)
+}
+
+fn give_access(path: &Path, access: SocketAccess) -> Result<(), PortError> {
+    if let Some(group) = access.group {
+        lchown(path, None, Some(group)).map_err(|cause| PortError::Group {
+            path: path.to_owned(),
+            group,
+            cause,
+        })?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(access.mode))
+        .map_err(|cause| PortError::Socket { path: path.to_owned(), cause })
 }
 
 /// Removes a socket file that a process left behind.
@@ -148,7 +155,7 @@ mod tests {
     fn a_socket_is_for_user_and_group_and_goes_with_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
-        let socket = ServerSocket::open(&path).unwrap();
+        let socket = ServerSocket::open(&path, SocketAccess::default()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
         assert!(UnixStream::connect(&path).is_ok());
         drop(socket);
@@ -156,12 +163,36 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_gets_the_mode_and_the_group_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        // A group of ours, or any number at all when we may choose.
+        let is_root = rustix::process::geteuid().is_root();
+        let group = if is_root { 54_321 } else { rustix::process::getegid().as_raw() };
+        let access = SocketAccess { mode: 0o666, group: Some(group) };
+        let _socket = ServerSocket::open(&path, access).unwrap();
+        let file = fs::metadata(&path).unwrap();
+        assert_eq!((file.mode() & 0o777, file.gid()), (0o666, group));
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_given_to_its_group_is_named_with_the_group() {
+        let dir = tempfile::tempdir().unwrap();
+        // The file went meanwhile: who may give away what differs from user to user, this does not.
+        let access = SocketAccess { mode: 0o660, group: Some(54_321) };
+        let error = give_access(&dir.path().join("a.sock"), access).unwrap_err().to_string();
+        assert!(error.contains("a.sock\" cannot be given to group 54321: No such file"), "{error}");
+        assert!(error.ends_with("choose another group"), "{error}");
+    }
+
+    #[test]
     fn a_file_that_nobody_answers_on_is_replaced_and_one_in_use_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         drop(UnixListener::bind(&path).unwrap());
-        let socket = ServerSocket::open(&path).unwrap();
-        assert!(matches!(ServerSocket::open(&path), Err(PortError::InUse(_))));
+        let open = |path: &Path| ServerSocket::open(path, SocketAccess::default());
+        let socket = open(&path).unwrap();
+        assert!(matches!(open(&path), Err(PortError::InUse(_))));
         // Somebody else's file under the same name is not removed.
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
@@ -174,9 +205,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("precious");
         fs::write(&path, "data").unwrap();
-        assert!(matches!(ServerSocket::open(&path), Err(PortError::NotASocket(_))));
+        let open = |path: &Path| ServerSocket::open(path, SocketAccess::default());
+        assert!(matches!(open(&path), Err(PortError::NotASocket(_))));
         assert_eq!(fs::read(&path).unwrap(), b"data");
         let nowhere = dir.path().join("no/such/a.sock");
-        assert!(matches!(ServerSocket::open(&nowhere), Err(PortError::NoDirectory(_))));
+        assert!(matches!(open(&nowhere), Err(PortError::NoDirectory(_))));
     }
 }

@@ -230,6 +230,55 @@ fn c045_ring_numbers_and_values_out_of_range_end_the_session() {
 }
 
 #[test]
+fn c028_packed_rings_are_not_offered_and_who_wants_them_all_the_same_is_refused() {
+    let lab = Lab::new(1);
+    let session = lie::opened(&lab.ports[0].socket);
+    assert_eq!(session.offered() & features::RING_PACKED, 0);
+    let wrong = (features::PLAIN | features::RING_PACKED).to_ne_bytes();
+    lie::command_is_refused(&session, MessageId::SetFeatures, &wrong, &[]);
+}
+
+/// Sends a message that belongs to a protocol feature which is not offered: it is refused and closed are its descriptors.
+fn needs_what_is_not_offered(id: MessageId, feature: u32, payload: &[u8]) {
+    let lab = Lab::new(2);
+    let (mut other, session) = (lab.guest(1), lie::opened(&lab.ports[0].socket));
+    let offered = session.ask(MessageId::GetProtocolFeatures).unwrap();
+    assert_eq!(offered >> feature & 1, 0, "offered, so it has to be done");
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let passed = [writer.as_fd()];
+    let fds = if id == MessageId::SetBackendReqFd { &passed[..] } else { &[] };
+    lie::command_is_refused(&session, id, payload, fds);
+    lab.ports[0].wait_ends(1);
+    let end = lab.ports[0].last_end();
+    assert!(end.ends_with("which is not supported"), "{end}");
+    // With ours closed, nobody is left who could write: so the one that was passed is closed too.
+    drop(writer);
+    assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0));
+    let mut one = lab.guest(0);
+    ping(&mut one, &mut other);
+}
+
+#[test]
+fn c053_nobody_is_announced_for_a_front_end_as_that_is_not_offered() {
+    for address in [[2, 0, 0, 0, 0, 1], [0xff; 6], [0; 6], [1, 0, 0x5e, 0, 0, 1]] {
+        let payload = [&address[..], &[0; 2]].concat();
+        needs_what_is_not_offered(MessageId::SendRarp, 2, &payload);
+    }
+}
+
+#[test]
+fn c054_no_mtu_is_taken_from_a_front_end_as_that_is_not_offered() {
+    for mtu in [0_u64, 67, 68, 1500, 65_535, 65_536] {
+        needs_what_is_not_offered(MessageId::NetSetMtu, 4, &mtu.to_ne_bytes());
+    }
+}
+
+#[test]
+fn c056_a_socket_for_requests_of_ours_is_refused_and_closed() {
+    needs_what_is_not_offered(MessageId::SetBackendReqFd, 5, &[]);
+}
+
+#[test]
 fn c055_rings_can_be_enabled_before_features_are_set_and_with_every_number_there_is() {
     let lab = Lab::new(1);
     let session = lie::opened(&lab.ports[0].socket);
@@ -251,6 +300,64 @@ fn c058_connections_without_a_message_come_at_a_bounded_rate() {
     let mut one = lab.guest(0);
     assert!(began.elapsed() > Duration::from_secs(1));
     ping(&mut one, &mut other);
+}
+
+#[test]
+fn c058_a_thousand_front_ends_at_a_port_that_is_served_are_turned_away() {
+    let lab = Lab::new(2);
+    let (mut one, mut other) = (lab.guest(0), lab.guest(1));
+    for round in 0..1000 {
+        let connection = Connection::connect(&lab.ports[0].socket).unwrap();
+        assert!(connection.wait_closed(PATIENCE));
+        if round % 100 == 0 {
+            ping(&mut one, &mut other);
+        }
+    }
+    assert_eq!(lab.ports[0].events.lock().unwrap().len(), 2, "one is told, and the others not");
+    ping(&mut one, &mut other);
+    assert_eq!(lab.ports[0].handle.state().word, helio_vhost_user::StateWord::Up);
+}
+
+#[test]
+fn c060_what_is_told_of_a_hostile_second_is_bounded() {
+    let lab = Lab::new(2);
+    let mut other = lab.guest(1);
+    let began = Instant::now();
+    let (mut faults, mut sessions) = (0, 0);
+    while began.elapsed() < Duration::from_secs(1) {
+        let guest = Guest::connect(&lab.ports[0].socket, config(0)).unwrap();
+        sessions += 1;
+        guest.session().set_features().unwrap();
+        guest.session().share_memory(guest.memory()).unwrap();
+        for _ in 0..100 {
+            if began.elapsed() < Duration::from_secs(1) {
+                break_and_stop(&lab, &guest);
+                faults += 1;
+            }
+        }
+    }
+    lab.ports[0].wait_ends(sessions);
+    let told = lab.ports[0].events.lock().unwrap().len();
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
+    assert!(faults > 200, "a storm of {faults} is none");
+    // Of sessions a beginning and an end each; of notes 16 at once and 20 per second.
+    assert!(told - 2 * sessions <= 16 + 20 * seconds, "{told} of {sessions} sessions");
+    assert!(sessions <= 16 + 20 * seconds, "{sessions} sessions");
+    let mut one = lab.guest(0);
+    ping(&mut one, &mut other);
+}
+
+/// Starts a ring of an impossible size, and stops it again.
+fn break_and_stop(lab: &Lab, guest: &Guest) {
+    let session = guest.session();
+    let (area, events) = guest.driver().rings().next().unwrap();
+    let size = RingState { index: 0, number: 255 }.encode();
+    session.command(MessageId::SetVringNum, &size, &[]).unwrap();
+    let place = area.front_end_addresses(0).encode();
+    session.command(MessageId::SetVringAddr, &place, &[]).unwrap();
+    session.set_event(MessageId::SetVringKick, 0, Some(&events.kick)).unwrap();
+    assert!(lab.ports[0].handle.fault().is_some());
+    session.stop_ring(0).unwrap();
 }
 
 #[test]

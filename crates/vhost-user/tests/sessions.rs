@@ -3,7 +3,7 @@
 mod support;
 
 use helio_guest::{Connection, Guest, Listener, SetupOrder, features};
-use helio_vhost_user::{OFFERED_FEATURES, SocketRole, StateWord};
+use helio_vhost_user::{OFFERED_FEATURES, PortEvent, SocketRole, StateWord};
 use support::lab::{Lab, config, hears_nothing, ping};
 use support::{PATIENCE, wait_until};
 
@@ -126,16 +126,63 @@ fn c085_the_base_is_what_was_taken_and_a_ring_goes_on_from_there() {
 }
 
 #[test]
-fn c057_a_second_front_end_waits_and_the_first_is_unharmed() {
+fn c057_a_second_front_end_is_turned_away_and_the_first_is_unharmed() {
     let lab = Lab::new(2);
     let (mut one, mut other) = (lab.guest(0), lab.guest(1));
-    let waiting = Connection::connect(&lab.ports[0].socket).unwrap();
-    ping(&mut one, &mut other);
+    for _ in 0..3 {
+        let second = Connection::connect(&lab.ports[0].socket).unwrap();
+        assert!(second.wait_closed(PATIENCE));
+        ping(&mut one, &mut other);
+    }
+    let turned_away = "another front-end tried to connect and was turned away";
+    let state = lab.ports[0].handle.state();
+    assert_eq!(
+        (state.word, state.detail),
+        (StateWord::Up, format!("1 of 4 queue pairs running; {turned_away}"))
+    );
+    let told = lab.ports[0].events.lock().unwrap().clone();
+    assert_eq!(told, [PortEvent::Connected, PortEvent::Note(turned_away.to_owned())]);
     drop(one);
-    let mut second = Guest::new(waiting, config(0)).unwrap();
-    second.start().unwrap();
-    lab.ports[0].wait_active(1);
+    let mut second = lab.guest(0);
+    assert_eq!(lab.ports[0].handle.state().detail, "1 of 4 queue pairs running");
     ping(&mut second, &mut other);
+}
+
+#[test]
+fn c057_a_front_end_that_comes_right_after_another_one_went_is_not_turned_away() {
+    let lab = Lab::new(2);
+    let mut other = lab.guest(1);
+    let mut one = lab.guest(0);
+    for _ in 0..50 {
+        // Messages that were not read yet stand between its last sign of life and its end.
+        let hurried = one.session().connection();
+        for _ in 0..20 {
+            hurried.send(helio_guest::MessageId::GetFeatures, &[], &[]).unwrap();
+        }
+        drop(one);
+        one = lab.guest(0);
+        ping(&mut one, &mut other);
+    }
+}
+
+#[test]
+fn a_port_says_at_once_that_it_listens_or_connects() {
+    let lab = Lab::empty();
+    for (index, role, begin) in
+        [(0, SocketRole::Server, "listening on"), (1, SocketRole::Client, "connecting to")]
+    {
+        for _ in 0..20 {
+            let (port, mut made) = lab.create(index, role).unwrap();
+            lab.hub.add(made.id, port);
+            assert_eq!(made.handle.state().word, StateWord::Down);
+            made.handle.start().unwrap();
+            let state = made.handle.state();
+            assert_eq!(state.word, StateWord::Waiting);
+            assert!(state.detail.starts_with(begin), "{}", state.detail);
+            made.handle.stop();
+            lab.hub.remove(made.id);
+        }
+    }
 }
 
 #[test]

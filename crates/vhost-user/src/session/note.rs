@@ -2,7 +2,6 @@
 //! counted, so that a front-end cannot fill a log.
 
 use super::{Session, State};
-use crate::parts::PortEvent;
 
 /// What was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +44,7 @@ impl Session {
         let kind = 1 << note as u32;
         if state.told & kind == 0 {
             state.told |= kind;
-            self.port.tell(&PortEvent::Note(note.sentence().to_owned()));
+            self.port.tell_note(note.sentence());
         }
     }
 }

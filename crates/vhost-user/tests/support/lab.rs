@@ -7,7 +7,8 @@ use std::time::Duration;
 use helio_guest::{Flow, Guest, GuestConfig, Listener, Numbered, Received, TestFrame};
 use helio_types::PortId;
 use helio_vhost_user::{
-    PortError, PortEvent, PortParts, SocketRole, StateWord, VhostPort, VhostPortHandle,
+    PortError, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
+    VhostPortHandle,
 };
 use tempfile::TempDir;
 
@@ -63,6 +64,7 @@ impl Lab {
             name: format!("test{}", id.index()),
             socket: socket.clone(),
             role,
+            access: SocketAccess::default(),
             queue_pairs: PAIRS,
             wakeups: Arc::clone(&self.hub.shared) as _,
             directory: Arc::clone(&self.hub.shared) as _,
