@@ -169,7 +169,7 @@ fn t23_a_region_that_ends_inside_a_huge_page_survives_a_hole() {
 const VICTIM: &str = "HELIO_TEST_TOUCHES_A_HOLE";
 
 #[test]
-fn c100_a_sigbus_outside_guest_memory_is_fatal_as_it_always_was() {
+fn c103_a_sigbus_outside_guest_memory_is_fatal_as_it_always_was() {
     let (map, file) = shared(&[(0, 0x1000)]);
     if std::env::var_os(VICTIM).is_some() {
         // The guard is installed, and knows another mapping only.
@@ -181,7 +181,7 @@ fn c100_a_sigbus_outside_guest_memory_is_fatal_as_it_always_was() {
         println!("{}", unsafe { start.read_volatile() });
         return;
     }
-    let name = "c100_a_sigbus_outside_guest_memory_is_fatal_as_it_always_was";
+    let name = "c103_a_sigbus_outside_guest_memory_is_fatal_as_it_always_was";
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env(VICTIM, "1")
