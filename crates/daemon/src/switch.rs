@@ -195,15 +195,15 @@ impl Switch for RunningSwitch {
     fn remove_port(&self, name: &str) -> Result<(), ControlError> {
         let mut ports = self.lock_ports();
         let mut port = ports.take(name).ok_or_else(|| ControlError::no_such_port(name))?;
-        self.lock_config().ports.retain(|known| known.name != name);
         // First no frame goes to it any more, then its session ends, then its worker forgets it. The session may take its
-        // time, and nobody else has to wait for that.
+        // time, and nobody else has to wait for that; name and socket are free when all is done.
         let installed = self.install(&ports);
         drop(ports);
         port.handle.stop();
         let removed = self.fleet.remove_port(port.worker, port.id).map_err(gone);
         self.fleet.fdb().flush(FlushFilter::RemovedPort(port.id));
         self.lock_ports().gone(port.id);
+        self.lock_config().ports.retain(|known| known.name != name);
         installed.and(removed.map(drop))
     }
 

@@ -1,0 +1,213 @@
+//! A running switch in a folder of its own, and the guests on its ports.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use helio_api::{MirrorDestinationInfo, PortInfo, PortState};
+use helio_config::Config;
+use helio_daemon::Daemon;
+use helio_guest::{Guest, GuestConfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::control::Control;
+use super::wait_until;
+
+/// One switch at a time in a process: workers are pinned to cores, and some tests count descriptors.
+static ONE_SWITCH: Mutex<()> = Mutex::new(());
+
+/// Which worker serves which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// There is one worker.
+    OneWorker,
+    /// Two workers; the first port on one, the second on the other, and so on.
+    Alternating,
+    /// Two workers; the first two ports on one, all others on the other.
+    PairApart,
+}
+
+impl Placement {
+    fn workers(self) -> usize {
+        if self == Self::OneWorker { 1 } else { 2 }
+    }
+
+    fn worker_of(self, port: usize) -> usize {
+        match self {
+            Self::OneWorker => 0,
+            Self::Alternating => port % 2,
+            Self::PairApart => usize::from(port >= 2),
+        }
+    }
+}
+
+/// The configuration of a switch that is to be started.
+pub struct Plan {
+    placement: Placement,
+    ports: Vec<(String, String)>,
+    more: String,
+}
+
+impl Plan {
+    pub fn new(placement: Placement) -> Self {
+        Self { placement, ports: Vec::new(), more: String::new() }
+    }
+
+    /// One more port with these lines of TOML besides the usual ones.
+    pub fn port(mut self, name: &str, lines: &str) -> Self {
+        self.ports.push((name.to_owned(), lines.to_owned()));
+        self
+    }
+
+    /// More lines of TOML behind all ports.
+    pub fn more(mut self, lines: &str) -> Self {
+        self.more.push_str(lines);
+        self
+    }
+
+    fn to_toml(&self, folder: &Path) -> String {
+        let folder = folder.display();
+        let mut text = format!("[switch]\ncontrol = \"{folder}/control.sock\"\n");
+        for core in 0..self.placement.workers() {
+            writeln!(text, "[[worker]]\ncore = {core}").unwrap();
+        }
+        for (index, (name, lines)) in self.ports.iter().enumerate() {
+            let worker = self.placement.worker_of(index);
+            let usual = format!("name = \"{name}\"\nsocket = \"{folder}/{name}.sock\"");
+            writeln!(text, "[[port]]\n{usual}\nworker = {worker}").unwrap();
+            // Known from the start, so that nothing is flooded only because nobody has spoken yet.
+            let mac = mac(index).map(|byte| format!("{byte:02x}")).join(":");
+            writeln!(text, "static-mac = [\"{mac}\"]\n{lines}").unwrap();
+        }
+        text.push_str(&self.more);
+        text
+    }
+
+    pub fn start(self) -> TestSwitch {
+        let alone = ONE_SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::from_str(&self.to_toml(folder.path()), "test.toml");
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        let daemon = Some(Daemon::start(config).unwrap());
+        let names = self.ports.into_iter().map(|(name, _)| name).collect();
+        TestSwitch { daemon, names, folder, _alone: alone }
+    }
+}
+
+/// The address of the guest on the port that was planned as number `index`.
+pub fn mac(index: usize) -> [u8; 6] {
+    [0x52, 0x54, 0, 0, 0, index as u8 + 1]
+}
+
+/// A switch that runs. Dropping it stops it.
+pub struct TestSwitch {
+    daemon: Option<Daemon>,
+    names: Vec<String>,
+    folder: TempDir,
+    /// Released last.
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl TestSwitch {
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.sock"))
+    }
+
+    pub fn control_path(&self) -> PathBuf {
+        self.folder.path().join("control.sock")
+    }
+
+    pub fn control(&self) -> Control {
+        Control::connect(&self.control_path())
+    }
+
+    pub fn port(&self, name: &str) -> PortInfo {
+        self.control().port(name)
+    }
+
+    pub fn drops(&self, name: &str, reason: helio_types::DropReason) -> u64 {
+        self.port(name).drops.get(reason.name()).copied().unwrap_or(0)
+    }
+
+    pub fn set(&self, name: &str, settings: &Value) {
+        self.control().set(name, settings);
+    }
+
+    pub fn set_mirroring(&self, name: &str, mirroring: &str) {
+        self.set(name, &json!({ "mirroring": mirroring }));
+    }
+
+    /// What became of the copies for `name`.
+    #[track_caller]
+    pub fn copies(&self, name: &str) -> MirrorDestinationInfo {
+        let sessions = self.control().mirrors();
+        let mut destinations = sessions.into_iter().flat_map(|session| session.destinations);
+        destinations.find(|info| info.port == name).unwrap()
+    }
+
+    /// What became of the copies for `name`, once every one of them has its outcome.
+    #[track_caller]
+    pub fn settled_copies(&self, name: &str) -> MirrorDestinationInfo {
+        let mut copies = self.copies(name);
+        wait_until("every copy was delivered or dropped", || {
+            copies = self.copies(name);
+            let dropped: u64 = copies.dropped.values().sum();
+            copies.wanted == copies.delivered + dropped
+        });
+        let dropped_bytes: u64 = copies.dropped_bytes.values().sum();
+        assert_eq!(copies.wanted_bytes, copies.delivered_bytes + dropped_bytes);
+        copies
+    }
+
+    pub fn mac(&self, name: &str) -> [u8; 6] {
+        mac(self.names.iter().position(|known| known == name).unwrap())
+    }
+
+    /// What a guest on this port is like when nothing else is wanted.
+    pub fn guest_config(&self, name: &str) -> GuestConfig {
+        GuestConfig::with_mac(self.mac(name))
+    }
+
+    /// A guest on the port, up and running.
+    pub fn guest(&self, name: &str) -> Guest {
+        self.guest_with(name, self.guest_config(name))
+    }
+
+    pub fn guest_with(&self, name: &str, config: GuestConfig) -> Guest {
+        let mut guest = Guest::connect(&self.socket(name), config).unwrap();
+        guest.start().unwrap();
+        self.wait_state(name, PortState::Up);
+        guest
+    }
+
+    /// Waits until the port says this of itself, among other things.
+    #[track_caller]
+    pub fn wait_detail(&self, name: &str, part: &str) {
+        let what = format!("port {name} says {part:?}");
+        wait_until(&what, || self.port(name).detail.contains(part));
+    }
+
+    #[track_caller]
+    pub fn wait_state(&self, name: &str, state: PortState) -> PortInfo {
+        let mut info = self.port(name);
+        let what = format!("port {name} is {state}");
+        wait_until(&what, || {
+            info = self.port(name);
+            info.state == state
+        });
+        info
+    }
+}
+
+impl Drop for TestSwitch {
+    fn drop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.stop();
+        }
+    }
+}
