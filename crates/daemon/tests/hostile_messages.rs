@@ -82,7 +82,7 @@ fn c048_nobody_is_answered_who_did_not_agree_on_answers() {
 }
 
 #[test]
-fn c043_surplus_and_missing_descriptors_are_closed_and_refused() {
+fn r5_c043_surplus_and_missing_descriptors_are_closed_and_refused() {
     let (garbage, file) = Garbage::with(|| tempfile::tempfile().unwrap());
     for id in (1..=40).chain([u32::MAX]) {
         for count in [1, 2, 8, 9, 32, 33, 253] {

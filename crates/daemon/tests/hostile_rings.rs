@@ -252,7 +252,7 @@ fn c013_addresses_at_the_edges_of_memory() {
 }
 
 #[test]
-fn c014_an_avail_index_that_jumps_costs_the_liar_its_port() {
+fn r6_c014_an_avail_index_that_jumps_costs_the_liar_its_port() {
     for jump in [RING_SIZE + 1, 0x7fff, 0x8000, 0xffff] {
         for side in [Side::Transmit, Side::Receive] {
             let mut scene = receiving();

@@ -120,7 +120,7 @@ fn cut_off_under_load(placement: Placement, victim: &str, keep: Keep) {
 }
 
 #[test]
-fn c100_memory_that_is_cut_off_while_its_guest_sends_and_receives() {
+fn r11_c100_memory_that_is_cut_off_while_its_guest_sends_and_receives() {
     for placement in [Placement::OneWorker, Placement::Alternating] {
         for keep in BOTH {
             cut_off_under_load(placement, "", keep);

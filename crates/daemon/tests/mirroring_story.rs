@@ -19,5 +19,5 @@ play! {
     s4_1_sessions_do_not_see_each_other,
     s4_7_a_trunk_destination_sees_the_vlan_and_one_outside_sees_nothing,
     s4_7_an_access_destination_sees_frames_of_a_trunk_without_their_tag,
-    c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source,
+    r8_c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source,
 }

@@ -7,7 +7,7 @@ use support::switch::Placement;
 
 play! {
     monitors on Placement::OneWorker;
-    c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing,
+    r7_c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing,
     c106_a_monitor_that_posts_one_buffer_now_and_then_gets_one_frame_each,
     c107_a_monitor_that_stands_still_costs_the_pair_nothing_and_recovers,
     c122_a_monitor_that_dies_again_and_again_costs_the_pair_nothing,

@@ -21,12 +21,12 @@ mod ports_alternate {
         s4_1_sessions_do_not_see_each_other,
         s4_7_a_trunk_destination_sees_the_vlan_and_one_outside_sees_nothing,
         s4_7_an_access_destination_sees_frames_of_a_trunk_without_their_tag,
-        c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source,
+        r8_c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source,
     }
 
     play! {
         monitors on Placement::Alternating;
-        c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing,
+        r7_c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing,
         c107_a_monitor_that_stands_still_costs_the_pair_nothing_and_recovers,
         c122_a_monitor_that_dies_again_and_again_costs_the_pair_nothing,
         c105_a_receiver_that_stands_still_costs_other_flows_nothing,
@@ -43,12 +43,12 @@ mod monitors_apart {
         mirroring on Placement::PairApart;
         with_one_source_a_monitor_sees_requests_and_replies_once,
         s4_3_two_destinations_see_all_each,
-        c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source,
+        r8_c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source,
     }
 
     play! {
         monitors on Placement::PairApart;
-        c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing,
+        r7_c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing,
         c106_a_monitor_that_posts_one_buffer_now_and_then_gets_one_frame_each,
         c107_a_monitor_that_stands_still_costs_the_pair_nothing_and_recovers,
         c122_a_monitor_that_dies_again_and_again_costs_the_pair_nothing,

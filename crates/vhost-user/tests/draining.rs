@@ -50,7 +50,7 @@ fn c085_a_ring_stops_when_its_frames_are_given_back_and_all_are_completed() {
 }
 
 #[test]
-fn c029_chains_are_completed_in_the_order_they_were_offered_also_when_given_back_in_another() {
+fn r10_c029_chains_are_completed_in_the_order_they_were_offered_also_when_given_back_in_another() {
     let features = features::VERSION_1 | features::IN_ORDER;
     for features in [features, features::VERSION_1] {
         let lab = Lab::new(2);
@@ -75,7 +75,7 @@ fn c029_chains_are_completed_in_the_order_they_were_offered_also_when_given_back
 }
 
 #[test]
-fn c066_another_memory_table_waits_for_what_is_in_flight_and_rings_go_on() {
+fn r9_c066_another_memory_table_waits_for_what_is_in_flight_and_rings_go_on() {
     let lab = Lab::new(2);
     let (mut one, mut other) = (lab.guest(0), lab.guest(1));
     send_held(&lab, &mut one, &other, 3);

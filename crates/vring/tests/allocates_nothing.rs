@@ -53,7 +53,7 @@ fn the_counter_counts() {
 }
 
 #[test]
-fn a_turn_of_a_transmit_queue_allocates_nothing() {
+fn r12_a_turn_of_a_transmit_queue_allocates_nothing() {
     let (call, _fd) = event();
     let mut guest = Transmitter::with_call(256, FEATURES, call);
     let good = guest.driver.chain(&[(DATA, 12), (DATA + 12, 1500)], 0);

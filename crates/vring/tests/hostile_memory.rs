@@ -148,7 +148,7 @@ fn put(map: &Map, index: u64, descriptor: Descriptor) {
 }
 
 #[test]
-fn c015_a_chain_that_changes_while_it_is_read_costs_its_own_frame_at_most() {
+fn r1_c015_a_chain_that_changes_while_it_is_read_costs_its_own_frame_at_most() {
     let mut guest = Transmitter::new(16, feature::VERSION_1 | feature::INDIRECT_DESC);
     let map = Arc::clone(&guest.driver.map);
     let race = |map: &Map, round: u64| {
@@ -200,7 +200,7 @@ fn c015_a_receive_buffer_that_changes_while_it_is_filled_lets_no_byte_fall_besid
 }
 
 #[test]
-fn c014_an_avail_index_that_changes_all_the_time_is_a_fault_or_not_and_nothing_else() {
+fn r2_c014_an_avail_index_that_changes_all_the_time_is_a_fault_or_not_and_nothing_else() {
     let mut guest = Transmitter::new(16, feature::VERSION_1);
     let map = Arc::clone(&guest.driver.map);
     guest.driver.put(0, Descriptor::new(DATA, 72, 0, 0));

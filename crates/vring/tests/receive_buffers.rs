@@ -181,7 +181,7 @@ fn c004_empty_descriptors_and_empty_chains_are_passed_over() {
 }
 
 #[test]
-fn c003_empty_chains_without_end_are_walked_in_bounded_steps_per_turn() {
+fn r3_c003_empty_chains_without_end_are_walked_in_bounded_steps_per_turn() {
     let mut guest = Receiver::new(2048, MERGED);
     let pieces = vec![(DATA, 0); 1000];
     let long = guest.driver.chain(&pieces, WRITE);

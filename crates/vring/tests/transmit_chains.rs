@@ -186,7 +186,7 @@ fn c013_a_buffer_may_end_at_the_last_byte_of_memory_and_not_behind_it() {
 }
 
 #[test]
-fn c013_a_buffer_across_two_adjacent_regions_is_taken_wherever_the_seam_falls() {
+fn r4_c013_a_buffer_across_two_adjacent_regions_is_taken_wherever_the_seam_falls() {
     let mut guest = ready(16);
     let frame = pattern(300);
     for before in [1, 11, 12, 13, 12 + 127, 12 + 128, 12 + 129, 311] {

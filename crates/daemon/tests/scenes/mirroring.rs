@@ -242,7 +242,9 @@ fn bytes_of(received: Vec<Received>) -> Vec<Vec<u8>> {
     received.into_iter().map(|received| received.frame).collect()
 }
 
-pub fn c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source(placement: Placement) {
+pub fn r8_c120_in_an_exact_session_all_get_identical_bytes_of_a_racing_source(
+    placement: Placement,
+) {
     let switch = Plan::new(placement)
         .port("columbia", SOURCE)
         .port("crusader", "")

@@ -52,7 +52,7 @@ fn end(pair: Pair) -> u64 {
     report.there.sent() + report.back.sent()
 }
 
-pub fn c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing(placement: Placement) {
+pub fn r7_c107_a_monitor_that_posts_no_buffer_costs_the_pair_nothing(placement: Placement) {
     let switch = watched(placement);
     let mut sniffie = by_hand(&switch, "sniffie");
     let pair = start_pair(&switch);
