@@ -19,7 +19,7 @@ pub use helio_config::{
     StaticMacEntry, VlanSetting,
 };
 pub use mirror_info::{MirrorDestinationInfo, MirrorInfo};
-pub use port_info::{PortInfo, PortState};
+pub use port_info::{MemoryInfo, PortInfo, PortState};
 pub use qemu_args::{QemuArgs, QemuRequest};
 pub use reply::{ErrorReply, FlushReply, VersionInfo};
 pub use worker_info::{TurnTimes, WorkerInfo};

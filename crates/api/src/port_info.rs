@@ -42,6 +42,25 @@ impl fmt::Display for PortState {
     }
 }
 
+/// The memory that the front-end of a port shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryInfo {
+    /// Regions of guest memory.
+    pub regions: usize,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Whether the kernel keeps all of it from being truncated. Memory that is truncated while it is in use costs
+    /// the port, and nothing else.
+    pub sealed: bool,
+}
+
+impl fmt::Display for MemoryInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seal = if self.sealed { "sealed against truncation" } else { "not sealed" };
+        write!(f, "{} MiB in {} regions, {seal}", self.bytes >> 20, self.regions)
+    }
+}
+
 /// A port: its state, its settings and its counters. Ingress is into the switch: what the guest sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortInfo {
@@ -95,6 +114,9 @@ pub struct PortInfo {
     /// Addresses that are behind the port without being learned.
     #[serde(default)]
     pub static_mac: Vec<StaticMacEntry>,
+    /// The memory that the front-end shares; `None` before it does.
+    #[serde(default)]
+    pub memory: Option<MemoryInfo>,
     /// Features that switch and guest agreed on, by their VIRTIO names in lower case, as `guest_tso4`.
     pub features: Vec<String>,
 }
@@ -126,6 +148,7 @@ impl PortInfo {
             queue_pairs_active: 0,
             mac_limit: port.mac_limit,
             static_mac: port.static_macs.iter().map(StaticMacEntry::from).collect(),
+            memory: None,
             features: Vec::new(),
         }
     }
@@ -140,6 +163,14 @@ impl PortInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c104_memory_is_shown_with_its_seal() {
+        let memory = MemoryInfo { regions: 2, bytes: 192 << 20, sealed: false };
+        assert_eq!(memory.to_string(), "192 MiB in 2 regions, not sealed");
+        let sealed = MemoryInfo { sealed: true, ..memory };
+        assert!(sealed.to_string().ends_with(", sealed against truncation"));
+    }
 
     #[test]
     fn a_port_survives_json_and_has_the_keys_that_scripts_rely_on() {

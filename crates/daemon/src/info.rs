@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use helio_api::{
-    FdbEntryInfo, FdbEntryKind, MirrorDestinationInfo, MirrorInfo, PortInfo, PortState, TurnTimes,
-    WorkerInfo,
+    FdbEntryInfo, FdbEntryKind, MemoryInfo, MirrorDestinationInfo, MirrorInfo, PortInfo, PortState,
+    TurnTimes, WorkerInfo,
 };
 use helio_config::{MirrorConfig, WorkerConfig};
 use helio_counters::{FrameCount, PortCounts};
@@ -37,6 +37,11 @@ pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {
         egress_drops: by_reason(&counts.egress_drops),
         worker: Some(port.worker.index()),
         queue_pairs_active: port.handle.active_pairs(),
+        memory: port.handle.memory().map(|memory| MemoryInfo {
+            regions: memory.regions,
+            bytes: memory.bytes,
+            sealed: memory.shrink_sealed,
+        }),
         features: feature_names(port.handle.features()),
         ..PortInfo::new(&port.config)
     }

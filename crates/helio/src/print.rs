@@ -54,6 +54,7 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         ("mtu", format!("{} bytes", port.mtu)),
         ("worker", number(port.worker)),
         ("queue pairs", format!("{} of {} in use", port.queue_pairs_active, port.queue_pairs)),
+        ("memory", port.memory.map_or_else(|| "-".to_owned(), |memory| memory.to_string())),
         ("features", features),
         ("ingress", format!("{} frames, {} bytes", port.ingress_frames, port.ingress_bytes)),
         ("egress", format!("{} frames, {} bytes", port.egress_frames, port.egress_bytes)),
