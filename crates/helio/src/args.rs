@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use helio_api::DEFAULT_CONTROL;
 use helio_config::check_port_name;
 
+use crate::bench_args::BenchArgs;
 use crate::vlan_arg::VlanPart;
 
 /// A virtual switch for people who want to see their traffic.
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Check a configuration file against itself and this machine
     Check(CheckArgs),
+    /// Measure any vhost-user switch: play its guests, send, receive and count
+    Bench(Box<BenchArgs>),
     #[command(flatten)]
     Ask(Request),
 }

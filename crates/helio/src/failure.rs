@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     /// What answered is no switch, or one of another version.
     #[error("the answer from {path} was not understood: {why}; is the switch of another version than this command?", path = path.display())]
     Answer { path: PathBuf, why: String },
+    #[error("{0}")]
+    Bench(#[from] helio_bench::BenchError),
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
 }

@@ -5,6 +5,8 @@
 
 mod args;
 mod ask;
+mod bench;
+mod bench_args;
 mod client;
 mod failure;
 mod print;
@@ -46,6 +48,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args, cli.control.as_deref()),
         Command::Check(args) => run::check(&args.file),
+        Command::Bench(bench) => bench::bench(&bench, cli.control, cli.form),
         Command::Ask(request) => ask::ask(request, cli.control, cli.form),
     }
 }

@@ -208,6 +208,12 @@ impl BurstReceiver {
         self.ring.publish();
     }
 
+    /// Changes whether unchanged ring bytes are stored again.
+    pub fn set_rewriting(&mut self, rewriting: Rewriting) {
+        self.rewriting = rewriting;
+        self.ring.set_rewriting(rewriting);
+    }
+
     /// Buffers that came back and were not taken yet.
     #[inline]
     pub fn ready(&mut self) -> u16 {

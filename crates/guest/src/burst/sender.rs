@@ -192,6 +192,12 @@ impl BurstSender {
         faults
     }
 
+    /// Changes whether unchanged ring bytes are stored again.
+    pub fn set_rewriting(&mut self, rewriting: Rewriting) {
+        self.rewriting = rewriting;
+        self.ring.set_rewriting(rewriting);
+    }
+
     /// Takes back what the back-end completed, and says how many frames can be offered.
     #[inline]
     pub fn room(&mut self) -> u16 {

@@ -151,6 +151,10 @@ impl StandingRing {
         self.kicks
     }
 
+    pub(crate) fn set_rewriting(&mut self, rewriting: Rewriting) {
+        self.rewriting = rewriting;
+    }
+
     /// Chains that the back-end does not have.
     #[inline]
     pub(crate) fn free(&self) -> u16 {

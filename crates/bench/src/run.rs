@@ -1,0 +1,120 @@
+//! A run from beginning to end: for each kind of frames the self-test, the guests, and the task.
+
+use crate::drain::DrainPlan;
+use crate::error::BenchError;
+use crate::frame_plan::FramePlan;
+use crate::latency::LatencyPlan;
+use crate::learning::{LearningPlan, SwitchControl};
+use crate::meter::BusyMeter;
+use crate::progress::Progress;
+use crate::rate::RatePlan;
+use crate::report::{Cell, Outcome, Report, feature_names};
+use crate::self_test::SelfTest;
+use crate::stage::Stage;
+use crate::stage_plan::StagePlan;
+use crate::throughput::ThroughputPlan;
+use crate::{drain, latency, learning, rate, throughput};
+
+/// What to find out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// Sustained rate, busy time and service time.
+    Rate(RatePlan, Option<DrainPlan>),
+    /// Service time.
+    Drain(DrainPlan),
+    /// Latency by load.
+    Latency(LatencyPlan),
+    /// Highest rates for given losses.
+    Throughput(ThroughputPlan),
+    /// What the switch can learn.
+    Learning(LearningPlan),
+}
+
+/// Who knows more about the switch than its sockets tell.
+#[derive(Default)]
+pub struct Helpers<'a> {
+    /// Knows how busy it was.
+    pub meter: Option<&'a mut dyn BusyMeter>,
+    /// Can make it forget addresses.
+    pub control: Option<&'a mut dyn SwitchControl>,
+}
+
+impl std::fmt::Debug for Helpers<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sources = (self.meter.as_ref().map(|meter| meter.source()), self.control.is_some());
+        f.debug_tuple("Helpers").field(&sources).finish()
+    }
+}
+
+/// Carries the task out with each kind of frames in turn; `kinds` are their names and plans.
+///
+/// # Errors
+///
+/// When the guests cannot be attached, the switch goes away or breaks a rule, or the plan contradicts itself.
+pub fn run(
+    plan: &StagePlan,
+    kinds: &[(String, FramePlan)],
+    task: &Task,
+    helpers: &mut Helpers<'_>,
+    progress: &mut Progress,
+) -> Result<Report, BenchError> {
+    let mut report = Report::new(plan);
+    for (name, frames) in kinds {
+        let plan = StagePlan { frames: frames.clone(), ..plan.clone() };
+        plan.check()?;
+        let self_test = SelfTest::run(&plan)?;
+        let (outcome, features) = carry_out(&plan, task, helpers, progress)?;
+        report.cells.push(Cell {
+            name: name.clone(),
+            frames: frames.clone(),
+            features: feature_names(features),
+            self_test,
+            outcome,
+        });
+    }
+    progress.end();
+    Ok(report)
+}
+
+/// The outcome, and the features in use.
+fn carry_out(
+    plan: &StagePlan,
+    task: &Task,
+    helpers: &mut Helpers<'_>,
+    progress: &mut Progress,
+) -> Result<(Outcome, u64), BenchError> {
+    if let Task::Learning(learning) = task {
+        // It sets a stage of its own.
+        let control: Option<&mut dyn SwitchControl> = match &mut helpers.control {
+            Some(control) => Some(&mut **control),
+            None => None,
+        };
+        let learned = learning::measure(plan, learning, control, progress)?;
+        return Ok((Outcome::Learning(learned), plan.rings.features));
+    }
+    let stage = &mut Stage::set(plan)?;
+    let outcome = match task {
+        Task::Rate(sustained, drain_plan) => {
+            let meter: Option<&mut dyn BusyMeter> = match &mut helpers.meter {
+                Some(meter) => Some(&mut **meter),
+                None => None,
+            };
+            let sustained = Box::new(rate::measure(stage, plan, sustained, meter, progress)?);
+            stage.settle();
+            let drain = match drain_plan {
+                Some(drain) => Some(drain::measure(stage, plan, drain, progress)?),
+                None => None,
+            };
+            Outcome::Rate { sustained, drain }
+        }
+        Task::Drain(drain) => Outcome::Drain(drain::measure(stage, plan, drain, progress)?),
+        Task::Latency(latency) => {
+            Outcome::Latency(latency::measure(stage, plan, latency, progress)?)
+        }
+        Task::Throughput(throughput) => {
+            Outcome::Throughput(throughput::measure(stage, plan, throughput, progress)?)
+        }
+        Task::Learning(_) => return Err(BenchError::Plan("learning has its own stage".to_owned())),
+    };
+    Ok((outcome, stage.features()))
+}

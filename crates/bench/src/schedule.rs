@@ -1,0 +1,201 @@
+//! Sending on schedule: bursts leave when they are due, whether earlier ones arrived or not.
+//!
+//! The number of a frame tells when it was due, so that a stall of the switch, or of the generator, shows in the
+//! latency of every frame that had to wait. A frame for which the ring has no room is lost; nobody waits for it.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::error::BenchError;
+use crate::frame_plan::as_f64;
+use crate::stage::Stage;
+
+/// Longest latency that is told apart, in nanoseconds: a minute.
+const MAX_LATENCY_NS: u64 = 60_000_000_000;
+
+/// How long the generator may still send what was due before the end: it may have been kept from running just then.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Frames at a fixed rate for some time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Schedule {
+    /// Frames per second, all lanes together.
+    pub(crate) fps: f64,
+    pub(crate) duration: Duration,
+    /// Frames that leave together on one lane.
+    pub(crate) burst: u16,
+}
+
+/// What became of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// Frames that were due.
+    pub(crate) due: u64,
+    /// Frames that were due and did not arrive.
+    pub(crate) lost: u64,
+    /// Of those, frames that the generator could not even offer in time: no word about the switch.
+    pub(crate) missed: u64,
+    /// How far the generator was behind its schedule at worst.
+    pub(crate) lag: Duration,
+    /// From when a frame was due until it was seen, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+}
+
+impl Kept {
+    /// The share of frames that were lost.
+    pub(crate) fn loss(&self) -> f64 {
+        if self.due == 0 { 0.0 } else { as_f64(self.lost) / as_f64(self.due) }
+    }
+
+    /// Whether the generator did its part: less than one frame in a thousand came too late to be offered at all.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.missed * 1000 <= self.due
+    }
+}
+
+/// An empty histogram of latencies, with three significant digits.
+pub(crate) fn latencies() -> Result<Histogram<u64>, BenchError> {
+    Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3)
+        .map_err(|error| BenchError::Plan(format!("a histogram of latencies: {error}")))
+}
+
+/// When the bursts of one lane are due.
+#[derive(Clone, Copy, Debug)]
+struct Timetable {
+    /// Number of the first frame.
+    first: u64,
+    /// The guest that receives.
+    to: usize,
+    /// After the beginning, in picoseconds.
+    offset_ps: u64,
+    interval_ps: u64,
+    bursts: u64,
+    /// Bursts that have left, or never will.
+    gone: u64,
+}
+
+impl Schedule {
+    /// Keeps the schedule on a stage that is set and quiet.
+    pub(crate) fn keep(&self, stage: &mut Stage) -> Result<Kept, BenchError> {
+        let mut tables = self.timetables(stage)?;
+        let mut latency = latencies()?;
+        let before: u64 = received(stage);
+        let began = Instant::now();
+        let mut lag_ps = 0;
+        loop {
+            let now_ps = picoseconds(began.elapsed());
+            for (lane, table) in tables.iter_mut().enumerate() {
+                if table.gone < table.bursts && table.due_ps(table.gone) <= now_ps {
+                    lag_ps = lag_ps.max(now_ps - table.due_ps(table.gone));
+                    let offered = stage.room(lane).min(self.burst);
+                    stage.offer(lane, offered);
+                    stage.publish(lane);
+                    stage.skip(lane, u64::from(self.burst - offered));
+                    table.gone += 1;
+                }
+            }
+            self.receive(stage, &tables, began, &mut latency);
+            let is_late = now_ps > picoseconds(self.duration + GRACE);
+            if is_late || tables.iter().all(Timetable::is_over) {
+                break;
+            }
+        }
+        let mut missed = 0;
+        for (lane, table) in tables.iter().enumerate() {
+            let frames = (table.bursts - table.gone) * u64::from(self.burst);
+            stage.skip(lane, frames);
+            missed += frames;
+        }
+        self.receive_rest(stage, &tables, began, &mut latency);
+        stage.settle();
+        stage.check()?;
+        let due = tables.iter().map(|table| table.bursts * u64::from(self.burst)).sum();
+        let received = received(stage) - before;
+        let lag = Duration::from_nanos(lag_ps / 1000);
+        Ok(Kept { due, lost: due.saturating_sub(received), missed, lag, latency })
+    }
+
+    fn timetables(&self, stage: &Stage) -> Result<Vec<Timetable>, BenchError> {
+        let lanes = stage.lane_count() as u64;
+        let per_burst = f64::from(self.burst) * as_f64(lanes) / self.fps;
+        // A thousandfold in nanoseconds: whole ones would be percents off at many millions of frames per second.
+        let interval = Duration::try_from_secs_f64(per_burst * 1e3)
+            .map_err(|_| BenchError::Plan(format!("{} frames per second", self.fps)))?;
+        let interval_ps = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let bursts = (picoseconds(self.duration) / interval_ps).max(1);
+        let table = |lane| Timetable {
+            first: stage.next_sequence(lane),
+            to: stage.receiver_of(lane),
+            offset_ps: interval_ps * lane as u64 / lanes,
+            interval_ps,
+            bursts,
+            gone: 0,
+        };
+        Ok((0..stage.lane_count()).map(table).collect())
+    }
+
+    /// Takes what is there; the time is taken once for all of it, after it was seen to be there.
+    #[inline]
+    fn receive(
+        &self,
+        stage: &mut Stage,
+        tables: &[Timetable],
+        began: Instant,
+        latency: &mut Histogram<u64>,
+    ) -> u64 {
+        let mut frames = 0;
+        for guest in 0..stage.guest_count() {
+            if stage.ready(guest) == 0 {
+                continue;
+            }
+            let now_ps = picoseconds(began.elapsed());
+            let burst = u64::from(self.burst);
+            frames += stage.receive_with(guest, |lane, sequence| {
+                if let Some(table) = tables.get(lane).filter(|table| table.to == guest) {
+                    let number = sequence.saturating_sub(table.first) / burst;
+                    let waited = now_ps.saturating_sub(table.due_ps(number)) / 1000;
+                    latency.saturating_record(waited.max(1));
+                }
+            });
+        }
+        frames
+    }
+
+    /// What is still on the way when the last burst has left.
+    fn receive_rest(
+        &self,
+        stage: &mut Stage,
+        tables: &[Timetable],
+        began: Instant,
+        latency: &mut Histogram<u64>,
+    ) {
+        let mut last = Instant::now();
+        while last.elapsed() < Duration::from_millis(10) {
+            if self.receive(stage, tables, began, latency) > 0 {
+                last = Instant::now();
+            }
+        }
+    }
+}
+
+impl Timetable {
+    #[inline]
+    fn due_ps(&self, burst: u64) -> u64 {
+        self.offset_ps + burst * self.interval_ps
+    }
+
+    fn is_over(&self) -> bool {
+        self.gone == self.bursts
+    }
+}
+
+fn received(stage: &Stage) -> u64 {
+    (0..stage.lane_count()).map(|lane| stage.counts(lane).received).sum()
+}
+
+/// Good for half a year.
+#[inline]
+fn picoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos() * 1000).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,438 @@
+//! The guests of a run, attached to the switch: sending, receiving and counting, one turn after the other.
+//!
+//! Owned by one thread, which plays all guests. Attaching waits for the switch; afterwards nothing waits and nothing
+//! allocates. Frames are counted where they arrive, never by what the switch says.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use helio_guest::{BurstGuest, Connection, GuestError, Listener, Rewriting};
+
+use crate::board::{Board, INTRODUCTIONS};
+use crate::error::BenchError;
+use crate::forge::{Addresses, Forge, Judge};
+use crate::frame_plan::{FramePlan, Payload};
+use crate::stage_plan::{Attach, StagePlan};
+
+/// How long nothing may arrive before what is on the way counts as lost.
+const SILENCE: Duration = Duration::from_millis(20);
+
+/// How long nothing may move at all before the switch is taken to have stopped.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// One way from a guest to another.
+#[derive(Debug)]
+struct Lane {
+    from: usize,
+    to: usize,
+    forge: Forge,
+    /// Number of the next frame.
+    next: u64,
+    /// Frames before this one are waited for no more.
+    written_off: u64,
+}
+
+/// Counts of one lane since the stage was set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaneCounts {
+    pub(crate) sent: u64,
+    /// Arrived where they should, each counted once.
+    pub(crate) received: u64,
+    /// Bytes that arrived, as in a ring.
+    pub(crate) bytes: u64,
+}
+
+/// What became of the frames besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Oddities {
+    /// Frames whose bytes changed on the way.
+    pub corrupt: u64,
+    /// Frames that none of our guests sent.
+    pub foreign: u64,
+    /// Frames that arrived twice.
+    pub duplicates: u64,
+    /// Frames that arrived after a later one.
+    pub reordered: u64,
+    /// Frames that arrived at a guest of another lane: flooded ones.
+    pub strayed: u64,
+}
+
+/// All guests.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    sockets: Vec<PathBuf>,
+    guests: Vec<BurstGuest>,
+    lanes: Vec<Lane>,
+    boards: Vec<Board>,
+    judge: Judge,
+    frames: FramePlan,
+    patience: Duration,
+}
+
+impl Stage {
+    /// Attaches all guests, starts them, and makes them known to the switch.
+    pub(crate) fn set(plan: &StagePlan) -> Result<Self, BenchError> {
+        plan.check()?;
+        let board = || Board::new(plan.frames.payload, plan.lanes.len());
+        let mut stage = Self {
+            sockets: plan.sockets.clone(),
+            guests: attach(plan)?,
+            lanes: Vec::new(),
+            boards: (0..plan.sockets.len()).map(|_| board()).collect(),
+            judge: Judge::new(&plan.frames),
+            frames: plan.frames.clone(),
+            patience: plan.patience,
+        };
+        for (number, lane) in (0..).zip(&plan.lanes) {
+            let forge = Forge::new(&plan.frames, number, lane.from, lane.to);
+            stage.lanes.push(Lane { from: lane.from, to: lane.to, forge, next: 0, written_off: 0 });
+        }
+        stage.introduce_all(plan)?;
+        for lane in &mut stage.lanes {
+            let forge = &mut lane.forge;
+            if let Some(guest) = stage.guests.get_mut(lane.from) {
+                guest.sender().prepare(|slot| forge.prepare(slot));
+            }
+        }
+        for board in &mut stage.boards {
+            *board = Board::new(plan.frames.payload, plan.lanes.len());
+        }
+        Ok(stage)
+    }
+
+    pub(crate) fn lane_count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    pub(crate) fn guest_count(&self) -> usize {
+        self.guests.len()
+    }
+
+    /// The guest that receives on a lane.
+    pub(crate) fn receiver_of(&self, lane: usize) -> usize {
+        self.lanes.get(lane).map_or(0, |lane| lane.to)
+    }
+
+    /// Number of the next frame of a lane.
+    pub(crate) fn next_sequence(&self, lane: usize) -> u64 {
+        self.lanes.get(lane).map_or(0, |lane| lane.next)
+    }
+
+    /// Passes over `count` numbers of a lane: frames that should have been sent, and were not.
+    pub(crate) fn skip(&mut self, lane: usize, count: u64) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.next += count;
+        }
+    }
+
+    /// Sends on a lane from and to these addresses from now on.
+    pub(crate) fn set_addresses(&mut self, lane: usize, from: Addresses, to: Addresses) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.forge.set_addresses(from, to);
+        }
+    }
+
+    /// Whether ring bytes that did not change are stored again, by all guests from now on.
+    pub(crate) fn set_rewriting(&mut self, rewriting: Rewriting) {
+        for guest in &mut self.guests {
+            guest.sender().set_rewriting(rewriting);
+            guest.receiver().set_rewriting(rewriting);
+        }
+    }
+
+    /// Different frames of a lane that arrived at a guest, whether they should or not.
+    pub(crate) fn arrived_at(&self, guest: usize, lane: usize) -> u64 {
+        let board = self.boards.get(guest);
+        board.and_then(|board| board.tallies.get(lane)).map_or(0, |tally| tally.received)
+    }
+
+    /// Takes back completed frames; for how many there is room.
+    #[inline]
+    pub(crate) fn room(&mut self, lane: usize) -> u16 {
+        let Some(lane) = self.lanes.get(lane) else { return 0 };
+        self.guests.get_mut(lane.from).map_or(0, |guest| guest.sender().room())
+    }
+
+    /// Writes up to `count` frames, as far as there is room; [`Stage::publish`] shows them to the switch.
+    #[inline]
+    pub(crate) fn offer(&mut self, lane: usize, count: u16) -> u16 {
+        let Some(lane) = self.lanes.get_mut(lane) else { return 0 };
+        let Some(guest) = self.guests.get_mut(lane.from) else { return 0 };
+        let (forge, mut next) = (&mut lane.forge, lane.next);
+        let offered = guest.sender().offer(count, |slot| {
+            let len = forge.write(slot, next);
+            next += 1;
+            len
+        });
+        lane.next = next;
+        offered
+    }
+
+    #[inline]
+    pub(crate) fn publish(&mut self, lane: usize) {
+        let Some(lane) = self.lanes.get(lane) else { return };
+        if let Some(guest) = self.guests.get_mut(lane.from) {
+            guest.sender().publish();
+        }
+    }
+
+    /// Buffers that came back to a guest and were not looked at yet.
+    #[inline]
+    pub(crate) fn ready(&mut self, guest: usize) -> u16 {
+        self.guests.get_mut(guest).map_or(0, |guest| guest.receiver().ready())
+    }
+
+    /// Frames of a lane that the switch has not completed.
+    #[inline]
+    pub(crate) fn outstanding(&mut self, lane: usize) -> u16 {
+        let Some(lane) = self.lanes.get(lane) else { return 0 };
+        let Some(guest) = self.guests.get_mut(lane.from) else { return 0 };
+        guest.sender().capacity() - guest.sender().room()
+    }
+
+    /// Takes and counts all frames that are there for a guest; how many.
+    #[inline]
+    pub(crate) fn receive(&mut self, guest: usize) -> u64 {
+        self.receive_with(guest, |_lane, _sequence| {})
+    }
+
+    /// As [`Stage::receive`]; shows lane and number of each intact frame to `seen`, when frames are read.
+    #[inline]
+    pub(crate) fn receive_with(&mut self, guest: usize, mut seen: impl FnMut(usize, u64)) -> u64 {
+        let Some(board) = self.boards.get_mut(guest) else { return 0 };
+        let Some(guest) = self.guests.get_mut(guest) else { return 0 };
+        if self.frames.payload == Payload::None {
+            return guest.receiver().receive(|view| board.count(view));
+        }
+        let judge = &mut self.judge;
+        guest.receiver().receive(|view| {
+            if let Some((lane, sequence)) = board.enter(judge.judge(view), view) {
+                seen(lane, sequence);
+            }
+        })
+    }
+
+    /// Frames of a lane that may be on the way: all behind the last one that arrived.
+    #[inline]
+    pub(crate) fn in_flight(&self, lane: usize) -> u64 {
+        let Some(plan) = self.lanes.get(lane) else { return 0 };
+        let passed = self.boards.get(plan.to).map_or(0, |board| board.passed(lane));
+        plan.next.saturating_sub(passed.max(plan.written_off))
+    }
+
+    /// Waits no more for what is on the way on a lane.
+    pub(crate) fn write_off(&mut self, lane: usize) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.written_off = lane.next;
+        }
+    }
+
+    /// Receives until nothing has come for a while and the switch has completed all frames, or does nothing any more.
+    pub(crate) fn settle(&mut self) {
+        let mut last_sign = Instant::now();
+        loop {
+            let arrived: u64 = (0..self.guests.len()).map(|guest| self.receive(guest)).sum();
+            if arrived > 0 {
+                last_sign = Instant::now();
+            }
+            let left: u16 =
+                (0..self.lanes.len()).map(|lane| self.outstanding(lane)).max().unwrap_or(0);
+            // A switch that was kept from running still has our frames.
+            let patience = if left == 0 { SILENCE } else { STANDSTILL };
+            if last_sign.elapsed() > patience {
+                break;
+            }
+        }
+        (0..self.lanes.len()).for_each(|lane| self.write_off(lane));
+    }
+
+    pub(crate) fn counts(&self, lane: usize) -> LaneCounts {
+        let Some(plan) = self.lanes.get(lane) else { return LaneCounts::default() };
+        let Some(board) = self.boards.get(plan.to) else { return LaneCounts::default() };
+        if self.frames.payload == Payload::None {
+            return LaneCounts { sent: plan.next, received: board.frames, bytes: board.bytes };
+        }
+        board.tallies.get(lane).map_or(LaneCounts::default(), |tally| LaneCounts {
+            sent: plan.next,
+            received: tally.received,
+            bytes: tally.bytes,
+        })
+    }
+
+    /// Frames that arrived at a guest that takes no part in any lane.
+    pub(crate) fn copies(&self, guest: usize) -> u64 {
+        self.boards.get(guest).map_or(0, |board| board.frames)
+    }
+
+    pub(crate) fn oddities(&self) -> Oddities {
+        let mut sum = Oddities::default();
+        for (guest, board) in self.boards.iter().enumerate() {
+            sum.corrupt += board.corrupt;
+            sum.foreign += board.foreign;
+            let takes_part = self.lanes.iter().any(|lane| lane.from == guest || lane.to == guest);
+            for (lane, tally) in self.lanes.iter().zip(&board.tallies) {
+                sum.duplicates += tally.duplicates;
+                sum.reordered += tally.reordered;
+                if takes_part && lane.to != guest {
+                    sum.strayed += tally.received;
+                }
+            }
+        }
+        sum
+    }
+
+    /// Features in use by the first guest, when all is negotiated.
+    pub(crate) fn features(&self) -> u64 {
+        self.guests.first().map_or(0, BurstGuest::features)
+    }
+
+    /// Kicks that all guests sent.
+    pub(crate) fn kicks(&mut self) -> u64 {
+        self.guests.iter_mut().map(|guest| guest.sender().kicks() + guest.receiver().kicks()).sum()
+    }
+
+    /// Whether all switches are still there and kept the rules that matter to a count.
+    pub(crate) fn check(&self) -> Result<(), BenchError> {
+        for (guest, socket) in self.guests.iter().zip(&self.sockets) {
+            if guest.is_disconnected() {
+                let socket = socket.clone();
+                return Err(BenchError::Guest { socket, cause: GuestError::Closed });
+            }
+            let mut faults = guest.faults();
+            // Does not concern what is measured, and a peer that does it should not go unmeasured.
+            faults.transmit_len = 0;
+            if faults.total() > 0 {
+                let faults = format!("{faults:?}");
+                return Err(BenchError::Fault { socket: socket.clone(), faults });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every guest of a lane sends from all its addresses, so that the switch knows where they are. What a guest that
+    /// only receives in the run sends need not arrive: its port may not be meant for sending.
+    fn introduce_all(&mut self, plan: &StagePlan) -> Result<(), BenchError> {
+        for lane in &plan.lanes {
+            let mut forge = self.introduction(lane.from, lane.to);
+            let deadline = Instant::now() + self.patience;
+            while !self.send_introductions(&mut forge, lane.from, lane.to, 1) {
+                if Instant::now() >= deadline {
+                    return Err(self.silent(lane.from, lane.to));
+                }
+            }
+            self.send_all_introductions(&mut forge, lane.from, lane.to);
+        }
+        for lane in &plan.lanes {
+            let sends_too = plan.lanes.iter().any(|other| other.from == lane.to);
+            if !sends_too {
+                let mut forge = self.introduction(lane.to, lane.from);
+                self.send_all_introductions(&mut forge, lane.to, lane.from);
+            }
+        }
+        self.settle();
+        self.check()
+    }
+
+    /// Writes the frames by which a guest makes itself known, and fills its buffers with them.
+    fn introduction(&mut self, from: usize, to: usize) -> Forge {
+        let size = self.frames.sizes.iter().copied().min().unwrap_or(60);
+        let plan = FramePlan { payload: Payload::Line, sizes: vec![size], ..self.frames.clone() };
+        let lane = INTRODUCTIONS + u16::try_from(from & 0xff).unwrap_or(0);
+        let mut forge = Forge::new(&plan, lane, from, to);
+        if let Some(guest) = self.guests.get_mut(from) {
+            guest.sender().prepare(|slot| forge.prepare(slot));
+        }
+        forge
+    }
+
+    fn send_all_introductions(&mut self, forge: &mut Forge, from: usize, to: usize) {
+        let mut left = self.frames.macs;
+        while left > 0 {
+            let burst = left.min(64);
+            self.send_introductions(forge, from, to, u16::try_from(burst).unwrap_or(1));
+            left -= burst;
+        }
+    }
+
+    /// Sends a few frames and waits a moment until as many have arrived; whether they have.
+    fn send_introductions(
+        &mut self,
+        forge: &mut Forge,
+        from: usize,
+        to: usize,
+        count: u16,
+    ) -> bool {
+        let seen = |stage: &Self| stage.boards.get(to).map_or(0, |board| board.introductions);
+        let before = seen(self);
+        if let Some(guest) = self.guests.get_mut(from) {
+            guest.sender().room();
+            guest.sender().offer(count, |slot| forge.write(slot, 0));
+            guest.sender().publish();
+        }
+        let sent_at = Instant::now();
+        while sent_at.elapsed() < SILENCE {
+            for guest in 0..self.guests.len() {
+                self.receive_introductions(guest);
+            }
+            if seen(self) >= before + u64::from(count) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Reads the frames also when the plan says that they are only counted.
+    fn receive_introductions(&mut self, guest: usize) {
+        let Some(board) = self.boards.get_mut(guest) else { return };
+        let Some(guest) = self.guests.get_mut(guest) else { return };
+        let judge = &mut self.judge;
+        guest.receiver().receive(|view| {
+            board.enter(judge.judge_first_line(view), view);
+        });
+    }
+
+    fn silent(&self, from: usize, to: usize) -> BenchError {
+        let socket = |guest: usize| self.sockets.get(guest).cloned().unwrap_or_default();
+        let seconds = self.patience.as_secs();
+        BenchError::Silent { from: socket(from), to: socket(to), seconds }
+    }
+}
+
+/// Connects or waits for all guests, and starts them.
+fn attach(plan: &StagePlan) -> Result<Vec<BurstGuest>, BenchError> {
+    let named = |socket: &PathBuf| {
+        let socket = socket.clone();
+        move |cause| BenchError::Guest { socket, cause }
+    };
+    // All sockets are there before the first one is waited for: a switch may look for them in any order.
+    let listen = |socket: &PathBuf| Listener::bind(socket).map_err(named(socket));
+    let listeners = match plan.attach {
+        Attach::Connect => Vec::new(),
+        Attach::Listen => plan.sockets.iter().map(listen).collect::<Result<_, _>>()?,
+    };
+    let mut guests = Vec::with_capacity(plan.sockets.len());
+    for (number, socket) in plan.sockets.iter().enumerate() {
+        let connection = match listeners.get(number) {
+            Some(listener) => listener.accept_connection(plan.patience),
+            None => connect(socket, plan.patience),
+        };
+        let guest = connection.and_then(|link| BurstGuest::new(link, plan.guest()));
+        let mut guest = guest.map_err(named(socket))?;
+        guest.start().map_err(named(socket))?;
+        guests.push(guest);
+    }
+    Ok(guests)
+}
+
+/// Connects to a switch that may not be there yet.
+fn connect(socket: &Path, patience: Duration) -> Result<Connection, GuestError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match Connection::connect(socket) {
+            Err(GuestError::Socket(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            connected => return connected,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Who plays, where, and with which rings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use helio_guest::{BurstConfig, Cutting, HeaderPlace, Pages, Rewriting, SetupOrder, features};
+use serde::Serialize;
+
+use crate::error::BenchError;
+use crate::frame_plan::{FramePlan, Payload};
+
+/// Which end of the sockets we are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// The switch listens.
+    #[default]
+    Connect,
+    /// The switch connects.
+    Listen,
+}
+
+/// Frames go from one guest to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LanePlan {
+    /// Number of the guest that sends, in the order of the sockets.
+    pub from: usize,
+    /// Number of the guest that receives.
+    pub to: usize,
+}
+
+/// How the rings of all guests are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingPlan {
+    /// Descriptors of each ring.
+    pub size: u16,
+    /// Features that the guests take when they are offered. See [`helio_guest::features`].
+    pub features: u64,
+    /// Bytes of a receive buffer, net header included; `None` chooses by the frames.
+    pub rx_buffer_bytes: Option<u32>,
+    /// How sent frames are cut into descriptors.
+    pub cutting: Cutting,
+    /// Where net headers lie.
+    pub header_place: HeaderPlace,
+    /// Whether unchanged ring bytes are stored again.
+    pub rewriting: Rewriting,
+    /// What guest memory is made of.
+    pub pages: Pages,
+    /// The order of messages at the start.
+    pub setup_order: SetupOrder,
+}
+
+impl Default for RingPlan {
+    /// 1024 descriptors and no feature that costs time.
+    fn default() -> Self {
+        Self {
+            size: 1024,
+            features: features::VERSION_1,
+            rx_buffer_bytes: None,
+            cutting: Cutting::Whole,
+            header_place: HeaderPlace::LineBefore,
+            rewriting: Rewriting::Changes,
+            pages: Pages::Usual,
+            setup_order: SetupOrder::Qemu,
+        }
+    }
+}
+
+/// Everything about the guests of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagePlan {
+    /// One socket for each guest.
+    pub sockets: Vec<PathBuf>,
+    /// Which end of them we are.
+    pub attach: Attach,
+    /// Who sends to whom. Guests that take no part in any lane watch.
+    pub lanes: Vec<LanePlan>,
+    /// What is sent.
+    pub frames: FramePlan,
+    /// Through which rings.
+    pub rings: RingPlan,
+    /// Frames that are offered with one store.
+    pub burst: u16,
+    /// How long the switch may take to connect and to pass the first frame.
+    pub patience: Duration,
+}
+
+impl StagePlan {
+    /// Two guests that send to each other over these sockets, or all pairs of neighbours with more.
+    #[must_use]
+    pub fn new(sockets: Vec<PathBuf>) -> Self {
+        let lanes = vec![LanePlan { from: 0, to: 1 }, LanePlan { from: 1, to: 0 }];
+        Self {
+            sockets,
+            attach: Attach::Connect,
+            lanes,
+            frames: FramePlan::default(),
+            rings: RingPlan::default(),
+            burst: 32,
+            patience: Duration::from_secs(10),
+        }
+    }
+
+    /// Whether the plan can be carried out.
+    ///
+    /// # Errors
+    ///
+    /// The first contradiction.
+    pub fn check(&self) -> Result<(), BenchError> {
+        let refuse = |text: &str| Err(BenchError::Plan(text.to_owned()));
+        let guests = self.sockets.len();
+        if self.lanes.is_empty() {
+            return refuse("nobody sends: there must be at least one pair");
+        }
+        if self.lanes.iter().any(|lane| lane.from == lane.to) {
+            return refuse("a guest cannot send to itself");
+        }
+        if self.lanes.iter().any(|lane| lane.from >= guests || lane.to >= guests) {
+            return refuse("a pair names a guest for which there is no socket");
+        }
+        for guest in 0..guests {
+            if self.lanes.iter().filter(|lane| lane.from == guest).count() > 1 {
+                return refuse("a guest sends to one other guest only");
+            }
+            let receives = self.lanes.iter().filter(|lane| lane.to == guest).count();
+            if receives > 1 && self.frames.payload == Payload::None {
+                return refuse("with payload \"none\" a guest receives from one other guest only");
+            }
+        }
+        if self.burst == 0 || self.burst > self.rings.size {
+            return refuse("a burst is at least one frame, and no more than the ring holds");
+        }
+        Ok(())
+    }
+
+    /// Guests that take no part in any lane.
+    pub(crate) fn watchers(&self) -> impl Iterator<Item = usize> {
+        let takes_part =
+            |guest: usize| self.lanes.iter().any(|lane| lane.from == guest || lane.to == guest);
+        (0..self.sockets.len()).filter(move |guest| !takes_part(*guest))
+    }
+
+    /// Frames of one lane that may be on the way without any ring running full, watchers' included.
+    pub(crate) fn window(&self) -> u16 {
+        let shared = if self.watchers().next().is_some() { self.lanes.len() } else { 1 };
+        let most = (0..self.sockets.len())
+            .map(|guest| self.lanes.iter().filter(|lane| lane.to == guest).count())
+            .max()
+            .unwrap_or(1)
+            .max(shared);
+        let buffers = u32::from(self.rings.size) / self.buffers_per_frame();
+        u16::try_from(buffers).unwrap_or(u16::MAX) / u16::try_from(most).unwrap_or(1)
+    }
+
+    /// Receive buffers that the longest frame takes.
+    pub(crate) fn buffers_per_frame(&self) -> u32 {
+        (self.frames.max_bytes() + 12).div_ceil(self.rx_buffer_bytes()).max(1)
+    }
+
+    fn rx_buffer_bytes(&self) -> u32 {
+        let needed = self.frames.max_bytes() + 16;
+        let mergeable = self.rings.features & features::MRG_RXBUF != 0;
+        let usual = if mergeable { 1536 } else { needed.max(1536) };
+        self.rings.rx_buffer_bytes.unwrap_or(usual)
+    }
+
+    /// The guest that plays by this plan.
+    pub(crate) fn guest(&self) -> BurstConfig {
+        BurstConfig {
+            features: self.rings.features,
+            ring_size: self.rings.size,
+            rx_buffer_bytes: self.rx_buffer_bytes(),
+            max_frame_bytes: self.frames.max_bytes(),
+            rewritten_bytes: self.frames.touched_bytes(),
+            read_bytes: self.frames.touched_bytes(),
+            cutting: self.rings.cutting,
+            net_header: self.frames.net_header(),
+            header_place: self.rings.header_place,
+            rewriting: self.rings.rewriting,
+            pages: self.rings.pages,
+            setup_order: self.rings.setup_order,
+            ..BurstConfig::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(guests: usize, lanes: &[(usize, usize)]) -> StagePlan {
+        let sockets = (0..guests).map(|guest| PathBuf::from(format!("/g{guest}"))).collect();
+        let lanes = lanes.iter().map(|&(from, to)| LanePlan { from, to }).collect();
+        StagePlan { lanes, ..StagePlan::new(sockets) }
+    }
+
+    #[test]
+    fn a_plan_that_contradicts_itself_is_refused() {
+        assert!(plan(2, &[(0, 1), (1, 0)]).check().is_ok());
+        for (guests, lanes) in
+            [(2, &[][..]), (2, &[(0, 0)]), (2, &[(0, 2)]), (3, &[(0, 1), (0, 2)])]
+        {
+            assert!(plan(guests, lanes).check().is_err(), "{lanes:?}");
+        }
+        let mut counted = plan(3, &[(0, 2), (1, 2)]);
+        assert!(counted.check().is_ok());
+        counted.frames.payload = Payload::None;
+        assert!(counted.check().is_err());
+    }
+
+    #[test]
+    fn watchers_are_the_guests_in_no_lane_and_share_the_window() {
+        let plan = plan(4, &[(0, 1), (1, 0)]);
+        assert_eq!(plan.watchers().collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(plan.window(), 512);
+        assert_eq!(super::tests::plan(2, &[(0, 1), (1, 0)]).window(), 1024);
+        assert_eq!(super::tests::plan(3, &[(0, 2), (1, 2)]).window(), 512);
+    }
+
+    #[test]
+    fn long_frames_take_several_merged_buffers() {
+        let mut plan = plan(2, &[(0, 1)]);
+        plan.rings.features |= features::MRG_RXBUF;
+        plan.frames.sizes = vec![9014];
+        assert_eq!(plan.window(), 1024 / 6);
+    }
+}
