@@ -222,3 +222,16 @@ fn c102_memory_that_grows_again_is_used_after_the_driver_was_loaded_again() {
     drop((witness, victim));
     scene.end();
 }
+
+#[test]
+fn c104_a_port_shows_whether_its_memory_can_be_cut_off() {
+    let scene = Scene::new(Placement::OneWorker, "");
+    let (open, sealed) = (scene.victim(), scene.switch.guest("witness"));
+    for (name, guest, expected) in [("victim", &open, false), ("witness", &sealed, true)] {
+        let memory = scene.switch.port(name).memory.unwrap();
+        assert_eq!((memory.sealed, memory.regions), (expected, 1), "{name}");
+        assert_eq!(memory.bytes, guest.memory().table()[0].size_bytes);
+    }
+    drop((open, sealed));
+    scene.end();
+}

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use helio_guest::{Connection, FrontEnd, Guest, GuestConfig, encode_header, features};
+use helio_guest::{Connection, FrontEnd, Guest, GuestConfig, GuestError, encode_header, features};
 
 use super::PATIENCE;
 use super::hostile;
@@ -17,6 +17,11 @@ pub fn header_and(id: u32, flags: u32, said: u32, bytes: usize) -> Vec<u8> {
     let mut message = encode_header(id, flags, said).to_vec();
     message.resize(message.len() + bytes, 0);
     message
+}
+
+/// Whether the switch said no, or ended the session. Silence is neither.
+pub fn is_refused(answer: &Result<(), GuestError>) -> bool {
+    matches!(answer, Err(GuestError::Refused { .. } | GuestError::Closed))
 }
 
 /// Sessions on one port are let in at a certain pace; with several ports a test need not wait for it.
