@@ -140,9 +140,7 @@ impl Ring<'_> {
         if lost > 0 {
             stage.settle();
         }
-        for guest in 0..stage.guest_count() {
-            stage.receive(guest);
-        }
+        stage.receive_all();
         stage.write_off(0);
         Once { ns: (ended - began).as_secs_f64() * 1e9, lost }
     }

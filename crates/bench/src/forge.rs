@@ -51,6 +51,8 @@ pub(crate) struct Forge {
     destinations: Addresses,
     /// Whether all frames have the addresses that their front has.
     are_addresses_fixed: bool,
+    /// Whether anything before the proof differs from frame to frame.
+    is_varied: bool,
     /// Where in the plan the next frame is.
     size_at: usize,
     source_at: u32,
@@ -79,6 +81,7 @@ impl Forge {
             sources: Addresses { first: 0, count: plan.macs },
             destinations: Addresses { first: 0, count: plan.macs },
             are_addresses_fixed: plan.macs == 1,
+            is_varied: plan.sizes.len() > 1 || plan.macs > 1 || plan.flows > 1,
             size_at: 0,
             source_at: 0,
             // Pairs of a source and a destination do not all repeat together.
@@ -92,7 +95,7 @@ impl Forge {
     pub(crate) fn set_addresses(&mut self, sources: Addresses, destinations: Addresses) {
         (self.sources, self.destinations) = (sources, destinations);
         (self.source_at, self.destination_at) = (0, 0);
-        self.are_addresses_fixed = false;
+        (self.are_addresses_fixed, self.is_varied) = (false, true);
     }
 
     /// Writes a buffer whole, before the run: the frame that stays in it when nothing is rewritten.
@@ -118,30 +121,33 @@ impl Forge {
             let at = usize::from(slot.chain()) % self.plan.sizes.len();
             return self.plan.sizes.get(at).copied().unwrap_or(60);
         }
+        // Its length before the plan goes on.
         let len = self.size();
-        if self.fronts.len() > 1 {
-            self.write_front(slot);
+        if self.is_varied {
+            self.write_varied(slot);
         }
-        self.write_addresses(slot);
         self.write_proof(slot, sequence, len);
         if self.plan.payload == Payload::All {
             self.write_rest(slot, sequence, len);
         }
-        self.advance();
         len
+    }
+
+    /// Rewrites what differs from frame to frame before the proof, and goes on to the next.
+    fn write_varied(&mut self, slot: &FrameSlot<'_>) {
+        if self.fronts.len() > 1 {
+            self.write_front(slot);
+        }
+        self.write_addresses(slot);
+        self.size_at = if self.size_at + 1 >= self.fronts.len() { 0 } else { self.size_at + 1 };
+        self.source_at = after(self.source_at, self.sources.count);
+        self.destination_at = after(self.destination_at, self.destinations.count);
+        self.flow_at = after(self.flow_at, self.plan.flows);
     }
 
     #[inline]
     fn size(&self) -> u32 {
         self.plan.sizes.get(self.size_at).copied().unwrap_or(60)
-    }
-
-    #[inline]
-    fn advance(&mut self) {
-        self.size_at = if self.size_at + 1 >= self.fronts.len() { 0 } else { self.size_at + 1 };
-        self.source_at = after(self.source_at, self.sources.count);
-        self.destination_at = after(self.destination_at, self.destinations.count);
-        self.flow_at = after(self.flow_at, self.plan.flows);
     }
 
     fn write_front(&self, slot: &FrameSlot<'_>) {
@@ -240,17 +246,22 @@ impl Judge {
     /// Where the proof is, and what it says.
     #[inline]
     fn find(&self, frame: &FrameView<'_>) -> Option<(usize, Judgement)> {
-        let mut corrupt = None;
-        // A tag that the switch added or took away moves everything.
-        for at in [self.proof_at, self.proof_at + 4, self.proof_at - 4] {
-            let Some(word) = word(frame, at).filter(|word| word >> 48 == MAGIC) else { continue };
-            match read_proof(word, frame, at) {
-                // At a wrong place other bytes may look like the beginning of a proof.
-                Judgement::Corrupt => corrupt = Some((at, Judgement::Corrupt)),
-                judgement => return Some((at, judgement)),
+        match read_proof(frame, self.proof_at) {
+            Some(judgement @ Judgement::Intact { .. }) => Some((self.proof_at, judgement)),
+            other => {
+                self.find_elsewhere(frame).or(other.map(|judgement| (self.proof_at, judgement)))
             }
         }
-        corrupt
+    }
+
+    /// A tag that the switch added or took away moves everything. At a wrong place other bytes may look like the beginning
+    /// of a proof, so that a right one counts wherever it is.
+    #[cold]
+    fn find_elsewhere(&self, frame: &FrameView<'_>) -> Option<(usize, Judgement)> {
+        let places = [self.proof_at + 4, self.proof_at - 4];
+        let found = places.map(|at| read_proof(frame, at).map(|judgement| (at, judgement)));
+        let is_intact = |found: &&(usize, Judgement)| found.1 != Judgement::Corrupt;
+        found.iter().flatten().find(is_intact).or(found.iter().flatten().next()).copied()
     }
 
     #[inline]
@@ -264,19 +275,20 @@ impl Judge {
     }
 }
 
-/// What the proof at `at` says about a frame, which begins with `word`.
+/// What the proof at `at` says about a frame; `None` when there is nothing that looks like one.
 #[inline]
-fn read_proof(word: u64, frame: &FrameView<'_>, at: usize) -> Judgement {
-    let (Some(sequence), Some(last)) = (self::word(frame, at + 8), self::word(frame, at + 10))
-    else {
-        return Judgement::Corrupt;
-    };
-    let lane = u16::try_from(word >> 32 & 0xffff).unwrap_or(0);
+fn read_proof(frame: &FrameView<'_>, at: usize) -> Option<Judgement> {
+    let first = word(frame, at)?;
+    if first >> 48 != MAGIC {
+        return None;
+    }
+    let (sequence, last) = (word(frame, at + 8)?, word(frame, at + 10)?);
+    let lane = u16::try_from(first >> 32 & 0xffff).unwrap_or(0);
     let expected = proof(lane, sequence, frame.len() - at);
-    match word == expected.word && last == expected.last() {
+    Some(match first == expected.word && last == expected.last() {
         true => Judgement::Intact { lane, sequence },
         false => Judgement::Corrupt,
-    }
+    })
 }
 
 #[inline]

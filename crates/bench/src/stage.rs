@@ -212,6 +212,12 @@ impl Stage {
         })
     }
 
+    /// Takes and counts all frames that are there; how many.
+    #[inline]
+    pub(crate) fn receive_all(&mut self) -> u64 {
+        (0..self.guests.len()).map(|guest| self.receive(guest)).sum()
+    }
+
     /// Frames of a lane that may be on the way: all behind the last one that arrived.
     #[inline]
     pub(crate) fn in_flight(&self, lane: usize) -> u64 {
@@ -231,15 +237,14 @@ impl Stage {
     pub(crate) fn settle(&mut self) {
         let mut last_sign = Instant::now();
         loop {
-            let arrived: u64 = (0..self.guests.len()).map(|guest| self.receive(guest)).sum();
-            if arrived > 0 {
-                last_sign = Instant::now();
-            }
-            let left: u16 =
-                (0..self.lanes.len()).map(|lane| self.outstanding(lane)).max().unwrap_or(0);
+            // In this order: what was completed before we looked is received after it.
+            let lanes = 0..self.lanes.len();
+            let left: u16 = lanes.map(|lane| self.outstanding(lane)).max().unwrap_or(0);
             // A switch that was kept from running still has our frames.
             let patience = if left == 0 { SILENCE } else { STANDSTILL };
-            if last_sign.elapsed() > patience {
+            if self.receive_all() > 0 {
+                last_sign = Instant::now();
+            } else if last_sign.elapsed() > patience {
                 break;
             }
         }
