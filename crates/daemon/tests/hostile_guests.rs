@@ -239,7 +239,15 @@ fn c015_headers_and_payloads_that_change_all_the_time_harm_nobody() {
     noise[..12].fill(0xa5);
     let racer = Racer::flip_bytes(buffers, vec![frame.clone(), to_all, group_source, noise]);
     let before = scene.switch.port("liar");
-    for _ in 0..3000 {
+    // The scheduler decides when the racer runs: it gets the time that it needs.
+    let end = Instant::now() + PATIENCE;
+    let both_happened = |scene: &Hostile| {
+        let now = scene.switch.port("liar");
+        now.ingress_frames > before.ingress_frames && now.drops_total() > before.drops_total()
+    };
+    let mut sent = 0;
+    while sent < 3000 || (sent % 100 == 0 && !both_happened(&scene) && Instant::now() < end) || sent % 100 != 0 {
+        sent += 1;
         // One at a time, so that each uses the buffer that is raced for.
         scene.liar.guest.send(&frame[12..]).unwrap();
         scene.liar.guest.kick();
@@ -249,7 +257,7 @@ fn c015_headers_and_payloads_that_change_all_the_time_harm_nobody() {
     let after = scene.switch.port("liar");
     let taken = after.ingress_frames - before.ingress_frames;
     let dropped = after.drops_total() - before.drops_total();
-    assert!(taken + dropped >= 3000, "{:?}", after.drops);
+    assert!(taken + dropped >= sent, "{:?}", after.drops);
     assert!(taken > 0 && dropped > 0, "nobody raced: {:?}", after.drops);
     scene.assert_liar_is_heard();
     scene.end();
@@ -304,6 +312,8 @@ fn c025_a_storm_of_kicks_harms_nobody() {
 fn c027_calls_of_all_kinds_never_hold_the_worker_up() {
     for (what, call) in odd_descriptors() {
         let mut scene = Hostile::new();
+        let size = || rustix::fs::fstat(&call).unwrap().st_size;
+        let before = size();
         for message in [MessageId::SetVringCall, MessageId::SetVringErr] {
             for ring in 0..2_u64 {
                 let session = scene.liar.guest.session();
@@ -324,6 +334,7 @@ fn c027_calls_of_all_kinds_never_hold_the_worker_up() {
                 scene.liar.ring(side).set_calls(helio_guest::Calls::Wanted);
             }
         }
+        assert_eq!(size(), before, "{what}: something was written to it");
         scene.liar_behaves_again();
         scene.tempt();
         assert_eq!(scene.liar.guest.wait_received(1, PATIENCE).unwrap().len(), 1, "{what}");
