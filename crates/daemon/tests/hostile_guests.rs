@@ -4,6 +4,7 @@
 mod support;
 
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use helio_api::PortState;
 use helio_guest::{
@@ -246,7 +247,7 @@ fn c015_headers_and_payloads_that_change_all_the_time_harm_nobody() {
         now.ingress_frames > before.ingress_frames && now.drops_total() > before.drops_total()
     };
     let mut sent = 0;
-    while sent < 3000 || (sent % 100 == 0 && !both_happened(&scene) && Instant::now() < end) || sent % 100 != 0 {
+    while sent < 3000 || (!both_happened(&scene) && Instant::now() < end) {
         sent += 1;
         // One at a time, so that each uses the buffer that is raced for.
         scene.liar.guest.send(&frame[12..]).unwrap();

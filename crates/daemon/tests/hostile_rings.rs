@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Instant;
+
 use helio_frame::PortFault;
 use helio_guest::{Descriptor, GuestConfig, Racer, Refill, RingPlace, descriptor_flags, features};
 use helio_types::DropReason;
@@ -10,7 +12,7 @@ use support::descriptors::{flagged, last, linked, table, writable};
 use support::hostile::Hostile;
 use support::liar::{self, APART, APART_BYTES, END, SCRATCH, SEAM, Side, TABLES};
 use support::switch::mac;
-use support::wait_until;
+use support::{PATIENCE, wait_until};
 
 const RING_SIZE: u16 = 256;
 
