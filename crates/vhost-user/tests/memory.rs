@@ -15,7 +15,7 @@ use helio_guest::{
 use helio_vhost_user::StateWord;
 use rustix::fs::{FallocateFlags, fallocate};
 use support::lab::{Lab, config, hear_out, ping};
-use support::{PATIENCE, lie, wait_until};
+use support::{PATIENCE, lie, signals, wait_until};
 
 const REGION: MemoryRegion =
     MemoryRegion { guest_addr: 0, size_bytes: 0x4000, front_end_addr: 0x1000_0000, file_offset: 0 };
@@ -268,13 +268,7 @@ fn c100_memory_that_is_truncated_while_frames_flow_costs_its_guest_the_port() {
         two.send_blocking(&[2; 64], PATIENCE).unwrap();
         lab.ports[0].wait_word(StateWord::Faulted);
         assert_eq!(lab.ports[0].handle.fault(), Some(PortFault::MemoryTruncated));
-        // The control thread tells the front-end, a moment after the worker stopped the port.
-        let mut told = 0;
-        wait_until("the front-end is told", || {
-            told += err.take();
-            told > 0
-        });
-        assert_eq!(told, 1);
+        assert_eq!(signals(|| err.take()), 1);
         three.wait_received(1, PATIENCE).unwrap();
         ping(&mut two, &mut three);
         // A driver that starts again in the same memory is refused as long as nothing else is shared.

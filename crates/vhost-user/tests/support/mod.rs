@@ -34,3 +34,15 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// How often `take` says that an event was signalled: waits for the first time. The control thread tells the front-end, a
+/// moment after the worker stopped the port.
+#[track_caller]
+pub fn signals(mut take: impl FnMut() -> u64) -> u64 {
+    let mut count = 0;
+    wait_until("the event is signalled", || {
+        count += take();
+        count > 0
+    });
+    count
+}
