@@ -9,6 +9,7 @@ pub const HEAD_BYTES: usize = 128;
 /// The first bytes of a frame, copied once. Parsing, policy and every delivery use this copy, so what was judged is
 /// what is delivered.
 #[derive(Clone)]
+#[repr(C)]
 pub struct Head {
     bytes: [u8; HEAD_BYTES],
     len: u8,

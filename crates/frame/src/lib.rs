@@ -21,5 +21,5 @@ pub use head::{HEAD_BYTES, Head};
 pub use memory_id::{MEMORY_IDS, MemoryId};
 pub use origin::Origin;
 pub use pool::{CHUNK_BYTES, Pool};
-pub use port::{Armed, Intake, MemoryDirectory, Port, PortFault, Wakeups};
+pub use port::{Armed, Intake, MemoryDirectory, Port, PortFault, Run, RunEnd, Wakeups, offer_each};
 pub use rest::RestBytes;

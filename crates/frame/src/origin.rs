@@ -17,4 +17,6 @@ pub enum Origin {
     },
     /// A private buffer of the worker's pool.
     Chunk(u16),
+    /// Nothing: the frame is complete in itself.
+    Nothing,
 }

@@ -8,7 +8,7 @@ use helio_mem::MemoryTable;
 use helio_offload::Offloads;
 use helio_types::DropReason;
 
-use crate::{Burst, Delivery, MemoryId, Origin, Pool};
+use crate::{Burst, Delivery, Frame, MemoryId, Origin, Pool, RestBytes};
 
 /// A port as its worker drives it, from one thread. Each turn the worker takes a burst, delivers to the ports it owns,
 /// publishes once, and after one fence for all ports notifies.
@@ -27,10 +27,10 @@ pub trait Port: Send {
     /// What the far side accepts undone.
     fn accepts(&self) -> Offloads;
 
-    /// A frame of `bytes` bytes will be offered soon: what it needs may be fetched now. Called once for each such frame, and
-    /// not for all; a port may do nothing.
-    fn prepare(&mut self, bytes: u32) {
-        let _ = bytes;
+    /// These frames will be offered soon: what they need may be fetched now. Not called for all frames; a port may do
+    /// nothing.
+    fn prepare(&mut self, frames: &[Frame]) {
+        let _ = frames;
     }
 
     /// Writes one frame for the far side, or says why not. The far side sees it at the next [`Port::publish`].
@@ -39,6 +39,12 @@ pub trait Port: Send {
     ///
     /// The reason to count: nothing was written then.
     fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason>;
+
+    /// Writes frames as they are, in order, until one is refused. As [`Port::offer`] for each; a port overrides it where it
+    /// can do that faster.
+    fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
+        offer_each(self, run)
+    }
 
     /// Makes completions and deliveries of this turn visible to the far side.
     fn publish(&mut self);
@@ -51,6 +57,65 @@ pub trait Port: Send {
 
     /// Asks the far side not to wake us any more.
     fn disarm(&mut self);
+}
+
+/// Frames for one port that nothing must be done to, and the memories that they lie in.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The frames, in order.
+    pub frames: &'a [Frame],
+    /// All memories, by [`MemoryId::index`].
+    pub memories: &'a [Option<Arc<MemoryTable>>],
+}
+
+impl<'a> Run<'a> {
+    /// The rest of one of the frames. `None` when the memory that it lies in is gone.
+    #[inline]
+    #[must_use]
+    pub fn rest_of(&self, frame: &'a Frame) -> Option<RestBytes<'a>> {
+        if frame.rest.is_empty() {
+            return Some(RestBytes::EMPTY);
+        }
+        let table = self.memories.get(frame.memory.index())?.as_deref()?;
+        Some(RestBytes::new(Some(table), &frame.rest))
+    }
+}
+
+/// How far [`Port::offer_run`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    /// Frames written.
+    pub written: usize,
+    /// Why the frames after those were refused, and how many of them: one at least. `None` when all were written.
+    pub refused: Option<(DropReason, usize)>,
+}
+
+impl RunEnd {
+    /// All of `frames` frames were written.
+    #[must_use]
+    pub fn all(frames: usize) -> Self {
+        Self { written: frames, refused: None }
+    }
+
+    /// After `written` frames the next one was refused.
+    #[must_use]
+    pub fn refused(written: usize, reason: DropReason) -> Self {
+        Self { written, refused: Some((reason, 1)) }
+    }
+}
+
+/// Offers the frames of a run one by one.
+pub fn offer_each<P: Port + ?Sized>(port: &mut P, run: Run<'_>) -> RunEnd {
+    for (written, frame) in run.frames.iter().enumerate() {
+        let Some(rest) = run.rest_of(frame) else {
+            return RunEnd::refused(written, DropReason::PortDown);
+        };
+        let delivery = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
+        if let Err(reason) = port.offer(&delivery) {
+            return RunEnd::refused(written, reason);
+        }
+    }
+    RunEnd::all(run.frames.len())
 }
 
 /// Whether a worker may sleep after it asked to be woken.
@@ -168,6 +233,59 @@ mod tests {
         }
         assert_eq!(PortFault::from_code(0), None);
         assert_eq!(PortFault::from_code(200), None);
+    }
+
+    /// Refuses frames of 61 bytes.
+    struct Picky(usize);
+
+    impl Port for Picky {
+        fn take(&mut self, _: &mut Intake<'_>) {}
+        fn hold(&mut self, _: Origin) {}
+        fn release(&mut self, _: Origin) {}
+        fn accepts(&self) -> Offloads {
+            Offloads::NONE
+        }
+        fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason> {
+            if delivery.bytes() == 61 {
+                return Err(DropReason::RxBufferTooSmall);
+            }
+            self.0 += 1;
+            Ok(())
+        }
+        fn publish(&mut self) {}
+        fn notify(&mut self) {}
+        fn arm(&mut self) -> Armed {
+            Armed::Idle
+        }
+        fn disarm(&mut self) {}
+    }
+
+    fn frame(bytes: usize) -> Frame {
+        let head = crate::Head::copy_of(&vec![1; bytes]);
+        Frame { head, bytes: u32::try_from(bytes).unwrap(), ..Frame::vacant() }
+    }
+
+    #[test]
+    fn a_run_ends_at_the_first_frame_that_is_refused() {
+        let frames = [frame(60), frame(62), frame(61), frame(60)];
+        let mut port = Picky(0);
+        let end = port.offer_run(Run { frames: &frames, memories: &[] });
+        assert_eq!(end, RunEnd::refused(2, DropReason::RxBufferTooSmall));
+        let end = port.offer_run(Run { frames: &frames[3..], memories: &[] });
+        assert_eq!((end, port.0), (RunEnd::all(1), 3));
+    }
+
+    #[test]
+    fn a_frame_whose_memory_is_gone_is_refused_and_one_without_a_rest_needs_none() {
+        let mut long = frame(60);
+        long.memory = MemoryId::of_port(helio_types::PortId::new(0).unwrap());
+        let run = [long.clone()];
+        assert!(Run { frames: &run, memories: &[None] }.rest_of(&run[0]).is_some());
+        long.bytes += 10;
+        long.rest.push(helio_mem::Segment { offset: 0, bytes: 10, region: 0 });
+        let run = [long];
+        let end = Picky(0).offer_run(Run { frames: &run, memories: &[None] });
+        assert_eq!(end, RunEnd::refused(0, DropReason::PortDown));
     }
 
     #[test]

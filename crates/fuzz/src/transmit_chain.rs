@@ -165,6 +165,7 @@ impl Case {
         let is_here = match frame.origin {
             Origin::Chain { port, queue, slot: at } => (port.index(), queue, at) == (3, 1, slot),
             Origin::Chunk(_) => true,
+            Origin::Nothing => frame.rest.is_empty(),
         };
         is_here && frame.net == net && self.content(frame) == bytes
     }
@@ -222,9 +223,13 @@ impl Case {
         if frame_bytes < MIN_FRAME_BYTES {
             return Err(DropReason::Runt);
         }
+        let offloads = Offloads::of_sender(self.guest.features);
+        if offloads == Offloads::NONE {
+            return Ok((frame.to_vec(), NetHeader::PLAIN));
+        }
         let raw = RawNetHeader::from_bytes(header).unwrap();
         let head = &frame[..frame.len().min(helio_frame::HEAD_BYTES)];
-        let net = check(&raw, Offloads::of_sender(self.guest.features), head, frame_bytes)?;
+        let net = check(&raw, offloads, head, frame_bytes)?;
         Ok((frame.to_vec(), net))
     }
 
@@ -239,6 +244,7 @@ impl Case {
                 self.queue.release(slot);
             }
             Origin::Chunk(chunk) => self.pool.release(chunk),
+            Origin::Nothing => {}
         }
     }
 
@@ -254,6 +260,7 @@ impl Case {
                 self.queue.hold(slot);
             }
             Origin::Chunk(chunk) => self.pool.hold(chunk),
+            Origin::Nothing => {}
         }
     }
 

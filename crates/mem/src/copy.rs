@@ -63,35 +63,109 @@ pub(crate) unsafe fn store_12(dst: *mut u8, low: u64, high: u32) {
     unsafe { copy(bytes.as_ptr(), dst, 12) }
 }
 
+/// The 12 bytes at `src`, as a little-endian number of 8 bytes and one of 4.
+///
+/// # Safety
+///
+/// `src` must be valid for reading 12 bytes, as in [`copy`].
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) unsafe fn load_12(src: *const u8) -> (u64, u32) {
+    let (low, high): (u64, u32);
+    // SAFETY: the caller promises 12 valid bytes at `src`; the instructions ask for no alignment.
+    unsafe {
+        std::arch::asm!("mov {low}, [{src}]", "mov {high:e}, [{src} + 8]",
+            src = in(reg) src, low = out(reg) low, high = out(reg) high, options(nostack, preserves_flags, readonly));
+    }
+    (low, high)
+}
+
+/// The 12 bytes at `src`.
+///
+/// # Safety
+///
+/// As on x86-64.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) unsafe fn load_12(src: *const u8) -> (u64, u32) {
+    let mut bytes = [0; 16];
+    // SAFETY: the caller's promise, passed on; the array has 16 bytes.
+    unsafe { copy(src, bytes.as_mut_ptr(), 12) }
+    let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = bytes;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes([i, j, k, l]))
+}
+
 /// From here on the microcode's own copy loop is faster than ours.
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 4096;
 
-/// As [`copy`], for at least 16 bytes: blocks of 64, then of 16, then the last 16 once more from the end.
+/// As [`copy`], for at least 16 bytes: blocks, and then the last one once more from the end.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn copy_blocks(src: *const u8, dst: *mut u8, bytes: usize) {
+    if bytes <= 32 {
+        // SAFETY: `bytes >= 16`, so the first 16 bytes lie in both ranges.
+        unsafe { copy_16(src, dst) }
+        // SAFETY: and so do the last 16.
+        return unsafe { copy_16(src.wrapping_add(bytes - 16), dst.wrapping_add(bytes - 16)) };
+    }
+    if bytes < 64 {
+        // SAFETY: `bytes > 32`, so the first 32 bytes lie in both ranges.
+        unsafe { copy_32(src, dst) }
+        // SAFETY: and so do the last 32.
+        return unsafe { copy_32(src.wrapping_add(bytes - 32), dst.wrapping_add(bytes - 32)) };
+    }
     let mut done = 0;
     while bytes - done >= 64 {
-        // SAFETY: `done + 64 <= bytes`, so the four blocks lie in both ranges.
-        unsafe {
-            std::arch::asm!(
-                "movdqu {a}, [{src}]", "movdqu {b}, [{src} + 16]", "movdqu {c}, [{src} + 32]", "movdqu {d}, [{src} + 48]",
-                "movdqu [{dst}], {a}", "movdqu [{dst} + 16], {b}", "movdqu [{dst} + 32], {c}", "movdqu [{dst} + 48], {d}",
-                src = in(reg) src.wrapping_add(done), dst = in(reg) dst.wrapping_add(done),
-                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
-                options(nostack, preserves_flags));
-        }
+        // SAFETY: `done + 64 <= bytes`, so the block lies in both ranges.
+        unsafe { copy_64(src.wrapping_add(done), dst.wrapping_add(done)) }
         done += 64;
     }
-    while bytes - done >= 16 {
-        // SAFETY: `done + 16 <= bytes`.
-        unsafe { copy_16(src.wrapping_add(done), dst.wrapping_add(done)) }
-        done += 16;
-    }
     if done < bytes {
-        // SAFETY: `bytes >= 16`, so the last 16 bytes lie in both ranges.
-        unsafe { copy_16(src.wrapping_add(bytes - 16), dst.wrapping_add(bytes - 16)) }
+        // SAFETY: `bytes >= 64`, so the last 64 bytes lie in both ranges.
+        unsafe { copy_64(src.wrapping_add(bytes - 64), dst.wrapping_add(bytes - 64)) }
+    }
+}
+
+/// Copies 64 bytes.
+///
+/// # Safety
+///
+/// As [`copy`] with 64 bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) unsafe fn copy_64(src: *const u8, dst: *mut u8) {
+    // SAFETY: the caller promises 64 valid bytes at both places; the instructions ask for no alignment.
+    unsafe {
+        std::arch::asm!(
+            "movdqu {a}, [{src}]", "movdqu {b}, [{src} + 16]", "movdqu {c}, [{src} + 32]", "movdqu {d}, [{src} + 48]",
+            "movdqu [{dst}], {a}", "movdqu [{dst} + 16], {b}", "movdqu [{dst} + 32], {c}", "movdqu [{dst} + 48], {d}",
+            src = in(reg) src, dst = in(reg) dst,
+            a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// Copies 64 bytes.
+///
+/// # Safety
+///
+/// As on x86-64.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) unsafe fn copy_64(src: *const u8, dst: *mut u8) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe { copy(src, dst, 64) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_32(src: *const u8, dst: *mut u8) {
+    // SAFETY: the caller promises 32 valid bytes at both places; the instructions ask for no alignment.
+    unsafe {
+        std::arch::asm!("movdqu {a}, [{src}]", "movdqu {b}, [{src} + 16]", "movdqu [{dst}], {a}", "movdqu [{dst} + 16], {b}",
+            src = in(reg) src, dst = in(reg) dst, a = out(xmm_reg) _, b = out(xmm_reg) _,
+            options(nostack, preserves_flags));
     }
 }
 

@@ -14,6 +14,6 @@ mod ring_area;
 mod segment;
 
 pub use guest_addr::GuestAddr;
-pub use memory_table::{AddressFault, MemoryError, MemoryTable};
+pub use memory_table::{AddressFault, MemoryError, MemoryTable, Written};
 pub use ring_area::RingArea;
 pub use segment::Segment;

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use crate::MemoryTable;
+use crate::{MemoryTable, prefetch};
 
 /// A range of one region that holds a descriptor table, an avail ring or a used ring. The range is resolved once; each
 /// access checks that it stays inside. It keeps its memory table mapped.
@@ -69,15 +69,29 @@ impl RingArea {
         }
     }
 
-    /// Stores two little-endian words of 32 bits at `offset`, which must be aligned to 4.
+    /// Stores two little-endian words of 32 bits at `offset`, which must be aligned to 4: each is seen whole.
     #[inline]
     pub fn store_u32_pair(&self, offset: usize, first: u32, second: u32) {
-        // Used entries are aligned to 4 only: four halves, each whole. The driver reads them after the index, so the
-        // order among them does not matter.
-        for (step, word) in [(0, first), (4, second)] {
-            let [a, b, c, d] = word.to_le_bytes();
-            self.store_u16(offset + step, u16::from_le_bytes([a, b]), Ordering::Relaxed);
-            self.store_u16(offset + step + 2, u16::from_le_bytes([c, d]), Ordering::Relaxed);
+        for (place, word) in [(offset, first), (offset + 4, second)] {
+            if let Some(place) = self.word_32(place) {
+                place.store(word.to_le(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Fetches the line at `offset`, to be written soon.
+    #[inline]
+    pub fn prefetch_write(&self, offset: usize) {
+        if offset < self.bytes {
+            prefetch::to_write(self.start.as_ptr().wrapping_add(offset));
+        }
+    }
+
+    /// Fetches the line at `offset`, to be read soon.
+    #[inline]
+    pub fn prefetch_read(&self, offset: usize) {
+        if offset < self.bytes {
+            prefetch::to_read(self.start.as_ptr().wrapping_add(offset));
         }
     }
 
@@ -93,6 +107,18 @@ impl RingArea {
         // - Validity: `offset + 2 <= bytes`, all of which is mapped as long as `table` lives, which is as long as self.
         // - Mixing: shared memory is reached by atomics and by the opaque copies of this crate only.
         Some(unsafe { AtomicU16::from_ptr(self.start.as_ptr().wrapping_add(offset).cast()) })
+    }
+
+    #[inline]
+    fn word_32(&self, offset: usize) -> Option<&AtomicU32> {
+        let place = self.start.as_ptr().wrapping_add(offset);
+        let inside = place.addr().is_multiple_of(4) && offset.checked_add(4)? <= self.bytes;
+        debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
+        if !inside {
+            return None;
+        }
+        // SAFETY: as in `word_16`, with alignment and length checked for 4 bytes.
+        Some(unsafe { AtomicU32::from_ptr(place.cast()) })
     }
 
     #[inline]

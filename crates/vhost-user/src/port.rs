@@ -4,7 +4,9 @@ mod orders;
 
 use std::sync::Arc;
 
-use helio_frame::{Armed, Delivery, Intake, Origin, Port, PortFault};
+use helio_frame::{
+    Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Run, RunEnd, offer_each,
+};
 use helio_mem::MemoryTable;
 use helio_offload::Offloads;
 use helio_types::DropReason;
@@ -121,6 +123,13 @@ impl VhostPort {
         }
     }
 
+    /// The receiveq that carries frames, when there is one only.
+    #[inline]
+    fn only_receiver(&mut self) -> Option<&mut ReceiveQueue> {
+        let [pair] = self.receivers.as_slice() else { return None };
+        self.pairs.get_mut(usize::from(*pair))?.receive.enabled()
+    }
+
     /// Stops all rings because the far side broke a rule. Memory that was cut off reads as zeroes, so that is the cause then,
     /// whatever the rings seem to say.
     #[cold]
@@ -191,12 +200,19 @@ impl Port for VhostPort {
 
     /// With several pairs it is not known yet which of them a frame will go to.
     #[inline]
-    fn prepare(&mut self, bytes: u32) {
-        if let [pair] = self.live()
-            && let Some(queue) = pair.receive.enabled()
-        {
-            queue.prepare(bytes);
+    fn prepare(&mut self, frames: &[Frame]) {
+        if let Some(queue) = self.only_receiver() {
+            queue.prepare(frames);
         }
+    }
+
+    fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
+        let Some(queue) = self.only_receiver() else { return offer_each(self, run) };
+        let (end, fault) = queue.offer_run(run);
+        if let Some(fault) = fault {
+            self.fail(fault);
+        }
+        end
     }
 
     #[inline]

@@ -6,14 +6,15 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use helio_guest::{Guest, GuestConfig, features};
-use support::lab::{Lab, config, flow, ping, wait_ends};
+use helio_guest::{Flow, Guest, GuestConfig, Numbered, features};
+use support::lab::{Lab, config, ping, wait_ends};
 use support::{PATIENCE, wait_until};
 
-/// Sends frames that the hub holds.
+/// Sends frames that the hub holds: they are longer than what is copied of them when they are taken.
 fn send_held(lab: &Lab, guest: &mut Guest, other: &Guest, count: u64) {
     lab.hub.shared.hold_frames();
-    let mut frames = flow(guest, other);
+    let flow = Flow { frame_bytes: 400, ..Flow::between(guest.mac(), other.mac()) };
+    let mut frames = Numbered::new(flow);
     let mut bytes = Vec::new();
     for _ in 0..count {
         frames.write_next(&mut bytes);

@@ -56,6 +56,18 @@ impl Descriptor {
         self.flags & WRITE != 0
     }
 
+    /// The chain is this one buffer, and we may only read it.
+    #[inline]
+    pub(crate) fn is_single_and_readable(&self) -> bool {
+        self.flags & (NEXT | WRITE | INDIRECT) == 0
+    }
+
+    /// The chain is this one buffer, and it is for us to write.
+    #[inline]
+    pub(crate) fn is_single_and_writable(&self) -> bool {
+        self.flags & (NEXT | WRITE | INDIRECT) == WRITE
+    }
+
     /// The buffer is a table of descriptors.
     #[inline]
     pub(crate) fn is_indirect(&self) -> bool {

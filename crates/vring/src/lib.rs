@@ -11,6 +11,7 @@ mod layout;
 mod reading;
 mod receive;
 mod ring;
+mod single;
 mod transmit;
 mod writer;
 

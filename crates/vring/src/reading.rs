@@ -2,7 +2,7 @@
 
 use helio_frame::{Frame, HEAD_BYTES, Pool};
 use helio_mem::{MemoryTable, Segment};
-use helio_offload::{Offloads, RawNetHeader, check};
+use helio_offload::{NetHeader, Offloads, RawNetHeader, check};
 use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES, PortId};
 
 use crate::NetHeaderSize;
@@ -137,7 +137,11 @@ impl<'a> Reading<'a> {
         let header = self.header.get(..self.header_bytes).unwrap_or_default();
         let raw = RawNetHeader::from_bytes(header).ok_or(DropReason::HeaderShort)?;
         self.frame.bytes = bytes;
-        self.frame.net = check(&raw, allowed, self.frame.head.bytes(), bytes)?;
+        // The net header of a guest without offloads says nothing.
+        self.frame.net = match allowed {
+            Offloads::NONE => NetHeader::PLAIN,
+            _ => check(&raw, allowed, self.frame.head.bytes(), bytes)?,
+        };
         Ok(self.chunk)
     }
 

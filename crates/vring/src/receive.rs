@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use helio_frame::{Delivery, PortFault};
-use helio_mem::{MemoryTable, Segment};
+use helio_frame::{Delivery, Frame, PortFault, Run, RunEnd};
+use helio_mem::{MemoryTable, Segment, Written};
+use helio_offload::NetHeader;
 use helio_types::DropReason;
 
 use crate::ring::{Call, Ring, RingSetup};
@@ -12,10 +13,16 @@ use crate::writer::Writer;
 use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize, feature};
 
 /// Chains looked at ahead of time, at most: those of two bursts.
-const READY_CHAINS: usize = 64;
-/// Lines fetched ahead of time for one frame: all of an ordinary one.
-const PREFETCHED_LINES: usize = 24;
-const LINE_BYTES: usize = 64;
+const READY_CHAINS: u16 = 64;
+/// Bytes fetched ahead of time for one frame: all of an ordinary one.
+const FETCHED_BYTES: u32 = 24 * 64;
+const LINE_BYTES: u64 = 64;
+
+/// The net header of a frame that nothing is left to do to, in one chain.
+const PLAIN_HEADER: (u64, u32) = {
+    let plain = NetHeader::PLAIN.to_raw();
+    plain.to_words()
+};
 
 /// Most chains that one frame is spread over.
 const MAX_CHAINS: usize = 256;
@@ -36,6 +43,8 @@ pub struct ReceiveQueue {
     available: u16,
     /// Descriptors walked in this turn.
     steps: u32,
+    /// Whether the last net header stood in its buffer already: most drivers never change it.
+    headers: Written,
     /// The next chains, as far as they were looked at.
     ready: Ready,
     chains: ArrayVec<Chain, MAX_CHAINS>,
@@ -70,6 +79,7 @@ impl ReceiveQueue {
             max_chains: if mergeable { MAX_CHAINS } else { 1 },
             available: 0,
             steps: 0,
+            headers: Written::All,
             ready: Ready::default(),
             chains: ArrayVec::new(),
             places: ArrayVec::new(),
@@ -87,29 +97,109 @@ impl ReceiveQueue {
         self.ring.set_call(call);
     }
 
-    /// Looks at the next chain that was not looked at yet, and fetches its first lines: a frame of `bytes` bytes will be
-    /// written soon. Called once for each frame to come; what cannot be prepared is found by [`ReceiveQueue::offer`].
+    /// Looks at the next chains that were not looked at yet, one for each frame, and fetches their first lines: the frames
+    /// will be written soon. What cannot be prepared is found by [`ReceiveQueue::offer`].
     #[inline]
-    pub fn prepare(&mut self, bytes: u32) {
-        let ahead = u16::try_from(self.ready.len()).unwrap_or(u16::MAX);
-        if self.ready.is_full() || self.steps >= STEPS_PER_TURN {
+    pub fn prepare(&mut self, frames: &[Frame]) {
+        if self.steps >= STEPS_PER_TURN {
             return;
         }
-        if ahead >= self.available {
+        let ahead = self.ready.len();
+        let room = usize::from(READY_CHAINS - ahead).min(frames.len());
+        let wanted = ahead + u16::try_from(room).unwrap_or(READY_CHAINS);
+        if wanted > self.available {
             // An impossible index shows when a frame is offered.
             self.available = self.ring.available().unwrap_or(self.available);
-            if ahead >= self.available {
-                return;
-            }
         }
-        let head = self.ring.head(ahead);
-        self.steps += 2;
-        if let Some(place) = self.ring.single_buffer(head) {
-            let lines =
-                (bytes as usize + self.header.bytes()).div_ceil(LINE_BYTES).min(PREFETCHED_LINES);
-            self.ring.memory().prefetch_write(place, lines);
+        let found = wanted.min(self.available);
+        self.ring.prefetch_used(found);
+        self.steps += 2 * u32::from(found.saturating_sub(ahead));
+        for (ahead, frame) in (ahead..found).zip(frames) {
+            let head = self.ring.head(ahead);
+            let Some(place) = self.ring.single_buffer(head) else { return };
+            self.fetch(place, frame.bytes);
             self.ready.push_back(ReadyChain { head, place });
         }
+    }
+
+    /// Fetches the lines of a buffer that a frame of `bytes` bytes will be written to.
+    #[inline]
+    fn fetch(&self, place: Segment, bytes: u32) {
+        let memory = self.ring.memory();
+        let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
+        let has_own_line = (place.offset + u64::from(header_bytes)).is_multiple_of(LINE_BYTES);
+        if has_own_line && self.headers == Written::OnlyData {
+            memory.prefetch_read(place.limit(1));
+            memory.prefetch_write(place.skip(header_bytes).limit(bytes.min(FETCHED_BYTES)));
+        } else {
+            memory.prefetch_write(place.limit((bytes + header_bytes).min(FETCHED_BYTES)));
+        }
+    }
+
+    /// Writes frames that nothing must be done to, in order, until one is refused. The fault is there when the avail index is
+    /// impossible: the queue cannot go on.
+    #[inline]
+    pub fn offer_run(&mut self, run: Run<'_>) -> (RunEnd, Option<PortFault>) {
+        for (written, frame) in run.frames.iter().enumerate() {
+            if !self.offer_ready(&run, frame)
+                && let Err(end) = self.offer_unready(&run, frame, written)
+            {
+                return end;
+            }
+        }
+        (RunEnd::all(run.frames.len()), None)
+    }
+
+    /// Writes the frame after the first `written` ones of a run by looking for buffers.
+    fn offer_unready(
+        &mut self,
+        run: &Run<'_>,
+        frame: &Frame,
+        written: usize,
+    ) -> Result<(), (RunEnd, Option<PortFault>)> {
+        let left = run.frames.len() - written;
+        let end = |reason, count| RunEnd { written, refused: Some((reason, count)) };
+        let Some(rest) = run.rest_of(frame) else {
+            return Err((end(DropReason::PortDown, 1), None));
+        };
+        let whole = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
+        match self.offer(&whole) {
+            Ok(Ok(())) => Ok(()),
+            // Without any buffer there is none for the frames after it either.
+            Ok(Err(reason @ DropReason::NoRxBuffer)) if self.available == 0 => {
+                Err((end(reason, left), None))
+            }
+            Ok(Err(reason)) => Err((end(reason, 1), None)),
+            Err(fault) => Err((end(DropReason::PortDown, left), Some(fault))),
+        }
+    }
+
+    /// Writes a plain frame into the next chain, if that was looked at and is large enough. Whether it did.
+    #[inline]
+    fn offer_ready(&mut self, run: &Run<'_>, frame: &Frame) -> bool {
+        let Some(chain) = self.ready.front() else { return false };
+        if self.header != NetHeaderSize::Twelve || !frame.is_plain() {
+            return false;
+        }
+        let (place, head) = (chain.place, frame.head.bytes());
+        let written = frame.bytes + 12;
+        if place.bytes < written {
+            return false;
+        }
+        let Some(rest) = run.rest_of(frame) else { return false };
+        let Some(headers) = self.ring.memory().write_12_and(place, PLAIN_HEADER, head) else {
+            return false;
+        };
+        self.headers = headers;
+        if let Some(source) = rest.table() {
+            let start = u32::try_from(head.len()).unwrap_or(u32::MAX).saturating_add(12);
+            let places = [place.skip(start)];
+            let mut writer = Writer::new(self.ring.memory(), &places);
+            frame.rest.iter().for_each(|segment| writer.copy(source, *segment));
+        }
+        self.ready.pop_front();
+        self.use_chain(chain.head, written);
+        true
     }
 
     /// Writes one frame into the next buffers of the guest: first all buffers it needs are found, then it is written, then
@@ -263,43 +353,43 @@ impl ReceiveQueue {
 /// The chains that were looked at, first one first.
 #[derive(Debug)]
 struct Ready {
-    chains: [ReadyChain; READY_CHAINS],
-    first: usize,
-    count: usize,
+    chains: [ReadyChain; READY_CHAINS as usize],
+    first: u16,
+    count: u16,
 }
 
 impl Default for Ready {
     fn default() -> Self {
-        Self { chains: [ReadyChain::default(); READY_CHAINS], first: 0, count: 0 }
+        Self { chains: [ReadyChain::default(); READY_CHAINS as usize], first: 0, count: 0 }
     }
 }
 
 impl Ready {
-    fn len(&self) -> usize {
+    #[inline]
+    fn len(&self) -> u16 {
         self.count
-    }
-
-    fn is_full(&self) -> bool {
-        self.count == READY_CHAINS
     }
 
     #[inline]
     fn push_back(&mut self, chain: ReadyChain) {
-        if let Some(place) = self.chains.get_mut((self.first + self.count) % READY_CHAINS) {
+        let index = usize::from((self.first + self.count) % READY_CHAINS);
+        if let Some(place) = self.chains.get_mut(index) {
             *place = chain;
             self.count += 1;
         }
     }
 
     #[inline]
+    fn front(&self) -> Option<ReadyChain> {
+        if self.count == 0 { None } else { self.chains.get(usize::from(self.first)).copied() }
+    }
+
+    #[inline]
     fn pop_front(&mut self) -> Option<ReadyChain> {
-        if self.count == 0 {
-            return None;
-        }
-        let chain = self.chains.get(self.first).copied();
+        let chain = self.front()?;
         self.first = (self.first + 1) % READY_CHAINS;
         self.count -= 1;
-        chain
+        Some(chain)
     }
 
     fn clear(&mut self) {

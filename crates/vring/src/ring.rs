@@ -38,6 +38,9 @@ const NO_NOTIFY: u16 = 1;
 /// Avail flag: the guest need not be told. VIRTIO 1.2, section 2.7.7.
 const NO_INTERRUPT: u16 = 1;
 
+/// Used entries in a cache line.
+const USED_ENTRIES_PER_LINE: usize = 8;
+
 /// A running ring.
 ///
 /// Chains are completed in the order they were taken, so that after `next_used` entries the guest knows exactly which
@@ -166,27 +169,36 @@ impl Ring {
             return None;
         }
         let descriptor = Descriptor::load(&self.descriptors, head);
-        if descriptor.is_indirect()
-            || descriptor.next().is_some()
-            || !descriptor.is_device_writable()
-        {
+        if !descriptor.is_single_and_writable() {
             return None;
         }
         let segment = self.memory().resolve_whole(descriptor.addr, descriptor.bytes)?;
         (segment.bytes > 0).then_some(segment)
     }
 
-    /// Fetches what the chain `ahead` entries after the next one to take begins with, to be read soon. What is looked at here
-    /// is looked at again, and judged, when the chain is taken.
+    /// Fetches the used entries of the next `count` chains to complete, to be written soon.
     #[inline]
-    pub(crate) fn prefetch(&self, ahead: u16) {
-        let head = self.head(ahead);
-        if head < self.size {
-            let descriptor = Descriptor::load(&self.descriptors, head);
-            if let Some(segment) = self.memory().resolve_whole(descriptor.addr, descriptor.bytes) {
-                self.memory().prefetch_read(segment, 2);
-            }
+    pub(crate) fn prefetch_used(&self, count: u16) {
+        for ahead in (0..count).step_by(USED_ENTRIES_PER_LINE) {
+            let slot = self.next_used.wrapping_add(ahead) & self.mask();
+            self.used.prefetch_write(layout::used_entry(slot));
         }
+    }
+
+    /// The head of the chain `ahead` entries after the next one to take, and its buffer if the chain is one device-readable
+    /// buffer in one piece of memory, named by the ring's own table. The descriptor is read once; any other chain is for
+    /// [`Ring::walk`].
+    #[inline]
+    pub(crate) fn single_frame(&self, ahead: u16) -> (u16, Option<Segment>) {
+        let head = self.head(ahead);
+        if head >= self.size {
+            return (head, None);
+        }
+        let descriptor = Descriptor::load(&self.descriptors, head);
+        if !descriptor.is_single_and_readable() {
+            return (head, None);
+        }
+        (head, self.memory().resolve_whole(descriptor.addr, descriptor.bytes))
     }
 
     /// Writes the next used entry: the chain at `head` is done, and `written` bytes were written to it. The guest sees it

@@ -81,7 +81,7 @@ fn c020_a_ring_may_be_full_across_the_wrap() {
     for size in [1_u16, 2, 256, 32_768] {
         for before in [0, 1, size - 1, size] {
             let mut guest = Transmitter::resumed(size, V1, 0_u16.wrapping_sub(before));
-            fill(&guest.driver, 72, 0);
+            fill(&guest.driver, 12 + 129, 0);
             for entry in 0..u32::from(size) {
                 guest.driver.offer(head(entry, size));
             }

@@ -1,62 +1,59 @@
 //! Which mirror copies a frame needs, counted when they are wanted.
 
 use helio_frame::{Frame, SegmentList};
-use helio_mirror::{Exactness, Selected};
+use helio_mirror::Exactness;
 use helio_types::{DropReason, PortId, PortSet};
 
 use crate::core::Core;
-use crate::deliver::on_the_wire;
-use crate::mailbox::{Tagging, Targets};
+use crate::mailbox::Targets;
+use crate::run::Run;
 
 impl Core {
-    /// Adds to `production` the copies that the mirror sessions want, and counts them as wanted. A copy that no one may
-    /// get is counted as dropped here and now.
+    /// Sets who gets the frames of a run: where the switch sends them, and the copies that the mirror sessions want, which are
+    /// counted as wanted. A copy that no one may get is counted as dropped here and now.
     #[inline]
-    pub(crate) fn plan_copies(
-        &mut self,
-        ingress: PortId,
-        frame: &mut Frame,
-        tagging: Tagging,
-        production: PortSet,
-    ) -> Targets {
-        let selected = self.snapshot.mirror.select(ingress, &production);
-        if selected.is_none() {
-            return Targets { production, ..Targets::NONE };
-        }
-        self.plan_selected(ingress, frame, tagging, production, &selected)
+    pub(crate) fn plan_copies(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
+        let Ok(decision) = &run.verdict else { return };
+        let production = decision.destinations;
+        run.targets = if run.selected.is_none() {
+            Targets { production, ..Targets::NONE }
+        } else {
+            self.plan_selected(ingress, frames, run, production)
+        };
     }
 
     fn plan_selected(
         &mut self,
         ingress: PortId,
-        frame: &mut Frame,
-        tagging: Tagging,
+        frames: &mut [Frame],
+        run: &Run,
         production: PortSet,
-        selected: &Selected,
     ) -> Targets {
         let mirror = &self.snapshot.mirror;
-        let members = self.snapshot.switch.members(tagging.vlan);
-        let plan = mirror.plan(selected, ingress, &production, |port| members.contains(port));
+        let members = self.snapshot.switch.members(run.tagging.vlan);
+        let plan = mirror.plan(&run.selected, ingress, &production, |port| members.contains(port));
         let exactness = mirror.exactness(&plan);
         let exact_copies = mirror.exact_among(&plan.copies);
-        let wire = on_the_wire(frame);
+        let wire = run.traits.wire;
         for port in &plan.wanted {
             self.counters.port(port).mirror.wanted.add(wire.frames, wire.bytes);
         }
         for port in &plan.returned {
-            self.refuse_copy(frame, port, DropReason::ReturnToSender);
+            self.refuse_copies(wire, port, DropReason::ReturnToSender);
         }
         for port in &plan.not_member {
-            self.refuse_copy(frame, port, DropReason::Vlan);
+            self.refuse_copies(wire, port, DropReason::Vlan);
         }
         let targets =
             Targets { production, production_for_mirror: plan.by_production, copies: plan.copies };
-        if exactness == Exactness::ByReference || self.make_private(frame) {
+        // Where it matters, a run is one frame: it is private, or not.
+        let mut frames = frames.iter_mut();
+        if exactness == Exactness::ByReference || frames.all(|frame| self.make_private(frame)) {
             return targets;
         }
         // Production goes on, and so do copies that need not be exact.
         for port in &exact_copies {
-            self.refuse_copy(frame, port, DropReason::NoPrivateBuffer);
+            self.refuse_copies(wire, port, DropReason::NoPrivateBuffer);
         }
         Targets { copies: targets.copies.difference(&exact_copies), ..targets }
     }

@@ -9,8 +9,10 @@ use helio_switch::Fdb;
 use helio_types::{DropReason, MAX_PORTS, PortId, PortSet, WorkerId};
 
 use crate::Snapshot;
+use crate::deliver::on_the_wire;
 use crate::form::Forms;
 use crate::mailbox::{Handoff, Peer, Receipt, SLOTS, Tagging, Targets};
+use crate::run::Traits;
 
 /// Private buffers per worker: address space, until they are used.
 const CHUNKS: u16 = 512;
@@ -31,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) locals: Vec<Local>,
     /// Where each port stands in `locals`.
     places: Box<[Option<u8>]>,
+    /// Those of `locals` with something to publish, by their place.
+    touched: PortSet,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) fdb: Arc<Fdb>,
     pub(crate) memories: Box<[Option<Arc<MemoryTable>>]>,
@@ -53,6 +57,7 @@ impl Core {
             id,
             locals: Vec::with_capacity(MAX_PORTS),
             places: vec![None; MAX_PORTS].into_boxed_slice(),
+            touched: PortSet::EMPTY,
             snapshot,
             fdb,
             memories: vec![None; MEMORY_IDS].into_boxed_slice(),
@@ -82,6 +87,8 @@ impl Core {
 
     fn index_locals(&mut self) {
         self.places.fill(None);
+        // Whoever stands elsewhere now publishes what it has.
+        self.touched = (0..self.locals.len()).filter_map(PortId::new).collect();
         for (index, local) in self.locals.iter().enumerate() {
             if let Some(place) = self.places.get_mut(local.id.index()) {
                 *place = u8::try_from(index).ok();
@@ -93,6 +100,14 @@ impl Core {
     #[inline]
     pub(crate) fn place(&self, port: PortId) -> Option<usize> {
         self.places.get(port.index()).copied().flatten().map(usize::from)
+    }
+
+    /// Notes that the port at `place` has something to publish at the end of the turn.
+    #[inline]
+    pub(crate) fn touch(&mut self, place: Option<usize>) {
+        if let Some(place) = place.and_then(PortId::new) {
+            self.touched.insert(place);
+        }
     }
 
     pub(crate) fn replace_memory(
@@ -133,7 +148,7 @@ impl Core {
             self.counters.port(port).drop_egress(reason, 1);
         }
         for port in &targets.production_for_mirror.union(&targets.copies) {
-            self.refuse_copy(frame, port, reason);
+            self.refuse_copies(on_the_wire(frame), port, reason);
         }
     }
 
@@ -150,7 +165,8 @@ impl Core {
         while frames < HANDOFFS_PER_TURN && bytes < most_bytes {
             let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
             let Handoff { frame, tagging, targets, receipt } = handoff;
-            self.deliver_all(&frame, tagging, &targets);
+            let alone = std::slice::from_ref(&frame);
+            self.deliver_all(alone, Traits::of(&frame), tagging, &targets);
             if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
                 peer.acknowledge(frame.origin);
             }
@@ -179,6 +195,7 @@ impl Core {
     #[inline]
     fn hold(&mut self, origin: Origin) {
         match origin {
+            Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.hold(chunk),
             Origin::Chain { port, .. } => {
                 if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
@@ -198,9 +215,12 @@ impl Core {
     #[inline]
     pub(crate) fn release(&mut self, origin: Origin) {
         match origin {
+            Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.release(chunk),
             Origin::Chain { port, .. } => {
-                if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
+                let place = self.place(port);
+                self.touch(place);
+                if let Some(local) = place.and_then(|place| self.locals.get_mut(place)) {
                     local.port.release(origin);
                 }
             }
@@ -221,14 +241,18 @@ impl Core {
 
     /// Makes visible what this turn did, tells those who want to be told, and wakes workers that have mail.
     pub(crate) fn finish_turn(&mut self) {
-        for local in &mut self.locals {
-            local.port.publish();
+        for place in &self.touched {
+            if let Some(local) = self.locals.get_mut(place.index()) {
+                local.port.publish();
+            }
         }
         // One fence for all rings: each guest either sees the new index when it raises its wish to be told, or we see
         // the wish now. VIRTIO 1.2, section 2.7.7.2.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        for local in &mut self.locals {
-            local.port.notify();
+        for place in &std::mem::take(&mut self.touched) {
+            if let Some(local) = self.locals.get_mut(place.index()) {
+                local.port.notify();
+            }
         }
         for peer in self.peers.iter_mut().flatten() {
             peer.wake();

@@ -1,13 +1,14 @@
-//! Delivering one frame to one port of this worker, in the form and with the tag that the port wants.
+//! Delivering frames to ports of this worker, each in the form and with the tag that its port wants.
 
 use helio_counters::{FrameCount, PortBlock};
 use helio_frame::{Delivery, Frame, Port, RestBytes};
 use helio_offload::{Form, MAX_HEADER_BYTES, NetHeader, Offloads, SegmentPlan};
-use helio_switch::{TagEdit, egress_edit};
+use helio_switch::{PortSettings, TagEdit, egress_edit};
 use helio_types::{DropReason, MIN_FRAME_BYTES, PortId};
 
 use crate::core::Core;
 use crate::mailbox::{Tagging, Targets};
+use crate::run::{Traits, Work};
 
 /// Bytes of a VLAN tag.
 const TAG_BYTES: u32 = 4;
@@ -34,41 +35,60 @@ struct Outcome {
 }
 
 impl Core {
-    /// Delivers to all `targets`, which are for this worker to deal with: production first, then the copies. Frame after
-    /// frame, so that a port that gets one frame as a receiver and the next as a monitor gets them in order, and so that
-    /// all receivers of a frame share what is computed for it.
+    /// Delivers frames that go the same way to all `targets`, which are for this worker to deal with: production first, then
+    /// the copies. A port has the same part in all the frames, so it gets them in order whether it receives or watches.
     #[inline]
-    pub(crate) fn deliver_all(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
+    pub(crate) fn deliver_all(
+        &mut self,
+        frames: &[Frame],
+        traits: Traits,
+        tagging: Tagging,
+        targets: &Targets,
+    ) {
+        match traits.work {
+            Work::Nothing => self.deliver_complete(frames, traits, tagging, targets),
+            Work::Offloads => {
+                for frame in frames {
+                    self.deliver_worked(frame, tagging, targets);
+                }
+            }
+        }
+    }
+
+    /// Delivers one frame to one port after the other, so that all its receivers share what is computed for it.
+    fn deliver_worked(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
         self.forms.begin();
-        self.deliver_production(frame, tagging, targets);
-        if !targets.copies.is_empty() {
-            self.deliver_copies(frame, tagging, targets);
-        }
-    }
-
-    #[inline]
-    fn deliver_production(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
         for port in &targets.production {
-            let outcome = self.deliver(frame, tagging, port, Purpose::Production);
-            if let Some(reason) = outcome.reason {
-                self.counters.port(port).drop_egress(reason, outcome.dropped);
-            }
-            if targets.production_for_mirror.contains(port) {
-                self.count_copy(frame, port, outcome);
-            }
+            self.deliver_production(frame, tagging, port, targets);
+        }
+        for port in &targets.copies {
+            self.deliver_copy(frame, tagging, port);
         }
     }
 
-    fn deliver_copies(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
-        for port in &targets.copies {
-            let outcome = self.deliver(frame, tagging, port, Purpose::Copy);
+    pub(crate) fn deliver_production(
+        &mut self,
+        frame: &Frame,
+        tagging: Tagging,
+        port: PortId,
+        targets: &Targets,
+    ) {
+        let outcome = self.deliver(frame, tagging, port, Purpose::Production);
+        if let Some(reason) = outcome.reason {
+            self.counters.port(port).drop_egress(reason, outcome.dropped);
+        }
+        if targets.production_for_mirror.contains(port) {
             self.count_copy(frame, port, outcome);
         }
     }
 
-    /// Counts a mirror copy as dropped before it was tried.
-    pub(crate) fn refuse_copy(&self, frame: &Frame, port: PortId, reason: DropReason) {
-        let wire = on_the_wire(frame);
+    pub(crate) fn deliver_copy(&mut self, frame: &Frame, tagging: Tagging, port: PortId) {
+        let outcome = self.deliver(frame, tagging, port, Purpose::Copy);
+        self.count_copy(frame, port, outcome);
+    }
+
+    /// Counts mirror copies as dropped before they were tried.
+    pub(crate) fn refuse_copies(&self, wire: FrameCount, port: PortId, reason: DropReason) {
         self.counters.port(port).mirror.drop_copies(reason, wire.frames, wire.bytes);
     }
 
@@ -96,6 +116,7 @@ impl Core {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let place = self.place(to);
+        self.touch(place);
         let Self { locals, snapshot, memories, forms, counters, .. } = self;
         let local = place.and_then(|place| locals.get_mut(place));
         let (Some(local), Some(settings)) = (local, snapshot.switch.port(to)) else {
@@ -110,11 +131,10 @@ impl Core {
             outcome.drop(DropReason::PortDown);
             return outcome;
         }
-        let tag_bytes = if tagging.tag.is_some() { TAG_BYTES } else { 0 };
         let mut way = Way {
             port: &mut *local.port,
             edit: egress_edit(&settings.vlan, tagging.vlan, tagging.tag),
-            longest: MIN_FRAME_BYTES + tag_bytes + u32::from(settings.mtu),
+            longest: longest(settings, tagging),
             block: counters.port(to),
             outcome: &mut outcome,
         };
@@ -214,6 +234,12 @@ impl Outcome {
         self.dropped += 1;
         self.reason = Some(reason);
     }
+}
+
+/// The longest frame that the MTU of a port allows, with the tag that the frame came with.
+pub(crate) fn longest(settings: &PortSettings, tagging: Tagging) -> u32 {
+    let tag_bytes = if tagging.tag.is_some() { TAG_BYTES } else { 0 };
+    MIN_FRAME_BYTES + tag_bytes + u32::from(settings.mtu)
 }
 
 /// The frame as it would be on a wire: the segments it stands for, each with its headers.

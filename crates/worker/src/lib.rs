@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod complete;
 mod copies;
 mod core;
 mod deliver;
@@ -17,6 +18,7 @@ mod mailbox;
 mod meter;
 mod poll;
 mod receive;
+mod run;
 mod snapshot;
 mod thread;
 mod wake;

@@ -10,14 +10,14 @@ use crate::command::{Command, Inbox};
 use crate::core::Core;
 use crate::idle::{Idleness, Polling};
 use crate::meter::Meter;
-use crate::receive::Decided;
+use crate::run::Run;
 
 /// One poll-mode worker. Made by [`Fleet`](crate::Fleet), run by a thread of its own.
 #[derive(Debug)]
 pub struct Worker {
     pub(crate) core: Core,
     pub(crate) burst: Burst,
-    pub(crate) decided: Vec<Decided>,
+    pub(crate) runs: Vec<Run>,
     pub(crate) refused: [u32; DropReason::COUNT],
     inbox: Arc<Inbox>,
     idleness: Idleness,
@@ -40,7 +40,7 @@ impl Worker {
         Self {
             core,
             burst: Burst::new(),
-            decided: Vec::with_capacity(BURST_FRAMES),
+            runs: Vec::with_capacity(BURST_FRAMES),
             refused: [0; DropReason::COUNT],
             inbox,
             idleness: Idleness::new(polling),
@@ -76,7 +76,11 @@ impl Worker {
         let receipts = self.core.settle();
         let mut frames = self.core.deliver_handoffs();
         for place in 0..self.core.locals.len() {
-            frames += self.receive(place);
+            let taken = self.receive(place);
+            if taken > 0 {
+                self.core.touch(Some(place));
+            }
+            frames += taken;
         }
         let found = receipts + frames;
         if found > 0 {

@@ -1,58 +1,41 @@
 //! Taking a burst from one port, deciding, and delivering it: the way of a frame, in three passes.
 
 use helio_frame::{Frame, Intake};
-use helio_switch::{Decision, DecisionKind, decide};
-use helio_types::{DropReason, PortId, PortSet};
+use helio_mirror::Selected;
+use helio_switch::{DecisionKind, decide};
+use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
-use crate::mailbox::{Tagging, Targets};
+use crate::mailbox::Targets;
 use crate::poll::Worker;
-
-/// What was decided for one frame of the burst.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Decided {
-    tagging: Tagging,
-    targets: Targets,
-}
-
-/// What the switch said.
-type Verdict = Result<Decision, DropReason>;
-
-/// A decision, and the 16 bytes it was made from: the addresses, and the tag if there is one. It holds for one burst of one
-/// port, in which the configuration does not change.
-#[derive(Clone, Copy)]
-struct Known {
-    beginning: u128,
-    verdict: Verdict,
-}
+use crate::run::{Company, Run, Verdict};
 
 impl Worker {
     /// Takes and forwards one burst of the port at `place`. Returns the number of chains and frames taken.
     pub(crate) fn receive(&mut self, place: usize) -> u64 {
-        let Self { core, burst, decided, refused, .. } = self;
+        let Self { core, burst, runs, refused, .. } = self;
         let Some(local) = core.locals.get_mut(place) else { return 0 };
         let ingress = local.id;
         burst.clear();
         local.port.take(&mut Intake { burst, pool: &mut core.pool, refused });
         let refused = core.count_refused(ingress, refused);
 
-        decided.clear();
-        let mut last = None;
-        for frame in burst.frames_mut() {
-            decided.push(core.decide(ingress, frame, &mut last));
+        runs.clear();
+        core.decide(ingress, burst.frames(), runs);
+        let mut frames = burst.frames_mut();
+        for run in runs.iter_mut() {
+            let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
+            core.plan(ingress, these, run);
+            core.prepare(these, &run.targets);
+            frames = others;
         }
-        for (frame, decided) in burst.frames().iter().zip(decided.iter()) {
-            core.prepare(frame, &decided.targets);
+        let mut frames = burst.frames();
+        for run in runs.iter() {
+            let (these, others) = frames.split_at(run.frames.min(frames.len()));
+            core.forward(these, run);
+            frames = others;
         }
-        let own = core.own_targets();
-        for (frame, decided) in burst.frames().iter().zip(decided.iter()) {
-            let Decided { tagging, targets } = decided;
-            if core.is_alone() {
-                core.deliver_all(frame, *tagging, targets);
-            } else {
-                core.hand_over(frame, *tagging, targets);
-                core.deliver_all(frame, *tagging, &targets.within(&own));
-            }
+        for frame in burst.frames() {
             core.release(frame.origin);
         }
         refused + burst.frames().len() as u64
@@ -73,55 +56,72 @@ impl Core {
         total
     }
 
-    /// Lets the ports of this worker that will get the frame fetch what they need for it.
+    /// Decides where each frame goes, and joins those that follow each other and go the same way. There are never more runs
+    /// than frames.
     #[inline]
-    fn prepare(&mut self, frame: &Frame, targets: &Targets) {
+    fn decide(&self, ingress: PortId, frames: &[Frame], runs: &mut Vec<Run>) {
+        for frame in frames {
+            let last = runs.last_mut();
+            let verdict = match &last {
+                Some(run) if run.begins_like(frame) => run.verdict,
+                _ => decide(&self.snapshot.switch, &self.fdb, ingress, frame.head.bytes()),
+            };
+            let joined = last.is_some_and(|run| run.verdict == verdict && run.extend(frame));
+            if !joined {
+                runs.push(self.begin_run(ingress, frame, verdict));
+            }
+        }
+    }
+
+    fn begin_run(&self, ingress: PortId, frame: &Frame, verdict: Verdict) -> Run {
+        let mirror = &self.snapshot.mirror;
+        let selected = match &verdict {
+            Ok(decision) => mirror.select(ingress, &decision.destinations),
+            Err(_) => Selected::NONE,
+        };
+        let company = match mirror.exact_among(&selected.wanted).is_empty() {
+            true => Company::Welcome,
+            false => Company::Refused,
+        };
+        Run::begin(frame, verdict, selected, company)
+    }
+
+    /// Counts the frames of a run, as taken or as dropped with the reason, and says who gets them.
+    #[inline]
+    fn plan(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
+        let block = self.counters.port(ingress);
+        let count = run.frames as u64;
+        match &run.verdict {
+            Err(reason) => return block.drop_ingress(*reason, count),
+            Ok(decision) => match decision.kind {
+                // They passed policy but have nowhere to go: monitors see them all the same.
+                DecisionKind::Nowhere(reason) => block.drop_ingress(reason, count),
+                DecisionKind::Unicast | DecisionKind::Flood => block.ingress.add(count, run.bytes),
+            },
+        }
+        self.plan_copies(ingress, frames, run);
+    }
+
+    /// Lets the ports of this worker that will get the frames fetch what they need for them.
+    #[inline]
+    fn prepare(&mut self, frames: &[Frame], targets: &Targets) {
         for port in &targets.production.union(&targets.copies) {
             if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
-                local.port.prepare(frame.bytes);
+                local.port.prepare(frames);
             }
         }
     }
 
-    /// The decision for a frame, or once more that for the one before it, when both begin alike.
+    /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others.
     #[inline]
-    fn look_up(&self, ingress: PortId, head: &[u8], last: &mut Option<Known>) -> Verdict {
-        let beginning = head.first_chunk().map(|bytes| u128::from_ne_bytes(*bytes));
-        match (*last, beginning) {
-            (Some(known), Some(beginning)) if known.beginning == beginning => known.verdict,
-            (_, beginning) => {
-                let verdict = decide(&self.snapshot.switch, &self.fdb, ingress, head);
-                *last = beginning.map(|beginning| Known { beginning, verdict });
-                verdict
-            }
+    fn forward(&mut self, frames: &[Frame], run: &Run) {
+        if self.is_alone() {
+            return self.deliver_all(frames, run.traits, run.tagging, &run.targets);
         }
-    }
-
-    /// Decides where a frame goes, and counts it: as taken, or as dropped with its reason.
-    #[inline]
-    fn decide(&mut self, ingress: PortId, frame: &mut Frame, last: &mut Option<Known>) -> Decided {
-        let block = self.counters.port(ingress);
-        match self.look_up(ingress, frame.head.bytes(), last) {
-            Ok(decision) => {
-                match decision.kind {
-                    // It passed policy but has nowhere to go: monitors see it all the same.
-                    DecisionKind::Nowhere(reason) => block.drop_ingress(reason, 1),
-                    DecisionKind::Unicast | DecisionKind::Flood => {
-                        block.ingress.add(1, u64::from(frame.bytes))
-                    }
-                }
-                let tagging = Tagging { vlan: decision.vlan, tag: decision.tag };
-                Decided {
-                    tagging,
-                    targets: self.plan_copies(ingress, frame, tagging, decision.destinations),
-                }
-            }
-            Err(reason) => {
-                block.drop_ingress(reason, 1);
-                Decided { tagging: Tagging::default(), targets: Targets::NONE }
-            }
+        for frame in frames {
+            self.hand_over(frame, run.tagging, &run.targets);
         }
+        let own = run.targets.within(&self.own_targets());
+        self.deliver_all(frames, run.traits, run.tagging, &own);
     }
 }
-
-const _: () = assert!(size_of::<PortSet>() == 32, "targets are copied for each frame");

@@ -282,6 +282,7 @@ impl Worker {
 
     fn release(&mut self, id: PortId, origin: Origin) {
         match origin {
+            Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.release(chunk),
             Origin::Chain { .. } => {
                 for (port, vhost) in &mut self.ports {

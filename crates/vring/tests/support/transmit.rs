@@ -108,6 +108,7 @@ impl Transmitter {
         match origin {
             Origin::Chain { slot, .. } => self.queue.release(slot),
             Origin::Chunk(chunk) => self.pool.release(chunk),
+            Origin::Nothing => {}
         }
     }
 
