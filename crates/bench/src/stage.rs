@@ -67,21 +67,31 @@ pub(crate) struct Stage {
     judge: Judge,
     frames: FramePlan,
     patience: Duration,
+    first_frame_at: Option<Instant>,
 }
 
 impl Stage {
     /// Attaches all guests, starts them, and makes them known to the switch.
     pub(crate) fn set(plan: &StagePlan) -> Result<Self, BenchError> {
+        Self::set_when(plan, || Ok(()))
+    }
+
+    /// The same; `start` is called when guests that listen do so.
+    pub(crate) fn set_when(
+        plan: &StagePlan,
+        start: impl FnOnce() -> Result<(), BenchError>,
+    ) -> Result<Self, BenchError> {
         plan.check()?;
         let board = || Board::new(plan.frames.payload, plan.lanes.len());
         let mut stage = Self {
             sockets: plan.sockets.clone(),
-            guests: attach(plan)?,
+            guests: attach(plan, start)?,
             lanes: Vec::new(),
             boards: (0..plan.sockets.len()).map(|_| board()).collect(),
             judge: Judge::new(&plan.frames),
             frames: plan.frames.clone(),
             patience: plan.patience,
+            first_frame_at: None,
         };
         for (number, lane) in (0..).zip(&plan.lanes) {
             let forge = Forge::new(&plan.frames, number, lane.from, lane.to);
@@ -98,6 +108,11 @@ impl Stage {
             *board = Board::new(plan.frames.payload, plan.lanes.len());
         }
         Ok(stage)
+    }
+
+    /// When the first frame had come through.
+    pub(crate) fn first_frame_at(&self) -> Option<Instant> {
+        self.first_frame_at
     }
 
     pub(crate) fn lane_count(&self) -> usize {
@@ -325,6 +340,7 @@ impl Stage {
                     return Err(self.silent(lane.from, lane.to));
                 }
             }
+            self.first_frame_at.get_or_insert_with(Instant::now);
             self.send_all_introductions(&mut forge, lane.from, lane.to);
         }
         for lane in &plan.lanes {
@@ -404,7 +420,10 @@ impl Stage {
 }
 
 /// Connects or waits for all guests, and starts them.
-fn attach(plan: &StagePlan) -> Result<Vec<BurstGuest>, BenchError> {
+fn attach(
+    plan: &StagePlan,
+    start: impl FnOnce() -> Result<(), BenchError>,
+) -> Result<Vec<BurstGuest>, BenchError> {
     let named = |socket: &PathBuf| {
         let socket = socket.clone();
         move |cause| BenchError::Guest { socket, cause }
@@ -415,6 +434,7 @@ fn attach(plan: &StagePlan) -> Result<Vec<BurstGuest>, BenchError> {
         Attach::Connect => Vec::new(),
         Attach::Listen => plan.sockets.iter().map(listen).collect::<Result<_, _>>()?,
     };
+    start()?;
     let mut guests = Vec::with_capacity(plan.sockets.len());
     for (number, socket) in plan.sockets.iter().enumerate() {
         let connection = match listeners.get(number) {

@@ -25,14 +25,19 @@ pub struct ChildProcess {
 
 impl ChildProcess {
     /// A command that the kernel kills when the calling thread ends.
-    pub(crate) fn command(program: impl AsRef<Path>) -> Command {
+    #[must_use]
+    pub fn command(program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program.as_ref());
         command
     }
 
-    /// Starts `command` with errors, and output unless the caller piped it, going to `log`.
-    pub(crate) fn spawn(
+    /// Starts `command` with errors, and output unless it is piped, going to `log`.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be written or the program cannot be started.
+    pub fn spawn(
         name: &str,
         mut command: Command,
         output: Output,
@@ -63,7 +68,7 @@ impl ChildProcess {
     }
 
     /// The pipes of a process started with [`Output::Piped`].
-    pub(crate) fn pipes(&mut self) -> &mut Child {
+    pub fn pipes(&mut self) -> &mut Child {
         &mut self.child
     }
 
@@ -165,7 +170,7 @@ impl Drop for ChildProcess {
 
 /// Where the output of a process goes; its errors always go to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
+pub enum Output {
     /// To the log; there is no input.
     Logged,
     /// To a pipe, and input comes from one.

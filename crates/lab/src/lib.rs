@@ -31,7 +31,7 @@ mod transcript;
 mod user_space_stage;
 mod vnic;
 
-pub use child_process::ChildProcess;
+pub use child_process::{ChildProcess, Output};
 pub use echo::{Echo, EchoKind, each_once};
 pub use error::LabError;
 pub use guest_image::GuestImage;

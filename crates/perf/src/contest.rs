@@ -1,0 +1,301 @@
+//! One cell from beginning to end: switches are started and parked, rounds are played until enough of them count.
+//!
+//! In a round every contestant has one window, in an order that is shuffled anew. The floor is measured before and after
+//! each round on the same two cores; a round in which the machine changed is kept in the results, and does not count.
+
+use std::time::Instant;
+
+use helio_guest::Pages;
+
+use crate::cells::{Cell, Contestant, Measure, Scene};
+use crate::error::PerfError;
+use crate::floor::Floor;
+use crate::measure::{self, Common, Effort};
+use crate::peer_name::PeerName;
+use crate::peers::Machine;
+use crate::proc::{self, CoreTicks};
+use crate::station::{RING, Station};
+use crate::window::{Measured, Window};
+
+/// A floor that moves by more than this share means another machine.
+const FLOOR_MAY_MOVE: f64 = 0.10;
+
+/// Time that other machines may have, in percent.
+const MAY_BE_STOLEN: f64 = 1.0;
+
+/// Times a second that the worker may be taken off its core: several times what the kernel's own threads do.
+const MAY_BE_INTERRUPTED: f64 = 500.0;
+
+/// Rounds that are tried for each one that must count.
+const TRIES: usize = 3;
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the run.
+    pub run: String,
+    /// Where programs are and threads run.
+    pub machine: Machine,
+    /// Who takes part.
+    pub peers: Vec<PeerName>,
+    /// Rounds that must count.
+    pub rounds: usize,
+    /// How long windows are.
+    pub effort: Effort,
+    /// Of the guests' memory.
+    pub pages: Pages,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
+/// What came out of a cell.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// All windows, those that do not count too.
+    pub windows: Vec<Window>,
+    /// Who could not be measured, and why.
+    pub failures: Vec<(Contestant, String)>,
+    /// How each switch was started and configured.
+    pub commands: Vec<(Contestant, Vec<String>)>,
+}
+
+/// Where a contestant is.
+struct Seat {
+    contestant: Contestant,
+    scene: Scene,
+    version: String,
+    /// Number of its station, unless every window has a new one.
+    station: Option<usize>,
+}
+
+/// A cell that is played.
+struct Contest<'a> {
+    cell: &'a Cell,
+    settings: &'a Settings,
+    seats: Vec<Seat>,
+    stations: Vec<(PeerName, Scene, Station)>,
+    outcome: Outcome,
+    common: Common,
+}
+
+/// Plays all rounds of a cell; `tell` hears of each.
+///
+/// # Errors
+///
+/// When the machine itself cannot be measured. What a peer cannot do is part of the outcome.
+pub fn play(
+    cell: &Cell,
+    settings: &Settings,
+    mut tell: impl FnMut(&str),
+) -> Result<Outcome, PerfError> {
+    let mut contest = Contest {
+        cell,
+        settings,
+        seats: Vec::new(),
+        stations: Vec::new(),
+        outcome: Outcome::default(),
+        common: Common::default(),
+    };
+    for contestant in cell.contestants(&settings.peers) {
+        contest.seat(contestant);
+    }
+    if contest.seats.is_empty() {
+        return Ok(contest.outcome);
+    }
+    contest.find_load();
+    let rounds = cell.rounds(settings.rounds);
+    let mut rng = fastrand::Rng::with_seed(settings.seed);
+    let mut counted = 0;
+    for round in 0..rounds * TRIES {
+        let mut order: Vec<usize> = (0..contest.seats.len()).collect();
+        rng.shuffle(&mut order);
+        let discarded = contest.round(round, &order)?;
+        counted += usize::from(discarded.is_none());
+        if let Some(why) = &discarded {
+            tell(&format!("{}: round {round} does not count: {why}", cell.name));
+        }
+        if counted == rounds || contest.seats.is_empty() {
+            break;
+        }
+    }
+    Ok(contest.outcome)
+}
+
+impl Contest<'_> {
+    /// Finds a place for a contestant: with a switch that has the same guests already, or with a new one.
+    fn seat(&mut self, contestant: Contestant) {
+        let scene = self.cell.scene_of(&contestant);
+        let station = match measure::starts_anew(self.cell.measure) {
+            true => crate::peers::find(contestant.peer, &self.settings.machine).map(|()| None),
+            false => self.station_for(contestant.peer, &scene).map(Some),
+        };
+        match station {
+            Ok(station) => {
+                let peer = station.and_then(|at| self.stations.get(at));
+                let peer = peer.map(|(_, _, station)| &station.peer);
+                let version = peer.map(|peer| peer.version()).unwrap_or_default();
+                self.seats.push(Seat { contestant, scene, version, station });
+            }
+            Err(error) => self.outcome.failures.push((contestant, error.to_string())),
+        }
+    }
+
+    fn station_for(&mut self, peer: PeerName, scene: &Scene) -> Result<usize, PerfError> {
+        let standing = scene.standing();
+        let same =
+            |(name, there, _): &(PeerName, Scene, Station)| *name == peer && *there == standing;
+        if let Some(at) = self.stations.iter().position(same) {
+            return Ok(at);
+        }
+        let Settings { machine, pages, .. } = self.settings;
+        let station = Station::open(peer, machine, self.cell, scene, *pages)?;
+        let named = Contestant { peer, variant: None };
+        self.outcome.commands.push((named, station.peer.commands()));
+        self.stations.push((peer, standing, station));
+        Ok(self.stations.len() - 1)
+    }
+
+    /// Latencies are compared at the same load: a tenth of what the fastest of them carries.
+    fn find_load(&mut self) {
+        if self.cell.measure != Measure::Latency {
+            return;
+        }
+        for (_, _, station) in &mut self.stations {
+            let fps = station.peer.go_on().and_then(|()| measure::closed_loop_fps(station));
+            let parked = station.peer.park();
+            // One that fails here fails in its window too, and is reported there.
+            if let (Ok(fps), Ok(())) = (fps, parked) {
+                self.common.load_fps = self.common.load_fps.max(fps / 10.0);
+            }
+        }
+    }
+
+    /// One window for each; why it does not count.
+    fn round(&mut self, round: usize, order: &[usize]) -> Result<Option<String>, PerfError> {
+        let needs_floor = matches!(
+            self.cell.measure,
+            Measure::Drain | Measure::Rate | Measure::Latency | Measure::OtherGenerator
+        );
+        let floor = |needed: bool| -> Result<Option<Floor>, PerfError> {
+            needed.then(|| Floor::measure(self.cell, self.settings.pages)).transpose()
+        };
+        let before = floor(needs_floor)?;
+        let names: Vec<String> = order
+            .iter()
+            .filter_map(|at| Some(self.seats.get(*at)?.contestant.to_string()))
+            .collect();
+        let mut windows = Vec::new();
+        let mut failed = Vec::new();
+        for at in order {
+            match self.window(*at) {
+                Ok(window) => windows.push(Window { round, order: names.clone(), ..window }),
+                Err(error) => failed.push((*at, error.to_string())),
+            }
+        }
+        let after = floor(needs_floor)?;
+        let discarded = verdict_on(before.zip(after), &windows);
+        for window in &mut windows {
+            window.floor_ns = before.zip(after).map(|(a, b)| [a.floor_ns, b.floor_ns]);
+            window.generator_ns = before.zip(after).map(|(a, b)| [a.generator_ns, b.generator_ns]);
+            window.discarded.clone_from(&discarded);
+        }
+        self.outcome.windows.append(&mut windows);
+        self.dismiss(failed);
+        Ok(discarded)
+    }
+
+    /// Who fails once takes no further part.
+    fn dismiss(&mut self, mut failed: Vec<(usize, String)>) {
+        failed.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        for (at, why) in failed {
+            let seat = self.seats.remove(at);
+            self.outcome.failures.push((seat.contestant, why));
+        }
+    }
+
+    fn window(&mut self, at: usize) -> Result<Window, PerfError> {
+        let Some(seat) = self.seats.get(at) else {
+            return Err(PerfError::Plan("there is no such seat".to_owned()));
+        };
+        let began = Instant::now();
+        let ticks = CoreTicks::now()?;
+        let core = self.settings.machine.worker_core;
+        let (measured, features, switches) =
+            match seat.station.and_then(|at| self.stations.get_mut(at)) {
+                None => (self.anew(seat)?, Vec::new(), 0),
+                Some((_, _, station)) => {
+                    station.peer.process_mut().must_run()?;
+                    station.peer.go_on()?;
+                    let process = station.peer.process().id();
+                    let switches = proc::involuntary_switches(process, core);
+                    let destinations = seat.scene.destinations();
+                    let ready = match self.cell.measure {
+                        // It switches mirrors itself.
+                        Measure::MirrorOn => Ok(()),
+                        _ => station.mirror_to(destinations),
+                    };
+                    let measured = ready.and_then(|()| {
+                        measure::window(station, self.cell, &self.settings.effort, &self.common)
+                    });
+                    let switches =
+                        proc::involuntary_switches(process, core).saturating_sub(switches);
+                    station.peer.park()?;
+                    (measured?, station.subject.features(), switches)
+                }
+            };
+        Ok(Window {
+            schema: 1,
+            run: self.settings.run.clone(),
+            cell: self.cell.name.clone(),
+            measure: self.cell.measure,
+            round: 0,
+            order: Vec::new(),
+            contestant: seat.contestant.to_string(),
+            version: seat.version.clone(),
+            scene: seat.scene,
+            wire_bytes: self.cell.wire_bytes,
+            ring: RING,
+            features,
+            measured,
+            seconds: began.elapsed().as_secs_f64(),
+            floor_ns: None,
+            generator_ns: None,
+            stolen_percent: CoreTicks::now()?.stolen_percent(&ticks),
+            involuntary_switches: switches,
+            discarded: None,
+        })
+    }
+
+    fn anew(&self, seat: &Seat) -> Result<Measured, PerfError> {
+        let Settings { machine, effort, .. } = self.settings;
+        let peer = seat.contestant.peer;
+        match self.cell.measure {
+            Measure::Memory => measure::memory(peer, machine, self.cell, effort),
+            Measure::Start => measure::start(peer, machine, self.cell),
+            _ => measure::rate_by_testpmd(peer, machine, self.cell, effort),
+        }
+    }
+}
+
+/// Why a round does not count.
+fn verdict_on(floors: Option<(Floor, Floor)>, windows: &[Window]) -> Option<String> {
+    if let Some((before, after)) = floors {
+        let moved = after.floor_ns / before.floor_ns - 1.0;
+        if moved.abs() > FLOOR_MAY_MOVE {
+            let [before, after] = [before.floor_ns, after.floor_ns];
+            return Some(format!("the floor moved from {before:.1} to {after:.1} ns"));
+        }
+    }
+    windows.iter().find_map(|window| {
+        let stolen = window.stolen_percent;
+        if stolen > MAY_BE_STOLEN {
+            return Some(format!(
+                "{stolen:.1} % of the time was stolen from {}",
+                window.contestant
+            ));
+        }
+        let rate = proc::as_f64(window.involuntary_switches) / window.seconds.max(0.01);
+        (rate > MAY_BE_INTERRUPTED)
+            .then(|| format!("{} was interrupted {rate:.0} times a second", window.contestant))
+    })
+}

@@ -1,0 +1,28 @@
+//! Compares switches: ours and its peers, on the same guests, frames, rings, pages and cores.
+//!
+//! Starts each switch as its own documentation says it is fastest, parks all but the one that is measured, plays rounds in
+//! a shuffled order, and judges the ratios inside the rounds. Everything runs in one thread, which plays the guests too;
+//! the switches' workers have the other core.
+#![forbid(unsafe_code)]
+
+pub mod cells;
+pub mod contest;
+mod error;
+mod floor;
+mod http;
+pub mod measure;
+mod peer_name;
+pub mod peers;
+pub mod proc;
+pub mod report;
+pub mod results;
+mod station;
+pub mod statistics;
+mod strip;
+pub mod verdict;
+mod window;
+
+pub use error::PerfError;
+pub use peer_name::PeerName;
+pub use station::RING;
+pub use window::{Measured, Window};

@@ -1,0 +1,117 @@
+//! What needs a switch of its own for every window: how fast it starts, and how much memory a port takes.
+
+use std::time::Duration;
+
+use helio_bench::{Attach, BenchError, Subject};
+use helio_guest::Pages;
+use helio_lab::LabDir;
+use serde_json::json;
+
+use super::Effort;
+use crate::cells::{Cell, Scene};
+use crate::error::PerfError;
+use crate::peer_name::PeerName;
+use crate::peers::{self, Machine, Peer, Sockets};
+use crate::proc;
+use crate::station::{attach_quiet, order, stage_plan};
+use crate::window::Measured;
+
+/// From the start of the program until the first frame is through. The guests listen already.
+///
+/// # Errors
+///
+/// When the switch cannot be started, or no frame comes through.
+pub fn start(name: PeerName, machine: &Machine, cell: &Cell) -> Result<Measured, PerfError> {
+    let folder = LabDir::new()?;
+    let scene = cell.scene;
+    let order = order(&folder, cell, &scene, Sockets::Guests);
+    let mut plan = stage_plan(cell, &scene, &peers::sockets(name, &order), Pages::Huge);
+    plan.attach = Attach::Listen;
+    plan.patience = Duration::from_secs(30);
+    let mut peer = None;
+    let mut refused = None;
+    let attached = Subject::attach_to(plan, || {
+        match peers::start(name, machine, &order) {
+            Ok(started) => peer = Some(started),
+            Err(error) => refused = Some(error),
+        }
+        match refused {
+            None => Ok(()),
+            Some(_) => Err(BenchError::Plan("the switch could not be started".to_owned())),
+        }
+    });
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    if attached.is_err() {
+        folder.keep();
+    }
+    let (subject, Some(peer)) = (attached?, peer) else {
+        return Err(PerfError::peer(name.name(), "was not started"));
+    };
+    let through =
+        subject.first_frame_at().ok_or_else(|| PerfError::peer(name.name(), "is silent"))?;
+    let took = through.saturating_duration_since(peer.started_at());
+    Ok(Measured::default().with("start_ms", took.as_secs_f64() * 1e3))
+}
+
+/// Memory of a port: what a switch with many more takes beyond one with two, divided by how many more there are.
+/// Once with nobody attached to them, once with a guest at each that has posted its buffers and says nothing.
+///
+/// # Errors
+///
+/// When a switch cannot be started, or refuses a guest.
+pub fn memory(
+    name: PeerName,
+    machine: &Machine,
+    cell: &Cell,
+    effort: &Effort,
+) -> Result<Measured, PerfError> {
+    let few = taken(name, machine, cell, 2)?;
+    let many = taken(name, machine, cell, 2 + effort.ports)?;
+    let per_port = |few: [u64; 2], many: [u64; 2]| {
+        let sum = |pages: [u64; 2]| proc::as_f64(pages.iter().sum());
+        (sum(many) - sum(few)) / proc::as_f64(effort.ports as u64)
+    };
+    let measured = Measured {
+        detail: json!({ "ports": [2, 2 + effort.ports], "kib": "ordinary pages, huge pages",
+            "bare": [few.bare, many.bare], "attached": [few.attached, many.attached] }),
+        ..Measured::default()
+    };
+    Ok(measured
+        .with("bare_port_kib", per_port(few.bare, many.bare))
+        .with("attached_port_kib", per_port(few.attached, many.attached)))
+}
+
+/// KiB of a process, in ordinary and in huge pages.
+struct Taken {
+    bare: [u64; 2],
+    attached: [u64; 2],
+}
+
+fn taken(name: PeerName, machine: &Machine, cell: &Cell, ports: usize) -> Result<Taken, PerfError> {
+    let folder = LabDir::new()?;
+    let scene = Scene { idle_guests: ports - 2, ..cell.scene };
+    let mut peer = peers::start(name, machine, &order(&folder, cell, &scene, Sockets::Switch))?;
+    peer.wait_ready()?;
+    let bare = settled(peer.as_ref());
+    let guests = attach_quiet(&peer.sockets(), 256)?;
+    let attached = settled(peer.as_ref());
+    drop(guests);
+    Ok(Taken { bare, attached })
+}
+
+/// The memory of a process when it does not change any more, or after some seconds.
+fn settled(peer: &dyn Peer) -> [u64; 2] {
+    let process = peer.process().id();
+    let mut last = proc::memory_kib(process);
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = proc::memory_kib(process);
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    last
+}

@@ -1,0 +1,139 @@
+//! What Open vSwitch is told, as text: its settings, its ports and its mirrors.
+
+use std::path::Path;
+
+use super::{Machine, Order, Sockets};
+use crate::cells::Carried;
+use crate::peer_name::PeerName;
+
+/// Settings that must be there before its daemon starts: one polling thread on the core of the worker, huge pages; the
+/// exact-match cache is on by default.
+pub(super) fn settings(machine: &Machine, order: &Order, prefix: &str) -> Vec<String> {
+    let (lcores, pmds) = (1_u64 << machine.other_core, 1_u64 << machine.worker_core);
+    let mut settings = vec![
+        "other_config:dpdk-init=true".to_owned(),
+        "other_config:dpdk-socket-mem=512".to_owned(),
+        format!("other_config:dpdk-lcore-mask={lcores:#x}"),
+        format!("other_config:pmd-cpu-mask={pmds:#x}"),
+        format!(
+            "other_config:dpdk-extra=\"--no-pci --no-telemetry --huge-unlink --file-prefix={prefix}\""
+        ),
+    ];
+    if order.carried == Carried::Tso {
+        settings.push("other_config:userspace-tso-enable=true".to_owned());
+    }
+    settings
+}
+
+/// The arguments of one `ovs-vsctl` that makes the bridge and its ports.
+pub(super) fn bridge(order: &Order) -> Vec<String> {
+    let mut words = split("add-br br0 -- set bridge br0 datapath_type=netdev");
+    for (port, socket) in super::sockets(PeerName::Ovs, order).iter().enumerate() {
+        let kind = match order.sockets {
+            Sockets::Switch => "type=dpdkvhostuser".to_owned(),
+            Sockets::Guests => {
+                format!("type=dpdkvhostuserclient options:vhost-server-path={}", socket.display())
+            }
+        };
+        words.extend(split(&format!(
+            "-- add-port br0 vh{port} -- set Interface vh{port} {kind} mtu_request=1500"
+        )));
+    }
+    words
+}
+
+/// The arguments that mirror all of port 0 to these ports, one mirror for each.
+pub(super) fn mirrors(destinations: &[usize]) -> Vec<String> {
+    if destinations.is_empty() {
+        return split("clear Bridge br0 mirrors");
+    }
+    let mut words = split("-- --id=@s get Port vh0");
+    let mut names = Vec::new();
+    for port in destinations {
+        words.extend(split(&format!(
+            "-- --id=@d{port} get Port vh{port} -- --id=@m{port} create Mirror name=m{port} \
+             select-src-port=@s select-dst-port=@s output-port=@d{port}"
+        )));
+        names.push(format!("@m{port}"));
+    }
+    words.extend(split(&format!("-- set Bridge br0 mirrors={}", names.join(","))));
+    words
+}
+
+/// The same for one port, as one transaction of its database; `source` and `destination` are the rows of the ports.
+pub(super) fn mirror_transaction(source: &str, destination: &str) -> String {
+    serde_json::json!({
+        "id": 1,
+        "method": "transact",
+        "params": [
+            "Open_vSwitch",
+            { "op": "insert", "table": "Mirror", "uuid-name": "m", "row": {
+                "name": "m",
+                "select_src_port": ["uuid", source],
+                "select_dst_port": ["uuid", source],
+                "output_port": ["uuid", destination],
+            } },
+            { "op": "update", "table": "Bridge", "where": [["name", "==", "br0"]],
+              "row": { "mirrors": ["named-uuid", "m"] } },
+        ],
+    })
+    .to_string()
+}
+
+/// The options of its daemon.
+pub(super) fn daemon(folder: &Path) -> Vec<String> {
+    let folder = folder.display();
+    split(&format!(
+        "unix:{folder}/db.sock --unixctl={folder}/vs.ctl --pidfile={folder}/vs.pid --log-file={folder}/ovs-vswitchd.log"
+    ))
+}
+
+/// The options of its database.
+pub(super) fn database(folder: &Path) -> Vec<String> {
+    let folder = folder.display();
+    split(&format!(
+        "{folder}/conf.db --remote=punix:{folder}/db.sock --unixctl={folder}/db.ctl --pidfile={folder}/db.pid"
+    ))
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(sockets: Sockets, carried: Carried) -> Order {
+        Order { folder: "/r".into(), ports: 1, sockets, carried, macs: 2 }
+    }
+
+    #[test]
+    fn one_thread_polls_on_the_core_of_the_worker() {
+        let machine =
+            Machine { worker_core: 1, other_core: 0, helio: "/helio".into(), helio2: None };
+        let settings = settings(&machine, &order(Sockets::Switch, Carried::Udp), "x").join(" ");
+        assert!(settings.contains("dpdk-lcore-mask=0x1 other_config:pmd-cpu-mask=0x2"));
+        assert!(!settings.contains("tso"));
+        let order = order(Sockets::Switch, Carried::Tso);
+        assert!(super::settings(&machine, &order, "x").join(" ").contains("userspace-tso-enable"));
+    }
+
+    #[test]
+    fn ports_listen_or_connect() {
+        let listening = bridge(&order(Sockets::Switch, Carried::Udp)).join(" ");
+        assert!(listening.ends_with(
+            "add-port br0 vh0 -- set Interface vh0 type=dpdkvhostuser mtu_request=1500"
+        ));
+        let connecting = bridge(&order(Sockets::Guests, Carried::Udp)).join(" ");
+        assert!(connecting.contains("dpdkvhostuserclient options:vhost-server-path=/r/vh0"));
+    }
+
+    #[test]
+    fn each_destination_has_a_mirror_and_none_clears_them() {
+        let words = mirrors(&[2, 3]).join(" ");
+        assert_eq!(words.matches("create Mirror").count(), 2);
+        assert!(words.ends_with("set Bridge br0 mirrors=@m2,@m3"));
+        assert_eq!(mirrors(&[]), ["clear", "Bridge", "br0", "mirrors"]);
+    }
+}

@@ -1,0 +1,279 @@
+//! What a run found, as Markdown: the table, the figures behind it, what was discarded, and how it was done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use helio_bench::Host;
+
+use crate::cells::Cell;
+use crate::contest::Outcome;
+use crate::statistics::Estimate;
+use crate::verdict::{Judged, Verdict};
+use crate::window::Window;
+
+/// A cell, what came out, and how its lines were judged.
+#[derive(Debug)]
+pub struct Played {
+    /// The cell.
+    pub cell: Cell,
+    /// What came out.
+    pub outcome: Outcome,
+    /// Its lines.
+    pub lines: Vec<Judged>,
+}
+
+/// What the report says about the run as a whole.
+#[derive(Debug)]
+pub struct About {
+    /// When it began.
+    pub run: String,
+    /// The command line.
+    pub command: String,
+    /// The machine.
+    pub host: Host,
+    /// Seconds that it took.
+    pub seconds: u64,
+}
+
+/// The whole report.
+#[must_use]
+pub fn to_markdown(about: &About, played: &[Played]) -> String {
+    let mut text = String::new();
+    let Host { processor, cores, kernel, load_percent } = &about.host;
+    // Writing to text cannot fail.
+    let _ = writeln!(
+        text,
+        "Run {} in {} s: `{}`, on {processor}, {cores} cores, Linux {kernel}, load {}.{:02} before.\n",
+        about.run,
+        about.seconds,
+        about.command,
+        load_percent / 100,
+        load_percent % 100
+    );
+    text.push_str(&lines_table(played));
+    text.push_str("\n### Figures\n\n");
+    text.push_str(&figures_table(played));
+    text.push_str(&generator(played));
+    text.push_str(&discarded(played));
+    text.push_str(&failures(played));
+    text.push_str(&commands(played));
+    text
+}
+
+/// One row for each line.
+#[must_use]
+pub fn lines_table(played: &[Played]) -> String {
+    let mut text = String::from(
+        "| what | against | median | 95 % interval | rounds | asked | aim | verdict |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    for line in played.iter().flat_map(|played| &played.lines) {
+        let (median, interval) = match &line.estimate {
+            Some(estimate) => (short(estimate.median), interval(estimate)),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        let aim = line.aim.map_or_else(|| "-".to_owned(), short);
+        let verdict = match (line.verdict, line.is_aim_reached) {
+            (Verdict::Reached | Verdict::Shown, true) => format!("{}, aim too", line.verdict),
+            (verdict, _) => verdict.to_string(),
+        };
+        let Judged { title, against, rounds, asked, .. } = line;
+        let rounds = rounds.len();
+        let _ = writeln!(
+            text,
+            "| {title} | {against} | {median} | {interval} | {rounds} | {asked} | {aim} | {verdict} |"
+        );
+    }
+    text
+}
+
+/// One row for each contestant and figure of each cell, by the rounds that count.
+fn figures_table(played: &[Played]) -> String {
+    let mut text = String::from(
+        "| cell | who | figure | median | 95 % interval | ÷ floor | windows | frames lost |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    for Played { cell, outcome, .. } in played {
+        let mut by_figure: BTreeMap<(&str, &str), Vec<&Window>> = BTreeMap::new();
+        for window in outcome.windows.iter().filter(|window| window.discarded.is_none()) {
+            for name in window.measured.figures.keys() {
+                by_figure.entry((&window.contestant, name)).or_default().push(window);
+            }
+        }
+        for ((who, figure), windows) in by_figure {
+            let figures: Vec<f64> = windows.iter().filter_map(|w| w.figure(figure)).collect();
+            let Some(estimate) = Estimate::of(&figures) else { continue };
+            let floors: Vec<f64> = match figure {
+                "service_ns" => {
+                    windows.iter().filter_map(|w| Some(w.figure(figure)? / w.floor()?)).collect()
+                }
+                _ => Vec::new(),
+            };
+            let floors = crate::statistics::median(&floors).map_or_else(|| "-".to_owned(), short);
+            let lost: u64 = windows.iter().map(|window| window.measured.lost).sum();
+            let _ = writeln!(
+                text,
+                "| {} | {who} | {figure} | {} | {} | {floors} | {} | {lost} |",
+                cell.name,
+                short(estimate.median),
+                interval(&estimate),
+                windows.len()
+            );
+        }
+    }
+    text
+}
+
+/// What the generator cost, by the length of frames.
+fn generator(played: &[Played]) -> String {
+    let mut by_length: BTreeMap<u32, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let windows = played.iter().flat_map(|played| &played.outcome.windows);
+    for window in windows.filter(|window| window.discarded.is_none()) {
+        let (Some(floor), Some(generator)) = (window.floor_ns, window.generator_ns) else {
+            continue;
+        };
+        let (floors, generators) = by_length.entry(window.wire_bytes).or_default();
+        floors.extend(floor);
+        generators.extend(generator);
+    }
+    let mut text = String::from("\n### Generator and floor, in ns per frame\n\n");
+    for (bytes, (floors, generators)) in by_length {
+        let line = Estimate::of(&generators).zip(Estimate::of(&floors));
+        let Some((generator, floor)) = line else { continue };
+        let _ = writeln!(
+            text,
+            "- {bytes} B: sending and receiving {} [{}], the floor {} [{}]",
+            short(generator.median),
+            interval(&generator),
+            short(floor.median),
+            interval(&floor)
+        );
+    }
+    text
+}
+
+fn discarded(played: &[Played]) -> String {
+    let mut rounds: BTreeSet<(&str, usize, &str)> = BTreeSet::new();
+    for window in played.iter().flat_map(|played| &played.outcome.windows) {
+        if let Some(why) = &window.discarded {
+            rounds.insert((&window.cell, window.round, why));
+        }
+    }
+    let mut text = format!("\n### Rounds that do not count: {}\n\n", rounds.len());
+    for (cell, round, why) in rounds {
+        let _ = writeln!(text, "- {cell}, round {round}: {why}");
+    }
+    text
+}
+
+fn failures(played: &[Played]) -> String {
+    let mut text = String::from("\n### Not measured\n\n");
+    let mut any = false;
+    for Played { cell, outcome, .. } in played {
+        for (who, why) in &outcome.failures {
+            any = true;
+            let why = why.lines().next().unwrap_or_default();
+            let _ = writeln!(text, "- {}, {who}: {why}", cell.name);
+        }
+    }
+    if !any {
+        text.push_str("Nobody is missing.\n");
+    }
+    text
+}
+
+/// Each command once, without what differs only by the temporary folder.
+fn commands(played: &[Played]) -> String {
+    let mut seen = BTreeSet::new();
+    let mut text = String::from("\n### How the switches were started and configured\n");
+    for (who, commands) in played.iter().flat_map(|played| &played.outcome.commands) {
+        let commands = without_folders(&commands.join("\n"));
+        // Hundreds of ports look all the same.
+        let shown: Vec<&str> = commands.lines().take(40).collect();
+        if seen.insert(commands.clone()) {
+            let _ = write!(text, "\n{who}:\n\n```text\n{}\n```\n", shown.join("\n"));
+        }
+    }
+    text
+}
+
+/// Replaces the names of temporary folders and the ids of processes in a text by `$RUN` and `$PID`.
+fn without_folders(text: &str) -> String {
+    let own = format!("-{}", std::process::id());
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("helio-lab-") {
+        let (before, behind) = rest.split_at(at);
+        let folder_from = before.rfind([' ', '"', ':', '=', '\n', ',']).map_or(0, |at| at + 1);
+        out.push_str(before.get(..folder_from).unwrap_or_default());
+        out.push_str("$RUN");
+        let end = behind.find(['/', ' ', '"', '\n', ',']).unwrap_or(behind.len());
+        rest = behind.get(end..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out.replace(&own, "-$PID")
+}
+
+fn interval(estimate: &Estimate) -> String {
+    format!("{} – {}", short(estimate.low), short(estimate.high))
+}
+
+/// Three significant digits, as far as they are behind the point.
+fn short(figure: f64) -> String {
+    match figure.abs() {
+        size if size >= 100.0 => format!("{figure:.0}"),
+        size if size >= 10.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cells::Contestant;
+    use crate::peer_name::PeerName;
+    use crate::verdict::judge;
+    use crate::verdict::tests::{cell, window};
+
+    fn played() -> Vec<Played> {
+        let cell = cell("[[cell.line]]\nagainst = \"ovs\"\nat-least = 2.0\naim = 3.0\n");
+        let mut noisy = window(1, "helio", 500.0);
+        noisy.discarded = Some("the floor moved from 40.0 to 60.0 ns".into());
+        let windows = vec![window(0, "helio", 50.0), window(0, "ovs", 120.0), noisy];
+        let lines = judge(&cell, &windows);
+        let vpp = Contestant { peer: PeerName::Vpp, variant: None };
+        let commands = vec!["helio run -c /tmp/helio-lab-Ab12/helio.toml".to_owned()];
+        let helio = Contestant { peer: PeerName::Helio, variant: None };
+        let outcome = Outcome {
+            windows,
+            failures: vec![(vpp, "vpp is missing".into())],
+            commands: vec![(helio, commands)],
+        };
+        vec![Played { cell, outcome, lines }]
+    }
+
+    #[test]
+    fn the_report_says_what_was_judged_discarded_and_missing() {
+        let about = About {
+            run: "2001-02-03T04-05-06".into(),
+            command: "perf/run".into(),
+            host: Host { processor: "P".into(), cores: 2, kernel: "6".into(), load_percent: 7 },
+            seconds: 3,
+        };
+        let text = to_markdown(&about, &played());
+        for part in [
+            "| C | ovs | 2.40 | 2.40 – 2.40 | 1 | ≥ 2 | 3.00 | reached |",
+            "| c | helio | service_ns | 50.0 | 50.0 – 50.0 | 1.11 | 1 | 0 |",
+            "- 64 B: sending and receiving 20.0",
+            "- c, round 1: the floor moved from 40.0 to 60.0 ns",
+            "- c, vpp: vpp is missing",
+            "helio run -c $RUN/helio.toml",
+            "load 0.07 before",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn figures_have_three_digits() {
+        assert_eq!([1234.5, 99.94, 9.876, 0.5].map(short), ["1234", "99.9", "9.88", "0.50"]);
+    }
+}

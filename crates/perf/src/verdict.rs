@@ -1,0 +1,286 @@
+//! Lines of the table, judged: the ratio inside each round, its median, and whether the interval lies on the right side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cells::{Cell, Line};
+use crate::peer_name::PeerName;
+use crate::statistics::Estimate;
+use crate::window::Window;
+
+/// What came of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The whole interval is as good as asked for.
+    Reached,
+    /// None of it is.
+    NotReached,
+    /// Some of it is.
+    Undecided,
+    /// Nothing was asked for.
+    Shown,
+    /// One of the two was not measured.
+    NotMeasured,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reached => "reached",
+            Self::NotReached => "not reached",
+            Self::Undecided => "undecided",
+            Self::Shown => "shown",
+            Self::NotMeasured => "not measured",
+        })
+    }
+}
+
+/// One line with what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judged {
+    /// Name of the cell.
+    pub cell: String,
+    /// What the line is called.
+    pub title: String,
+    /// Against whom, in words.
+    pub against: String,
+    /// Ratio or figure of each round that counts.
+    pub rounds: Vec<f64>,
+    /// What they are worth.
+    pub estimate: Option<Estimate>,
+    /// What was asked for, in words.
+    pub asked: String,
+    /// What is aimed at.
+    pub aim: Option<f64>,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Whether the aim is reached too, by the median.
+    pub is_aim_reached: bool,
+}
+
+/// Figures of one round by contestant.
+type Round<'a> = BTreeMap<&'a str, &'a Window>;
+
+/// Judges all lines of a cell, and the two builds of ours against each other when both took part.
+#[must_use]
+pub fn judge(cell: &Cell, windows: &[Window]) -> Vec<Judged> {
+    let rounds = rounds_that_count(windows);
+    let mut judged: Vec<Judged> =
+        cell.lines.iter().map(|line| judge_line(cell, line, &rounds)).collect();
+    let ours: BTreeSet<&str> = windows.iter().map(|window| window.contestant.as_str()).collect();
+    for name in ours.iter().filter_map(|name| name.strip_prefix("helio2")) {
+        let line = Line {
+            title: Some(format!("{}: helio{name} against helio2{name}", cell.title)),
+            of: name.strip_prefix('=').map(str::to_owned),
+            against: Some(format!("helio2{name}")),
+            ..Line::default()
+        };
+        judged.push(judge_line(cell, &line, &rounds));
+    }
+    judged
+}
+
+fn rounds_that_count(windows: &[Window]) -> Vec<Round<'_>> {
+    let mut rounds: BTreeMap<usize, Round<'_>> = BTreeMap::new();
+    for window in windows.iter().filter(|window| window.discarded.is_none()) {
+        rounds.entry(window.round).or_default().insert(&window.contestant, window);
+    }
+    rounds.into_values().collect()
+}
+
+fn judge_line(cell: &Cell, line: &Line, rounds: &[Round<'_>]) -> Judged {
+    let ours = match &line.of {
+        Some(variant) => format!("{}={variant}", PeerName::Helio),
+        None => PeerName::Helio.to_string(),
+    };
+    let figure = line.figure.as_deref().unwrap_or_else(|| cell.measure.figure());
+    let figures: Vec<f64> =
+        rounds.iter().filter_map(|round| value(line, figure, &ours, round)).collect();
+    let estimate = Estimate::of(&figures);
+    let is_aim_reached = estimate.zip(line.aim).is_some_and(|(estimate, aim)| {
+        if is_figure_or_floor(line) { estimate.median <= aim } else { estimate.median >= aim }
+    });
+    Judged {
+        cell: cell.name.clone(),
+        title: line.title.clone().unwrap_or_else(|| cell.title.clone()),
+        against: match line.against.as_deref() {
+            None => "-".to_owned(),
+            Some("best") => "best of the peers".to_owned(),
+            Some("floor") => "the floor (times it)".to_owned(),
+            Some(name) => name.trim_start_matches('=').to_owned(),
+        },
+        rounds: figures,
+        estimate,
+        asked: match (line.at_least, line.at_most) {
+            (Some(least), _) => format!("≥ {least}"),
+            (_, Some(most)) => format!("≤ {most}"),
+            _ => "-".to_owned(),
+        },
+        aim: line.aim,
+        verdict: verdict(line, estimate),
+        is_aim_reached,
+    }
+}
+
+/// Whether less is better in what the line shows.
+fn is_figure_or_floor(line: &Line) -> bool {
+    matches!(line.against.as_deref(), None | Some("floor"))
+}
+
+fn verdict(line: &Line, estimate: Option<Estimate>) -> Verdict {
+    let Some(Estimate { low, high, .. }) = estimate else { return Verdict::NotMeasured };
+    let (worst_is_good, best_is_good) = match (line.at_least, line.at_most) {
+        (Some(least), _) => (low >= least, high >= least),
+        (_, Some(most)) => (high <= most, low <= most),
+        _ => return Verdict::Shown,
+    };
+    match (worst_is_good, best_is_good) {
+        (true, _) => Verdict::Reached,
+        (_, false) => Verdict::NotReached,
+        _ => Verdict::Undecided,
+    }
+}
+
+/// What the line shows in one round; `None` when somebody is missing.
+fn value(line: &Line, figure: &str, ours: &str, round: &Round<'_>) -> Option<f64> {
+    let window = round.get(ours)?;
+    let own = window.figure(figure)?;
+    let other = match line.against.as_deref() {
+        None => return Some(own),
+        Some("floor") => return window.floor().map(|floor| own / floor),
+        Some("best") => best(figure, round)?,
+        Some(name) => {
+            let name = match name.strip_prefix('=') {
+                Some(variant) => format!("{}={variant}", PeerName::Helio),
+                None => name.to_owned(),
+            };
+            round.get(name.as_str())?.figure(figure)?
+        }
+    };
+    let ratio = if is_more_better(figure) { own / other } else { other / own };
+    let ratio = ratio / line.limit.unwrap_or(1.0);
+    ratio.is_finite().then_some(ratio)
+}
+
+fn best(figure: &str, round: &Round<'_>) -> Option<f64> {
+    let theirs = PeerName::OTHERS.iter().filter_map(|peer| round.get(peer.name())?.figure(figure));
+    theirs.reduce(if is_more_better(figure) { f64::max } else { f64::min })
+}
+
+fn is_more_better(figure: &str) -> bool {
+    matches!(figure, "mpps" | "gbps")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::cells::{Measure, Scene, parse};
+    use crate::window::Measured;
+
+    /// A window with one figure.
+    pub(crate) fn window(round: usize, contestant: &str, figure: f64) -> Window {
+        Window {
+            schema: 1,
+            run: "test".into(),
+            cell: "c".into(),
+            measure: Measure::Drain,
+            round,
+            order: vec![],
+            contestant: contestant.into(),
+            version: "1".into(),
+            scene: Scene::default(),
+            wire_bytes: 64,
+            ring: 1024,
+            features: vec![],
+            measured: Measured::default().with("service_ns", figure),
+            seconds: 0.1,
+            floor_ns: Some([40.0, 50.0]),
+            generator_ns: Some([20.0, 20.0]),
+            stolen_percent: 0.0,
+            involuntary_switches: 0,
+            discarded: None,
+        }
+    }
+
+    /// A drain cell with these lines.
+    pub(crate) fn cell(lines: &str) -> Cell {
+        let head = "[[cell]]\nname = \"c\"\ntitle = \"C\"\ntiers = []\nmeasure = \"drain\"\n";
+        parse(&format!("{head}{lines}")).unwrap().remove(0)
+    }
+
+    const AGAINST_OVS: &str = "[[cell.line]]\nagainst = \"ovs\"\nat-least = 2.0\naim = 3.0\n";
+
+    fn verdict_with(theirs: &[f64]) -> Verdict {
+        let rounds = theirs.iter().enumerate();
+        let windows: Vec<Window> = rounds
+            .flat_map(|(at, theirs)| [window(at, "helio", 50.0), window(at, "ovs", *theirs)])
+            .collect();
+        judge(&cell(AGAINST_OVS), &windows)[0].verdict
+    }
+
+    #[test]
+    fn a_line_is_reached_when_its_whole_interval_is() {
+        assert_eq!(verdict_with(&[110.0, 111.0, 112.0, 113.0]), Verdict::Reached);
+        assert_eq!(verdict_with(&[90.0, 91.0, 92.0, 93.0]), Verdict::NotReached);
+        assert_eq!(verdict_with(&[90.0, 91.0, 112.0, 113.0]), Verdict::Undecided);
+        assert_eq!(verdict_with(&[]), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn ratios_are_taken_inside_rounds_and_only_of_those_that_count() {
+        let mut slow = window(1, "helio", 1000.0);
+        slow.discarded = Some("noise".into());
+        let windows = [
+            window(0, "helio", 50.0),
+            window(0, "ovs", 150.0),
+            slow,
+            window(1, "ovs", 150.0),
+            window(2, "helio", 100.0),
+            window(2, "ovs", 300.0),
+        ];
+        let judged = judge(&cell(AGAINST_OVS), &windows);
+        assert_eq!(judged[0].rounds, [3.0, 3.0]);
+        assert!(judged[0].is_aim_reached);
+    }
+
+    #[test]
+    fn the_floor_is_the_mean_of_before_and_after_and_less_is_better() {
+        let lines = "[[cell.line]]\nagainst = \"floor\"\nat-most = 1.8\naim = 1.5\n";
+        let judged = judge(&cell(lines), &[window(0, "helio", 90.0)]);
+        assert_eq!((judged[0].rounds[0], judged[0].verdict), (2.0, Verdict::NotReached));
+        assert!(!judged[0].is_aim_reached);
+    }
+
+    #[test]
+    fn the_best_peer_is_found_anew_in_each_round() {
+        let lines = "[[cell.line]]\nagainst = \"best\"\nat-least = 1.0\n";
+        let windows = [
+            window(0, "helio", 10.0),
+            window(0, "ovs", 30.0),
+            window(0, "testpmd", 20.0),
+            window(1, "helio", 10.0),
+            window(1, "ovs", 15.0),
+            window(1, "testpmd", 20.0),
+        ];
+        assert_eq!(judge(&cell(lines), &windows)[0].rounds, [2.0, 1.5]);
+    }
+
+    #[test]
+    fn a_share_is_judged_by_its_limit() {
+        let lines = "variants = { a = {}, b = {} }\n[[cell.line]]\nof = \"a\"\nagainst = \"=b\"\nlimit = 0.5\nat-least = 0.85\n";
+        let windows = [window(0, "helio=a", 100.0), window(0, "helio=b", 45.0)];
+        let judged = judge(&cell(lines), &windows);
+        assert!((judged[0].rounds[0] - 0.9).abs() < 1e-9);
+        assert_eq!(judged[0].verdict, Verdict::Reached);
+    }
+
+    #[test]
+    fn two_builds_of_ours_are_compared_without_being_asked() {
+        let windows = [window(0, "helio", 50.0), window(0, "helio2", 60.0)];
+        let judged = judge(&cell(""), &windows);
+        assert_eq!((judged.len(), judged[0].rounds[0]), (1, 1.2));
+    }
+}
