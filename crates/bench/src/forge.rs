@@ -125,7 +125,8 @@ impl Forge {
         // Its length before the plan goes on.
         let len = self.size();
         if self.is_varied {
-            self.write_varied(slot);
+            // A copy: the slot itself stays in registers.
+            self.write_varied(&{ *slot });
         }
         self.write_proof(slot, sequence, len);
         if self.plan.payload == Payload::All {
@@ -251,7 +252,9 @@ impl Judge {
         match read_proof(frame, self.proof_at) {
             Some(judgement @ Judgement::Intact { .. }) => Some((self.proof_at, judgement)),
             other => {
-                self.find_elsewhere(frame).or(other.map(|judgement| (self.proof_at, judgement)))
+                // A copy: the view itself stays in registers.
+                self.find_elsewhere(&{ *frame })
+                    .or(other.map(|judgement| (self.proof_at, judgement)))
             }
         }
     }

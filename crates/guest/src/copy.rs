@@ -151,7 +151,7 @@ pub(crate) fn prefetch_line(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch touches nothing the program can see and does not fault, wherever `place` is.
     unsafe {
-        std::arch::asm!("prefetcht0 [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        std::arch::asm!("prefetcht0 [{}]", in(reg) place.addr(), options(nostack, preserves_flags, nomem));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _no_hint = place;
@@ -163,7 +163,7 @@ pub(crate) fn prefetch_line_to_write(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as above; processors without this instruction take it for one that does nothing.
     unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        std::arch::asm!("prefetchw [{}]", in(reg) place.addr(), options(nostack, preserves_flags, nomem));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _no_hint = place;

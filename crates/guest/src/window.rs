@@ -3,12 +3,21 @@
 //! Any thread may use one. Holding it keeps the memory mapped. Offsets are bytes from its start; a wrong offset
 //! is a mistake of the test that uses it, and panics.
 
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::copy::{copy_bytes, load_word, prefetch_line, prefetch_line_to_write, store_word};
 use crate::memory::GuestMemory;
+
+/// A part of a [`Window`], checked once: what is done to it is checked against its own length only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'a> {
+    start: NonNull<u8>,
+    len: usize,
+    window: PhantomData<&'a Window>,
+}
 
 /// A range of guest memory that is mapped here. Made by [`GuestMemory::window`] only.
 #[derive(Clone, Debug)]
@@ -165,6 +174,19 @@ impl Window {
         unsafe { copy_bytes(from, to, len) }
     }
 
+    /// The `len` bytes at `offset`.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the window.
+    #[inline]
+    pub(crate) fn piece(&self, offset: usize, len: usize) -> Piece<'_> {
+        self.place(offset, len, 1);
+        // SAFETY: `place` checked that the window, which is mapped, has `offset` bytes and more.
+        let start = unsafe { self.start.add(offset) };
+        Piece { start, len, window: PhantomData }
+    }
+
     /// Asks for the cache line of the byte at `offset`, to read it soon. An offset outside is ignored.
     #[inline]
     pub fn prefetch(&self, offset: usize) {
@@ -196,9 +218,133 @@ impl Window {
     #[inline]
     fn place(&self, offset: usize, len: usize, align: usize) -> *mut u8 {
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
-        assert!(inside, "{len} bytes at {offset} do not lie in a window of {}", self.len);
+        if !inside {
+            refuse_range(offset, len, self.len);
+        }
         let place = self.start.as_ptr().wrapping_add(offset);
-        assert!(place.addr().is_multiple_of(align), "a field at {offset} is not aligned");
+        if !place.addr().is_multiple_of(align) {
+            refuse_alignment(offset);
+        }
         place
+    }
+}
+
+impl Piece<'_> {
+    /// Its length in bytes.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies `into.len()` bytes from `offset` on.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the piece.
+    #[inline(always)]
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) {
+        let place = self.place(offset, into.len());
+        // SAFETY: `place` checked the shared side; `into` is private, so the two cannot overlap.
+        unsafe { copy_bytes(place, into.as_mut_ptr(), into.len()) }
+    }
+
+    /// The 8 bytes at `offset`, aligned or not; `None` when they do not all lie in the piece.
+    #[inline(always)]
+    pub(crate) fn word(&self, offset: usize) -> Option<[u8; 8]> {
+        if self.len < 8 || offset > self.len - 8 {
+            return None;
+        }
+        // SAFETY: the 8 bytes lie in the piece, as was just checked, and the window keeps them mapped.
+        Some(unsafe { load_word(self.start.as_ptr().wrapping_add(offset)) })
+    }
+
+    /// Copies `bytes` to `offset`.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the piece.
+    #[inline(always)]
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        let place = self.place(offset, bytes.len());
+        // SAFETY: `place` checked the shared side; `bytes` is private, so the two cannot overlap.
+        unsafe { copy_bytes(bytes.as_ptr(), place, bytes.len()) }
+    }
+
+    /// Writes the 8 bytes at `offset`, aligned or not.
+    ///
+    /// # Panics
+    ///
+    /// When they do not all lie in the piece.
+    #[inline(always)]
+    pub(crate) fn write_word(&self, offset: usize, word: [u8; 8]) {
+        let place = self.place(offset, 8);
+        // SAFETY: `place` checked the 8 bytes, which the window keeps mapped.
+        unsafe { store_word(place, word) }
+    }
+
+    /// The address of `len` bytes at `offset`, checked.
+    #[inline(always)]
+    fn place(&self, offset: usize, len: usize) -> *mut u8 {
+        // One comparison for both: what is subtracted is no more than it is subtracted from.
+        if len > self.len || offset > self.len - len {
+            refuse_range(offset, len, self.len);
+        }
+        self.start.as_ptr().wrapping_add(offset)
+    }
+}
+
+/// Takes numbers, not references to them: those would have to be stored before every check.
+#[cold]
+#[inline(never)]
+#[allow(clippy::panic, reason = "a mistake of the test that uses it")]
+fn refuse_range(offset: usize, len: usize, window: usize) -> ! {
+    panic!("{len} bytes at {offset} do not lie in a window of {window}")
+}
+
+#[cold]
+#[inline(never)]
+#[allow(clippy::panic, reason = "a mistake of the test that uses it")]
+fn refuse_alignment(offset: usize) -> ! {
+    panic!("a field at {offset} is not aligned")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryLayout;
+
+    fn window() -> Window {
+        let memory = GuestMemory::new(&MemoryLayout::Fitting.plans(4096)).unwrap();
+        memory.window(0, 4096).unwrap()
+    }
+
+    #[test]
+    fn a_piece_has_its_bytes_and_no_others() {
+        let window = window();
+        let piece = window.piece(100, 20);
+        piece.write_word(12, *b"abcdefgh");
+        assert_eq!(window.read_word(112), *b"abcdefgh");
+        assert_eq!((piece.word(12), piece.word(13)), (Some(*b"abcdefgh"), None));
+        assert_eq!(piece.word(usize::MAX), None);
+        assert_eq!(window.piece(100, 7).word(0), None);
+        piece.write(19, b"x");
+        let mut last = [0];
+        piece.read(19, &mut last);
+        assert_eq!((&last, window.piece(4096, 0).len()), (b"x", 0));
+    }
+
+    #[test]
+    fn what_lies_beyond_a_piece_or_window_is_refused() {
+        let refused: [fn(); 6] = [
+            || window().piece(100, 20).write_word(13, [0; 8]),
+            || window().piece(100, 20).write(20, b"x"),
+            || window().piece(100, 20).write(usize::MAX, b"xy"),
+            || window().piece(100, 20).read(1, &mut [0; 20]),
+            || drop(window().piece(4090, 7)),
+            || window().store_u16(1, 0, Ordering::Relaxed),
+        ];
+        for (number, call) in refused.into_iter().enumerate() {
+            assert!(std::panic::catch_unwind(call).is_err(), "call {number}");
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! A transmitq whose chains stand: each has its buffer, and descriptors that name it.
 //!
 //! One owner, the thread that plays the guest. A frame costs what is rewritten of it.
+//!
+//! A store to a line that the other side has waits for it, and all later stores wait behind it: the loop over a burst
+//! stores nothing of its own between frames, so that the processor can wait for many lines at once. With the ring's index,
+//! the slot and the arguments of checks kept in memory, sending took 31 ns per frame beside another core; without, 10.
 
 use std::sync::Arc;
 
 use super::config::{BurstConfig, Cutting, LINE_BYTES, Rewriting, stride};
-use super::standing_ring::{BATCH, Entries, StandingRing, chain_count};
+use super::standing_ring::{BATCH, Entries, Row, StandingRing, chain_count};
 use crate::error::GuestError;
 use crate::event_fd::RingEvents;
 use crate::fault::Faults;
@@ -15,10 +19,10 @@ use crate::net_header::NetHeaderLen;
 use crate::ring_area::{
     DESCRIPTOR_BYTES, Descriptor, RingArea, descriptor_flags, write_descriptor,
 };
-use crate::window::Window;
+use crate::window::{Piece, Window};
 
-/// Cache lines that are asked for ahead of the frame that is written. Measured with the other side on another core:
-/// 1 takes 68 ns per frame for sending and receiving, 8 and 16 take 64, 32 takes 45, and more do not help.
+/// Cache lines that are asked for ahead of the frame that is written. Measured with the other side on another core, for
+/// sending and receiving together: 16 take 23.6 ns per frame, 24 to 64 take 21.4.
 const LINES_AHEAD: usize = 32;
 
 /// One transmitq.
@@ -30,11 +34,8 @@ pub struct BurstSender {
     tables: Option<Window>,
     cutting: Cutting,
     rewriting: Rewriting,
-    stride: usize,
+    places: Places,
     header_bytes: usize,
-    frame_at: usize,
-    /// Cache lines of each frame that are rewritten.
-    lines: usize,
     /// How many chains ahead their lines are asked for.
     chains_ahead: u16,
     /// Length of the frame in each chain, as its descriptors say.
@@ -44,11 +45,28 @@ pub struct BurstSender {
     faults: Faults,
 }
 
+/// Where frames lie among the buffers.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    /// From one buffer to the next.
+    stride: usize,
+    /// Where a frame begins in its buffer.
+    frame_at: usize,
+    /// Cache lines of each frame that are rewritten.
+    lines: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    fn frame_of(self, chain: u16) -> usize {
+        usize::from(chain) * self.stride + self.frame_at
+    }
+}
+
 /// Where the next frame is to be written.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct FrameSlot<'a> {
-    buffers: &'a Window,
-    start: usize,
+    piece: Piece<'a>,
     chain: u16,
 }
 
@@ -67,7 +85,7 @@ impl FrameSlot<'_> {
     /// When they do not all lie in the buffers.
     #[inline]
     pub fn write(&self, offset: usize, bytes: &[u8]) {
-        self.buffers.write(self.start + offset, bytes);
+        self.piece.write(offset, bytes);
     }
 
     /// Writes 8 bytes of the frame: the fastest way for a few of them.
@@ -77,7 +95,7 @@ impl FrameSlot<'_> {
     /// As [`FrameSlot::write`].
     #[inline]
     pub fn write_word(&self, offset: usize, word: [u8; 8]) {
-        self.buffers.write_word(self.start + offset, word);
+        self.piece.write_word(offset, word);
     }
 }
 
@@ -132,10 +150,8 @@ impl BurstSender {
         let mut sender = Self {
             cutting: config.cutting,
             rewriting: config.rewriting,
-            stride,
+            places: Places { stride, frame_at: config.header_place.frame_at(header_bytes), lines },
             header_bytes,
-            frame_at: config.header_place.frame_at(header_bytes),
-            lines,
             chains_ahead: u16::try_from(LINES_AHEAD / lines.max(1)).unwrap_or(1).max(1),
             lens: vec![0; usize::from(ring.chains())].into(),
             entries: Box::new([0; 8 * BATCH]),
@@ -218,8 +234,7 @@ impl BurstSender {
     /// Shows every buffer to `write`, to be filled before the back-end runs.
     pub fn prepare(&mut self, mut write: impl FnMut(&FrameSlot<'_>)) {
         for chain in 0..self.ring.chains() {
-            let start = usize::from(chain) * self.stride + self.frame_at;
-            write(&FrameSlot { buffers: &self.buffers, start, chain });
+            write(&self.slot(self.places, chain));
         }
     }
 
@@ -228,21 +243,37 @@ impl BurstSender {
     #[inline]
     pub fn offer(&mut self, count: u16, mut write: impl FnMut(&FrameSlot<'_>) -> u32) -> u16 {
         let count = count.min(self.ring.free());
-        for ahead in 0..count.min(self.chains_ahead) {
-            self.prefetch(self.ring.upcoming(ahead));
+        let (places, row) = (self.places, self.ring.row());
+        let ahead = self.chains_ahead.min(count);
+        for number in 0..ahead {
+            self.prefetch(places, self.chain_at(row, number));
         }
         for number in 0..count {
             // Not further than what is offered now: the lines behind it may be in use at the other side.
-            if number + self.chains_ahead < count {
-                self.prefetch(self.ring.upcoming(self.chains_ahead));
+            if number + ahead < count {
+                self.prefetch(places, self.chain_at(row, number + ahead));
             }
-            let chain = self.ring.upcoming(0);
-            let start = usize::from(chain) * self.stride + self.frame_at;
-            let len = write(&FrameSlot { buffers: &self.buffers, start, chain });
-            self.describe(chain, len);
-            self.ring.offer_next(1);
+            let chain = self.chain_at(row, number);
+            let len = write(&self.slot(places, chain));
+            let is_said = self.lens.get(usize::from(chain)) == Some(&len);
+            if !is_said || self.rewriting == Rewriting::Always {
+                self.describe(chain, len);
+            }
         }
+        self.ring.offer_next(count);
         count
+    }
+
+    /// Number of the chain that stands `ahead` of the next one to be offered.
+    #[inline(always)]
+    fn chain_at(&self, row: Option<Row>, ahead: u16) -> u16 {
+        row.map_or_else(|| self.ring.upcoming(ahead), |row| row.chain(ahead))
+    }
+
+    #[inline(always)]
+    fn slot(&self, places: Places, chain: u16) -> FrameSlot<'_> {
+        let room = places.stride - places.frame_at;
+        FrameSlot { piece: self.buffers.piece(places.frame_of(chain), room), chain }
     }
 
     /// Shows all offered frames to the back-end with one store, and kicks it if it wants that.
@@ -257,22 +288,19 @@ impl BurstSender {
     }
 
     #[inline]
-    fn prefetch(&self, chain: u16) {
-        let start = usize::from(chain) * self.stride + self.frame_at;
-        for line in 0..self.lines {
+    fn prefetch(&self, places: Places, chain: u16) {
+        let start = places.frame_of(chain);
+        for line in 0..places.lines {
             self.buffers.prefetch_to_write(start + line * LINE_BYTES);
         }
     }
 
     /// Makes the descriptors of `chain` say that its frame has `len` bytes.
-    #[inline]
+    #[cold]
     fn describe(&mut self, chain: u16, len: u32) {
         let Some(said) = self.lens.get_mut(usize::from(chain)) else { return };
-        if *said == len && self.rewriting == Rewriting::Changes {
-            return;
-        }
         *said = len;
-        let start = usize::from(chain) * self.stride + self.frame_at - self.header_bytes;
+        let start = self.places.frame_of(chain) - self.header_bytes;
         let addr = self.buffers.guest_addr() + start as u64;
         // At most 12.
         let header = u32::try_from(self.header_bytes).unwrap_or(0);
@@ -316,8 +344,8 @@ impl BurstSender {
     }
 
     fn write_headers(&mut self, header: &[u8; 12]) {
-        for chain in 0..usize::from(self.ring.chains()) {
-            let start = chain * self.stride + self.frame_at - self.header_bytes;
+        for chain in 0..self.ring.chains() {
+            let start = self.places.frame_of(chain) - self.header_bytes;
             self.buffers.write(start, header.get(..self.header_bytes).unwrap_or_default());
         }
     }

@@ -34,6 +34,21 @@ pub(crate) struct Completed {
     pub(crate) written: u32,
 }
 
+/// Chains that stand in the order of their numbers, round and round: found without a look at any memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    next: u16,
+    mask: u16,
+}
+
+impl Row {
+    /// Number of the chain that stands `ahead` of the next one.
+    #[inline(always)]
+    pub(crate) fn chain(self, ahead: u16) -> u16 {
+        self.next.wrapping_add(ahead) & self.mask
+    }
+}
+
 /// Most used entries that are copied together.
 pub(crate) const BATCH: usize = 64;
 
@@ -167,6 +182,13 @@ impl StandingRing {
         self.offered.wrapping_sub(self.taken)
     }
 
+    /// The order of the next chains, as long as all of them come back in order.
+    #[inline]
+    pub(crate) fn row(&self) -> Option<Row> {
+        let row = Row { next: self.offered, mask: self.chains - 1 };
+        self.lent.is_none().then_some(row)
+    }
+
     /// Number of the chain that stands `ahead` of the next one to be offered.
     #[inline]
     pub(crate) fn upcoming(&self, ahead: u16) -> u16 {
@@ -243,16 +265,30 @@ impl StandingRing {
 
     /// What entry `at` of a copy says, when it is the one `ahead` of the next one to be taken. `None` when its head is
     /// not one that the back-end has.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode(&self, entries: &Entries, at: usize, ahead: u16) -> Option<Completed> {
         let entry: [u8; 8] = entries.get(8 * at..8 * at + 8)?.try_into().ok()?;
         let [a, b, c, d, written @ ..] = entry;
         let head = u16::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
-        let is_next = self.lent.is_none() && head == self.entry_at(self.taken.wrapping_add(ahead));
+        let next = self.returning().map(|row| row.chain(ahead) << self.shift);
+        let is_next = next == Some(head);
         if !is_next && !self.is_lent(head) {
             return None;
         }
         Some(Completed { chain: head >> self.shift, written: u32::from_le_bytes(written) })
+    }
+
+    /// The order in which chains are to come back, as long as they did so far.
+    #[inline]
+    pub(crate) fn returning(&self) -> Option<Row> {
+        let row = Row { next: self.taken, mask: self.chains - 1 };
+        self.lent.is_none().then_some(row)
+    }
+
+    /// Takes the next `count` used entries, whose chains came in the order of [`StandingRing::returning`].
+    #[inline]
+    pub(crate) fn take_row(&mut self, count: u16) {
+        self.taken = self.taken.wrapping_add(count);
     }
 
     /// Takes the next used entry, whose chain is `chain`: it will be offered again after all others that are free.
