@@ -13,7 +13,8 @@ mod tests {
 
     use helio_guest::features::{self, protocol};
     use helio_guest::{
-        BurstConfig, BurstGuest, Connection, Cutting, HeaderPlace, NetHeader, Rewriting, SetupOrder,
+        BurstConfig, BurstGuest, BurstQueues, Connection, Cutting, HeaderPlace, NetHeader,
+        Rewriting, SetupOrder,
     };
 
     use crate::loop_back::{self, Behaviour, Report};
@@ -147,6 +148,123 @@ mod tests {
         guest.start().unwrap();
         exchange(&mut guest, 100);
         assert_honest(guest, back_end, 200);
+    }
+
+    #[test]
+    fn one_used_entry_completes_several_chains_when_they_are_in_order() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let offered = OFFERED | features::IN_ORDER;
+        let back_end = loop_back::spawn(theirs, offered, protocol::USUAL, Behaviour::Grouping);
+        let features = features::VERSION_1 | features::IN_ORDER;
+        let config = BurstConfig { features, ..config() };
+        let mut guest = BurstGuest::new(Connection::new(ours), config).unwrap();
+        assert_eq!(guest.features() & features, features);
+        guest.start().unwrap();
+        exchange(&mut guest, 1000);
+        while guest.sender().room() < guest.sender().capacity() {
+            std::thread::yield_now();
+        }
+        assert_honest(guest, back_end, 1000);
+    }
+
+    /// The queues of a guest whose back-end is the test itself: eight buffers of 100 bytes.
+    fn in_order_queues() -> BurstQueues {
+        let config = BurstConfig {
+            features: features::VERSION_1 | features::IN_ORDER | features::MRG_RXBUF,
+            rx_buffer_bytes: 100,
+            ring_size: 8,
+            ..config()
+        };
+        BurstQueues::new(&config).unwrap()
+    }
+
+    #[test]
+    fn a_frame_in_merged_buffers_may_be_completed_by_one_used_entry() {
+        let mut queues = in_order_queues();
+        let area = queues.receiver.area().clone();
+        let mut used = 0_u16;
+        // Seven buffers a round: the groups begin at every place of the ring.
+        for round in 0..20_u8 {
+            for (buffers, last) in [(3_u16, 30_u32), (1, 70), (3, 100)] {
+                let first = area.descriptor(area.avail_entry(used & 7)).addr;
+                let memory = area.memory().window(first, 12 + 88).unwrap();
+                let mut header = [0; 12];
+                header[10..].copy_from_slice(&buffers.to_le_bytes());
+                memory.write(0, &header);
+                memory.write(12, &[round; 88]);
+                let head = area.avail_entry((used + buffers - 1) & 7);
+                area.set_used_entry(used & 7, u32::from(head), last);
+                used = used.wrapping_add(buffers);
+                area.set_used_idx(used);
+            }
+            let mut lens = Vec::new();
+            queues.receiver.receive(|view| {
+                assert_eq!(view.word(0), Some([round; 8]));
+                lens.push(view.len());
+            });
+            assert_eq!(lens, [230 - 12, 70 - 12, 300 - 12], "round {round}");
+            assert_eq!(queues.receiver.faults().total(), 0);
+        }
+    }
+
+    #[test]
+    fn a_used_entry_cannot_complete_more_chains_than_the_used_index_tells() {
+        let mut queues = in_order_queues();
+        let area = queues.receiver.area().clone();
+        area.set_used_entry(0, u32::from(area.avail_entry(2)), 50);
+        area.set_used_idx(2);
+        assert_eq!(queues.receiver.receive(|_view| {}), 0);
+        assert_ne!(queues.receiver.faults().total(), 0);
+
+        let area = queues.sender.area().clone();
+        queues.sender.offer(4, |_slot| 60);
+        queues.sender.publish();
+        area.set_used_entry(0, u32::from(area.avail_entry(2)), 0);
+        area.set_used_idx(2);
+        assert_eq!((queues.sender.room(), queues.sender.faults().unknown_head), (4, 1));
+    }
+
+    #[test]
+    fn every_queue_pair_sends_and_receives() {
+        let config = BurstConfig { queue_pairs: 4, ..config() };
+        let (mut guest, back_end) = started(config, Behaviour::Honest);
+        for (number, pair) in (1..).zip(guest.pairs()) {
+            pair.sender.offer(10 * number, |slot| {
+                slot.write(0, &[u8::try_from(number).unwrap(); 60]);
+                60
+            });
+            pair.sender.publish();
+        }
+        let mut counts = [0; 4];
+        let deadline = Instant::now() + PATIENCE;
+        while counts.iter().sum::<u64>() < 100 && Instant::now() < deadline {
+            for (number, pair) in guest.pairs().enumerate() {
+                counts[number] += pair.receiver.receive(|view| {
+                    assert_eq!(view.word(0), Some([u8::try_from(number).unwrap() + 1; 8]));
+                });
+            }
+        }
+        assert_eq!(counts, [10, 20, 30, 40]);
+        assert!(guest.pair(3).is_some() && guest.pair(4).is_none());
+        guest.stop().unwrap();
+        guest.start().unwrap();
+        exchange(&mut guest, 100);
+        assert_honest(guest, back_end, 200);
+    }
+
+    #[test]
+    fn more_queue_pairs_than_the_back_end_has_are_refused() {
+        for (queue_pairs, offered, protocol) in [
+            (2, OFFERED & !features::MQ, protocol::USUAL),
+            (2, OFFERED, protocol::USUAL & !protocol::MQ),
+            (5, OFFERED, protocol::USUAL),
+        ] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let back_end = loop_back::spawn(theirs, offered, protocol, Behaviour::Honest);
+            let config = BurstConfig { queue_pairs, ..config() };
+            assert!(BurstGuest::new(Connection::new(ours), config).is_err(), "{queue_pairs}");
+            back_end.join().unwrap();
+        }
     }
 
     #[test]

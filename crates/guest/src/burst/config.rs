@@ -57,6 +57,8 @@ pub struct BurstConfig {
     pub features: u64,
     /// Protocol features it takes when they are offered.
     pub protocol_features: u64,
+    /// Pairs of a receiveq and a transmitq; at least one. More need MQ.
+    pub queue_pairs: u16,
     /// Descriptors of each ring; a power of two.
     pub ring_size: u16,
     /// Length of each receive buffer in bytes, net header included.
@@ -87,6 +89,7 @@ impl Default for BurstConfig {
         Self {
             features: features::VERSION_1,
             protocol_features: protocol::USUAL,
+            queue_pairs: 1,
             ring_size: 1024,
             rx_buffer_bytes: 1536,
             max_frame_bytes: 1514,

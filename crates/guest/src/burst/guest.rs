@@ -1,4 +1,4 @@
-//! One guest with one queue pair that sends and receives in bursts.
+//! One guest that sends and receives in bursts, on one queue pair or several.
 //!
 //! Owned by the thread that plays the guests. Set-up and stopping wait for the back-end, nothing else does.
 
@@ -11,6 +11,7 @@ use super::sender::BurstSender;
 use crate::connection::Connection;
 use crate::error::GuestError;
 use crate::fault::Faults;
+use crate::features;
 use crate::front_end::{FrontEnd, Start};
 use crate::memory::GuestMemory;
 
@@ -20,8 +21,8 @@ pub struct BurstGuest {
     session: FrontEnd,
     config: BurstConfig,
     memory: Arc<GuestMemory>,
-    sender: BurstSender,
-    receiver: BurstReceiver,
+    first: BurstQueues,
+    others: Vec<BurstQueues>,
 }
 
 impl BurstGuest {
@@ -40,10 +41,17 @@ impl BurstGuest {
     ///
     /// When the back-end or the host refuses, or the configuration contradicts itself.
     pub fn new(connection: Connection, config: BurstConfig) -> Result<Self, GuestError> {
-        let session = FrontEnd::open(connection, config.features, config.protocol_features)?;
+        let several = if config.queue_pairs > 1 { features::MQ } else { 0 };
+        let wanted = config.features | several;
+        let session = FrontEnd::open(connection, wanted, config.protocol_features)?;
+        let is_refused = session.features() & several != several
+            || session.queue_limit().unwrap_or(1) < u64::from(config.queue_pairs);
+        if several != 0 && is_refused {
+            return Err(GuestError::Config("the back-end does not offer as many queue pairs"));
+        }
         let features = session.features();
-        let (memory, sender, receiver) = queues(&config, features)?;
-        Ok(Self { session, config, memory, sender, receiver })
+        let (memory, first, others) = queues(&config, features)?;
+        Ok(Self { session, config, memory, first, others })
     }
 
     /// Features in use.
@@ -67,8 +75,11 @@ impl BurstGuest {
     /// Rules that the back-end broke.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        let mut faults = self.sender.faults();
-        faults.add(&self.receiver.faults());
+        let mut faults = Faults::default();
+        for pair in std::iter::once(&self.first).chain(&self.others) {
+            faults.add(&pair.sender.faults());
+            faults.add(&pair.receiver.faults());
+        }
         faults
     }
 
@@ -78,81 +89,110 @@ impl BurstGuest {
     ///
     /// When the back-end refuses, is gone or does not answer.
     pub fn start(&mut self) -> Result<(), GuestError> {
-        self.receiver.post_all();
-        let rings = [
-            (self.receiver.area(), self.receiver.events()),
-            (self.sender.area(), self.sender.events()),
-        ];
+        self.pairs().for_each(|pair| pair.receiver.post_all());
+        let pairs = || std::iter::once(&self.first).chain(&self.others);
+        let rings: Vec<_> = pairs()
+            .flat_map(|BurstQueues { sender, receiver }| {
+                [(receiver.area(), receiver.events()), (sender.area(), sender.events())]
+            })
+            .collect();
         self.session.start(&Start {
             memory: &self.memory,
             rings: &rings,
-            bases: &[0, 0],
-            enabled: 2,
+            bases: &vec![0; rings.len()],
+            enabled: self.ring_count(),
             order: self.config.setup_order,
         })?;
         // The buffers were posted before the back-end could see a kick.
-        self.receiver.events().kick.signal();
+        pairs().for_each(|pair| pair.receiver.events().kick.signal());
         Ok(())
     }
 
-    /// Stops both rings; all chains are ours again, and [`BurstGuest::start`] begins with index 0.
+    /// Stops all rings; all chains are ours again, and [`BurstGuest::start`] begins with index 0.
     ///
     /// # Errors
     ///
     /// When the back-end is gone or does not answer.
     pub fn stop(&mut self) -> Result<(), GuestError> {
-        for index in 0..2 {
+        for index in 0..self.ring_count() {
             self.session.stop_ring(index)?;
         }
         self.session.withdraw_memory(&self.memory)?;
-        self.sender.reset();
-        self.receiver.reset();
+        self.pairs().for_each(|pair| {
+            pair.sender.reset();
+            pair.receiver.reset();
+        });
         Ok(())
     }
 
-    /// Its transmitq.
+    /// Its first transmitq.
     #[inline]
     pub fn sender(&mut self) -> &mut BurstSender {
-        &mut self.sender
+        &mut self.first.sender
     }
 
-    /// Its receiveq.
+    /// Its first receiveq.
     #[inline]
     pub fn receiver(&mut self) -> &mut BurstReceiver {
-        &mut self.receiver
+        &mut self.first.receiver
+    }
+
+    /// A queue pair by its number, when there is one.
+    #[inline]
+    pub fn pair(&mut self, number: usize) -> Option<&mut BurstQueues> {
+        match number.checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(number) => self.others.get_mut(number),
+        }
+    }
+
+    /// All queue pairs in their order.
+    #[inline]
+    pub fn pairs(&mut self) -> impl Iterator<Item = &mut BurstQueues> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    fn ring_count(&self) -> u32 {
+        2 * u32::from(self.config.queue_pairs.max(1))
     }
 }
 
-/// The two queues of a guest.
-type Queues = (Arc<GuestMemory>, BurstSender, BurstReceiver);
+/// The queues of a guest: the first pair, and all others.
+type Queues = (Arc<GuestMemory>, BurstQueues, Vec<BurstQueues>);
 
 /// Makes them in fresh memory.
 fn queues(config: &BurstConfig, features: u64) -> Result<Queues, GuestError> {
+    let pairs = u64::from(config.queue_pairs.max(1));
     let needed = BurstSender::needed_bytes(config) + BurstReceiver::needed_bytes(config);
-    let memory = GuestMemory::fitting(needed, config.pages)?;
-    let sender = BurstSender::new(&memory, config, features)?;
-    let receiver = BurstReceiver::new(&memory, config, features)?;
-    Ok((memory, sender, receiver))
+    let memory = GuestMemory::fitting(pairs * needed, config.pages)?;
+    let pair = || {
+        let sender = BurstSender::new(&memory, config, features)?;
+        Ok(BurstQueues { sender, receiver: BurstReceiver::new(&memory, config, features)? })
+    };
+    let first = pair()?;
+    let others = (1..pairs).map(|_| pair()).collect::<Result<_, GuestError>>()?;
+    Ok((memory, first, others))
 }
 
-/// The queues of a guest that has no session: its back-end is in this process.
+/// One queue pair. Also that of a guest without a session, whose back-end is in this process.
 #[derive(Debug)]
 pub struct BurstQueues {
     /// The transmitq.
     pub sender: BurstSender,
-    /// The receiveq, all buffers posted.
+    /// The receiveq.
     pub receiver: BurstReceiver,
 }
 
 impl BurstQueues {
-    /// In fresh memory, with all features that `config` asks for.
+    /// The first pair of a guest without a session: in fresh memory, with all features that `config` asks for, and all
+    /// buffers posted.
     ///
     /// # Errors
     ///
     /// As [`BurstGuest::new`].
     pub fn new(config: &BurstConfig) -> Result<Self, GuestError> {
-        let (_memory, sender, mut receiver) = queues(config, config.features)?;
-        receiver.post_all();
-        Ok(Self { sender, receiver })
+        let (_memory, mut first, _others) = queues(config, config.features)?;
+        first.receiver.post_all();
+        Ok(first)
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::config::{BurstConfig, LINE_BYTES, Rewriting, stride};
-use super::standing_ring::{BATCH, Completed, Entries, StandingRing};
+use super::standing_ring::{BATCH, Completed, Entries, Row, StandingRing};
 use crate::error::GuestError;
 use crate::event_fd::RingEvents;
 use crate::fault::Faults;
@@ -39,6 +39,37 @@ pub struct BurstReceiver {
 enum Order {
     Kept,
     Broken,
+}
+
+/// Buffers that one used entry completes: all are full but the last one, which it names. Needs IN_ORDER. VIRTIO 1.2, 2.7.9.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    last: Completed,
+    /// Buffers that were not looked at yet, the last one included.
+    left: u16,
+    /// Where in the order of buffers the next of them is.
+    row: Option<Row>,
+    ahead: u16,
+}
+
+impl Group {
+    /// Those that `last` completes, the first of which stands `ahead` of the next one to be taken; `None` when it is alone.
+    #[cold]
+    fn find(ring: &StandingRing, last: Completed, ahead: u16) -> Option<Self> {
+        let left = ring.group(last.chain, ahead).filter(|count| *count > 1)?;
+        Some(Self { last, left, row: ring.returning(), ahead })
+    }
+
+    /// The next of them, whose buffer has room for `capacity` bytes.
+    #[inline(always)]
+    fn next(&mut self, capacity: u32) -> Option<Completed> {
+        let (left, ahead) = (self.left.checked_sub(1)?, self.ahead);
+        (self.left, self.ahead) = (left, ahead.wrapping_add(1));
+        match self.row {
+            Some(row) if left > 0 => Some(Completed { chain: row.chain(ahead), written: capacity }),
+            _ => Some(self.last),
+        }
+    }
 }
 
 /// How the buffers lie.
@@ -271,16 +302,33 @@ impl BurstReceiver {
         let (shape, lines) = (self.shape, self.lines.min(4));
         let row = self.ring.returning();
         let mut order = if row.is_some() { Order::Kept } else { Order::Broken };
+        let mut group = Group::default();
         let mut count = 0;
         for (slot, ahead) in self.batch.iter_mut().take(copied).zip(0..) {
-            let Some(completed) = self.ring.decode(&self.entries, count, ahead) else { break };
-            if completed.written > self.capacity {
-                self.faults.len_beyond_buffer += 1;
-                break;
-            }
-            if row.is_some_and(|row| row.chain(ahead) != completed.chain) {
-                order = Order::Broken;
-            }
+            let completed = if let Some(part) = group.next(self.capacity) {
+                part
+            } else {
+                let Some(named) = self.ring.decode(&self.entries, count, ahead) else { break };
+                if named.written > self.capacity {
+                    self.faults.len_beyond_buffer += 1;
+                    break;
+                }
+                if row.is_none_or(|row| row.chain(ahead) == named.chain) {
+                    named
+                } else if self.ring.is_in_order() {
+                    let Some(found) = Group::find(&self.ring, named, ahead) else { break };
+                    // One that does not fit what was copied is looked at again when it comes first.
+                    if count + usize::from(found.left) > copied {
+                        break;
+                    }
+                    group = found;
+                    let Some(part) = group.next(self.capacity) else { break };
+                    part
+                } else {
+                    order = Order::Broken;
+                    named
+                }
+            };
             *slot = completed;
             count += 1;
             let start = shape.header_of(completed.chain);

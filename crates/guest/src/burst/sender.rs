@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::config::{BurstConfig, Cutting, LINE_BYTES, Rewriting, stride};
-use super::standing_ring::{BATCH, Entries, Row, StandingRing, chain_count};
+use super::standing_ring::{BATCH, Completed, Entries, Row, StandingRing, chain_count};
 use crate::error::GuestError;
 use crate::event_fd::RingEvents;
 use crate::fault::Faults;
@@ -219,16 +219,28 @@ impl BurstSender {
     pub fn room(&mut self) -> u16 {
         while self.ring.ready() > 0 {
             let count = self.ring.copy_ready(&mut self.entries);
-            for at in 0..count {
-                let Some(completed) = self.ring.decode(&self.entries, at, 0) else {
+            let mut at = 0;
+            while at < count {
+                let Some((completed, chains)) = self.completed(at) else {
                     self.ring.give_up();
                     break;
                 };
                 self.faults.transmit_len += u64::from(completed.written != 0);
-                self.ring.take(completed.chain);
+                match chains {
+                    1 => self.ring.take(completed.chain),
+                    several => self.ring.take_row(several),
+                }
+                at += usize::from(chains);
             }
         }
         self.ring.free()
+    }
+
+    /// What entry `at` says of the next chain to be taken, and how many chains it completes.
+    #[inline(always)]
+    fn completed(&self, at: usize) -> Option<(Completed, u16)> {
+        let completed = self.ring.decode(&self.entries, at, 0)?;
+        Some((completed, self.ring.group(completed.chain, 0)?))
     }
 
     /// Shows every buffer to `write`, to be filled before the back-end runs.

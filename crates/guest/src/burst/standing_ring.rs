@@ -47,6 +47,12 @@ impl Row {
     pub(crate) fn chain(self, ahead: u16) -> u16 {
         self.next.wrapping_add(ahead) & self.mask
     }
+
+    /// How far `chain` stands behind the one that stands `ahead` of the next one.
+    #[inline(always)]
+    fn distance(self, ahead: u16, chain: u16) -> u16 {
+        chain.wrapping_sub(self.next).wrapping_sub(ahead) & self.mask
+    }
 }
 
 /// Most used entries that are copied together.
@@ -70,6 +76,8 @@ pub(crate) struct StandingRing {
     shift: u32,
     rewriting: Rewriting,
     event_idx: bool,
+    /// The back-end completes chains in order, and one entry may stand for several.
+    in_order: bool,
     is_broken: bool,
     /// What the avail ring holds, by slot.
     entries: Box<[u16]>,
@@ -108,6 +116,7 @@ impl StandingRing {
             shift: shift(descriptors),
             rewriting: config.rewriting,
             event_idx: features & features::EVENT_IDX != 0,
+            in_order: features & features::IN_ORDER != 0,
             is_broken: false,
             entries: vec![0; usize::from(size)].into(),
             lent: None,
@@ -159,6 +168,11 @@ impl StandingRing {
     /// The chain `n` begins at descriptor `n << shift`.
     pub(crate) fn shift(&self) -> u32 {
         self.shift
+    }
+
+    /// Whether IN_ORDER is in use.
+    pub(crate) fn is_in_order(&self) -> bool {
+        self.in_order
     }
 
     /// Kicks sent.
@@ -289,6 +303,18 @@ impl StandingRing {
     #[inline]
     pub(crate) fn take_row(&mut self, count: u16) {
         self.taken = self.taken.wrapping_add(count);
+    }
+
+    /// How many chains an entry completes that names `chain`, when the first of them stands `ahead` of the next one to be
+    /// taken: 1, or more with IN_ORDER, where it names the last. `None` when the back-end does not have as many. VIRTIO
+    /// 1.2, 2.7.9.
+    #[inline]
+    pub(crate) fn group(&self, chain: u16, ahead: u16) -> Option<u16> {
+        if !self.in_order {
+            return Some(1);
+        }
+        let count = self.returning()?.distance(ahead, chain) + 1;
+        (ahead + count <= self.seen.wrapping_sub(self.taken)).then_some(count)
     }
 
     /// Takes the next used entry, whose chain is `chain`: it will be offered again after all others that are free.
