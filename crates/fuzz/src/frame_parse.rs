@@ -124,10 +124,11 @@ impl Case {
 
     fn assert_destinations(&self, ingress: PortId, l2: &L2, decision: &Decision) {
         let others = self.table.receivers(decision.vlan).difference(&PortSet::of(ingress));
-        let to = decision.destinations;
+        let to = decision.destinations(&self.table, ingress);
         assert_eq!(to.difference(&others), PortSet::EMPTY);
         match decision.kind {
-            DecisionKind::Unicast => {
+            DecisionKind::Unicast(port) => {
+                assert_eq!(to, PortSet::of(port));
                 assert_eq!((to.count(), l2.dst.is_group()), (1, false));
                 let known = self.fdb.lookup(decision.vlan, l2.dst);
                 assert!(known.is_some_and(|port| to.contains(port)));

@@ -15,5 +15,6 @@ mod segment;
 
 pub use guest_addr::GuestAddr;
 pub use memory_table::{AddressFault, MemoryError, MemoryTable, Written};
+pub use prefetch::fetch;
 pub use ring_area::RingArea;
 pub use segment::Segment;

@@ -3,14 +3,14 @@
 //! Called by the worker that took the frame, on the private copy of its head. Learns the source address on the
 //! way, so that the answer finds its way back.
 
-use crate::{Fdb, L2, PortRole, SwitchTable, Tci, classify};
-use helio_types::{DropReason, MacAddr, PortId, PortSet, VlanId};
+use crate::{Address, Fdb, L2, PortRole, SwitchTable, Tci, classify};
+use helio_types::{DropReason, PortId, PortSet, VlanId};
 
 /// How the destinations of a frame were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DecisionKind {
-    /// The destination address is in the FDB.
-    Unicast,
+    /// The destination address is in the FDB, on this port.
+    Unicast(PortId),
     /// Group address, or an address nobody has been seen with: all members of the VLAN but the sender.
     Flood,
     /// The frame passed policy, but no port is to get it: a hairpin, or no other member of the VLAN. It counts as
@@ -25,41 +25,89 @@ pub struct Decision {
     pub vlan: VlanId,
     /// The tag it came with.
     pub tag: Option<Tci>,
-    /// The ports it goes to: never the ingress port, members of the VLAN all, and none when it goes nowhere.
-    pub destinations: PortSet,
-    /// How they were found.
+    /// How its destinations were found.
     pub kind: DecisionKind,
+}
+
+impl Decision {
+    /// The ports it goes to: never the ingress port, members of the VLAN all, and none when it goes nowhere. `ingress` and
+    /// `table` are those that the decision was made with.
+    #[must_use]
+    pub fn destinations(&self, table: &SwitchTable, ingress: PortId) -> PortSet {
+        match self.kind {
+            DecisionKind::Unicast(port) => PortSet::of(port),
+            DecisionKind::Flood => table.receivers(self.vlan).difference(&PortSet::of(ingress)),
+            DecisionKind::Nowhere(_) => PortSet::EMPTY,
+        }
+    }
+}
+
+/// What must be known to decide for a frame: the first half of a decision, made for a whole burst before the second half, so
+/// that the FDB entries of all its frames are on their way together.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry {
+    vlan: VlanId,
+    tag: Option<Tci>,
+    source: Address,
+    /// `None` for a group address.
+    destination: Option<Address>,
+}
+
+/// Reads `head`, the beginning of a frame that entered through `ingress`, applies the policy at ingress, and fetches the FDB
+/// entries of its addresses.
+///
+/// # Errors
+///
+/// The first reason that applies, in this order: runt, receive-only port, group address as source, link-local
+/// destination, VLAN. A port that is not in the table is a member of no VLAN.
+#[inline]
+pub fn inquire(
+    table: &SwitchTable,
+    fdb: &Fdb,
+    ingress: PortId,
+    head: &[u8],
+) -> Result<Inquiry, DropReason> {
+    let l2 = L2::parse(head)?;
+    let vlan = admit(table, ingress, &l2)?;
+    let source = fdb.address(vlan, l2.src);
+    let destination = (!l2.dst.is_group()).then(|| fdb.address(vlan, l2.dst));
+    Ok(Inquiry { vlan, tag: l2.tag, source, destination })
+}
+
+impl Inquiry {
+    /// The decision. `ingress`, `table` and `fdb` are those that the inquiry was made with.
+    #[inline]
+    #[must_use]
+    pub fn decide(&self, table: &SwitchTable, fdb: &Fdb, ingress: PortId) -> Decision {
+        // Whatever comes of it, the frame goes its way; the FDB counts what it refused to learn.
+        fdb.see(&self.source, ingress);
+        let receivers = table.receivers(self.vlan);
+        let known = self.destination.and_then(|address| fdb.port_of(&address));
+        let kind = match known {
+            Some(port) if port == ingress => DecisionKind::Nowhere(DropReason::Hairpin),
+            Some(port) if receivers.contains(port) => DecisionKind::Unicast(port),
+            // Learned before the port left the VLAN: as good as unknown.
+            Some(_) | None => match receivers.difference(&PortSet::of(ingress)) {
+                PortSet::EMPTY => DecisionKind::Nowhere(DropReason::NoDestination),
+                _ => DecisionKind::Flood,
+            },
+        };
+        Decision { vlan: self.vlan, tag: self.tag, kind }
+    }
 }
 
 /// Decides for the frame that begins with `head` and entered through `ingress`.
 ///
 /// # Errors
 ///
-/// The first reason that applies, in this order: runt, receive-only port, group address as source, link-local
-/// destination, VLAN. A port that is not in the table is a member of no VLAN.
+/// As [`inquire`].
 pub fn decide(
     table: &SwitchTable,
     fdb: &Fdb,
     ingress: PortId,
     head: &[u8],
 ) -> Result<Decision, DropReason> {
-    let l2 = L2::parse(head)?;
-    let vlan = admit(table, ingress, &l2)?;
-    // Whatever comes of it, the frame goes its way; the FDB counts what it refused to learn.
-    fdb.learn(vlan, l2.src, ingress);
-    let receivers = table.receivers(vlan);
-    let (destinations, kind) = match known_port(fdb, vlan, l2.dst) {
-        Some(port) if port == ingress => {
-            (PortSet::EMPTY, DecisionKind::Nowhere(DropReason::Hairpin))
-        }
-        Some(port) if receivers.contains(port) => (PortSet::of(port), DecisionKind::Unicast),
-        // Learned before the port left the VLAN: as good as unknown.
-        Some(_) | None => match receivers.difference(&PortSet::of(ingress)) {
-            PortSet::EMPTY => (PortSet::EMPTY, DecisionKind::Nowhere(DropReason::NoDestination)),
-            others => (others, DecisionKind::Flood),
-        },
-    };
-    Ok(Decision { vlan, tag: l2.tag, destinations, kind })
+    Ok(inquire(table, fdb, ingress, head)?.decide(table, fdb, ingress))
 }
 
 /// The policy at ingress; gives the VLAN of the frame.
@@ -77,15 +125,11 @@ fn admit(table: &SwitchTable, ingress: PortId, l2: &L2) -> Result<VlanId, DropRe
     classify(&port.vlan, l2.tag)
 }
 
-fn known_port(fdb: &Fdb, vlan: VlanId, dst: MacAddr) -> Option<PortId> {
-    if dst.is_group() { None } else { fdb.lookup(vlan, dst) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{FdbSettings, PortSettings};
-    use helio_types::VlanMode;
+    use helio_types::{MacAddr, VlanMode};
 
     const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
     const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
@@ -117,25 +161,27 @@ mod tests {
         [&dst.0[..], &src.0, &[8, 0]].concat()
     }
 
-    fn destinations(decision: Result<Decision, DropReason>) -> Vec<usize> {
-        decision.unwrap().destinations.iter().map(PortId::index).collect()
+    /// Where a frame goes that entered through port `ingress` of [`table`].
+    fn destinations(ingress: usize, decision: Result<Decision, DropReason>) -> Vec<usize> {
+        let ports = decision.unwrap().destinations(&table(), port(ingress));
+        ports.iter().map(PortId::index).collect()
     }
 
     #[test]
     fn a_broadcast_goes_to_everybody_but_the_sender_and_the_receive_only_port() {
         let decision = decide(&table(), &fdb(), port(1), &head(MacAddr::BROADCAST, A));
         assert_eq!(decision.unwrap().kind, DecisionKind::Flood);
-        assert_eq!(destinations(decision), [0, 2]);
+        assert_eq!(destinations(1, decision), [0, 2]);
     }
 
     #[test]
     fn an_unknown_address_is_flooded_and_its_answer_is_not() {
         let (table, fdb) = (table(), fdb());
-        assert_eq!(destinations(decide(&table, &fdb, port(0), &head(B, A))), [1, 2]);
+        assert_eq!(destinations(0, decide(&table, &fdb, port(0), &head(B, A))), [1, 2]);
         let answer = decide(&table, &fdb, port(1), &head(A, B));
-        assert_eq!(answer.unwrap().kind, DecisionKind::Unicast);
-        assert_eq!(destinations(answer), [0]);
-        assert_eq!(destinations(decide(&table, &fdb, port(0), &head(B, A))), [1]);
+        assert_eq!(answer.unwrap().kind, DecisionKind::Unicast(port(0)));
+        assert_eq!(destinations(1, answer), [0]);
+        assert_eq!(destinations(0, decide(&table, &fdb, port(0), &head(B, A))), [1]);
     }
 
     #[test]
@@ -144,7 +190,7 @@ mod tests {
         fdb.learn(VlanId::UNTAGGED, B, port(0));
         let decision = decide(&table, &fdb, port(0), &head(B, A)).unwrap();
         assert_eq!(decision.kind, DecisionKind::Nowhere(DropReason::Hairpin));
-        assert!(decision.destinations.is_empty());
+        assert_eq!(destinations(0, Ok(decision)), Vec::<usize>::new());
     }
 
     #[test]
@@ -190,21 +236,21 @@ mod tests {
         ]);
         let decision = decide(&table, &fdb(), port(0), &head(MacAddr::BROADCAST, A)).unwrap();
         assert_eq!(decision.kind, DecisionKind::Nowhere(DropReason::NoDestination));
-        assert!(decision.destinations.is_empty());
+        assert!(decision.destinations(&table, port(0)).is_empty());
     }
 
     #[test]
     fn an_address_on_a_port_that_left_the_vlan_is_unknown() {
         let (table, fdb) = (table(), fdb());
         fdb.learn(VlanId::UNTAGGED, B, port(7));
-        assert_eq!(destinations(decide(&table, &fdb, port(0), &head(B, A))), [1, 2]);
+        assert_eq!(destinations(0, decide(&table, &fdb, port(0), &head(B, A))), [1, 2]);
     }
 
     #[test]
     fn an_address_on_a_port_that_became_receive_only_is_unknown() {
         let (table, fdb) = (table(), fdb());
         fdb.learn(VlanId::UNTAGGED, B, port(3));
-        assert_eq!(destinations(decide(&table, &fdb, port(0), &head(B, A))), [1, 2]);
+        assert_eq!(destinations(0, decide(&table, &fdb, port(0), &head(B, A))), [1, 2]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! claimed; the counts agree with the entries whenever no call is under way; and no entry makes room for
 //! another, so a guest that invents addresses fills its own limit and nobody else's.
 
+mod address;
 mod buckets;
 mod entry;
 mod learn;
@@ -19,12 +20,13 @@ mod upkeep;
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use buckets::Buckets;
-use entry::{Key, Value};
+use entry::Value;
 use helio_types::{MacAddr, PortId, VlanId};
 use ports::Ports;
 use slot::Slot;
 use std::fmt;
 
+pub use address::Address;
 pub use learn::Learned;
 pub use upkeep::{EntryKind, FdbEntry, FlushFilter, StaticRefused};
 
@@ -97,8 +99,14 @@ impl Fdb {
     /// The port that `mac` was last seen on in `vlan`, or is pinned to.
     #[must_use]
     pub fn lookup(&self, vlan: VlanId, mac: MacAddr) -> Option<PortId> {
-        let key = Key::new(vlan, mac);
-        let (_, value) = self.buckets.candidates(key)?.find(key)?;
+        self.port_of(&self.address(vlan, mac))
+    }
+
+    /// The port that an address was last seen on, or is pinned to.
+    #[inline]
+    #[must_use]
+    pub fn port_of(&self, address: &Address) -> Option<PortId> {
+        let (_, value) = self.buckets.candidates(address.places)?.find(address.key)?;
         value.port()
     }
 

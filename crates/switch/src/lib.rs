@@ -16,9 +16,9 @@ mod table;
 mod tag_edit;
 
 pub use admit::classify;
-pub use decide::{Decision, DecisionKind, decide};
+pub use decide::{Decision, DecisionKind, Inquiry, decide, inquire};
 pub use fdb::{
-    EntryKind, Fdb, FdbCounts, FdbEntry, FdbSettings, FlushFilter, Learned, MAX_CAPACITY,
+    Address, EntryKind, Fdb, FdbCounts, FdbEntry, FdbSettings, FlushFilter, Learned, MAX_CAPACITY,
     StaticRefused,
 };
 pub use parse::{ETHERNET_HEADER_BYTES, L2, TAG_BYTES, TPID, Tci};

@@ -125,7 +125,7 @@ impl Reference {
         dst: u8,
         src: u8,
         tag: Option<u16>,
-    ) -> Result<Decision, DropReason> {
+    ) -> Result<(Decision, PortSet), DropReason> {
         if self.ports[ingress].role == PortRole::ReceiveOnly {
             return Err(DropReason::ReceiveOnly);
         }
@@ -144,7 +144,7 @@ impl Reference {
         let found = self.known.get(&(id, dst)).map(|known| known.port);
         let (ports, kind): (Vec<_>, _) = match found {
             Some(found) if found == ingress => (vec![], DecisionKind::Nowhere(DropReason::Hairpin)),
-            Some(found) if may_receive(&found) => (vec![found], DecisionKind::Unicast),
+            Some(found) if may_receive(&found) => (vec![found], DecisionKind::Unicast(port(found))),
             _ => {
                 let others = (0..PORTS).filter(|index| *index != ingress);
                 let others: Vec<_> = others.filter(may_receive).collect();
@@ -154,7 +154,7 @@ impl Reference {
             }
         };
         let destinations: PortSet = ports.iter().map(|&index| port(index)).collect();
-        Ok(Decision { vlan: vlan(id), tag: tag.map(Tci), destinations, kind })
+        Ok((Decision { vlan: vlan(id), tag: tag.map(Tci), kind }, destinations))
     }
 
     fn flush(&mut self, filter: FlushFilter) {
@@ -178,8 +178,13 @@ impl Reference {
 
 /// A frame that leaves in `decision.vlan` and is sent back by the other side belongs to the same VLAN, and a
 /// priority is only lost with the tag that carried it.
-fn assert_tags_are_right(table: &SwitchTable, decision: &Decision, head: &[u8]) {
-    for destination in &decision.destinations {
+fn assert_tags_are_right(
+    table: &SwitchTable,
+    decision: &Decision,
+    destinations: &PortSet,
+    head: &[u8],
+) {
+    for destination in destinations {
         let mode = &table.port(destination).unwrap().vlan;
         let edit = egress_edit(mode, decision.vlan, decision.tag);
         let mut out = [0; 64];
@@ -233,9 +238,12 @@ proptest! {
                 Step::Frame { ingress, dst, src, tag } => {
                     let head = head(dst, src, tag);
                     let decided = decide(&table, &fdb, port(ingress), &head);
+                    let decided = decided.map(|decision| {
+                        (decision, decision.destinations(&table, port(ingress)))
+                    });
                     prop_assert_eq!(decided, reference.decide(ingress, dst, src, tag));
-                    if let Ok(decision) = decided {
-                        assert_tags_are_right(&table, &decision, &head);
+                    if let Ok((decision, destinations)) = decided {
+                        assert_tags_are_right(&table, &decision, &destinations, &head);
                     }
                 }
                 Step::Pass(seconds) => {

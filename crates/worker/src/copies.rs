@@ -14,7 +14,7 @@ impl Core {
     #[inline]
     pub(crate) fn plan_copies(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
         let Ok(decision) = &run.verdict else { return };
-        let production = decision.destinations;
+        let production = decision.destinations(&self.snapshot.switch, ingress);
         run.targets = if run.selected.is_none() {
             Targets { production, ..Targets::NONE }
         } else {

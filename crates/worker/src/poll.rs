@@ -10,6 +10,7 @@ use crate::command::{Command, Inbox};
 use crate::core::Core;
 use crate::idle::{Idleness, Polling};
 use crate::meter::Meter;
+use crate::receive::Question;
 use crate::run::Run;
 
 /// One poll-mode worker. Made by [`Fleet`](crate::Fleet), run by a thread of its own.
@@ -17,6 +18,7 @@ use crate::run::Run;
 pub struct Worker {
     pub(crate) core: Core,
     pub(crate) burst: Burst,
+    pub(crate) questions: Vec<Question>,
     pub(crate) runs: Vec<Run>,
     pub(crate) refused: [u32; DropReason::COUNT],
     inbox: Arc<Inbox>,
@@ -40,6 +42,7 @@ impl Worker {
         Self {
             core,
             burst: Burst::new(),
+            questions: Vec::with_capacity(BURST_FRAMES),
             runs: Vec::with_capacity(BURST_FRAMES),
             refused: [0; DropReason::COUNT],
             inbox,

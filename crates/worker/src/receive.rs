@@ -2,7 +2,7 @@
 
 use helio_frame::{Frame, Intake};
 use helio_mirror::Selected;
-use helio_switch::{DecisionKind, decide};
+use helio_switch::{DecisionKind, Inquiry, inquire};
 use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
@@ -10,18 +10,27 @@ use crate::mailbox::Targets;
 use crate::poll::Worker;
 use crate::run::{Company, Run, Verdict};
 
+/// What must be decided for one frame of a burst. The decision is made from the first 16 bytes, the addresses and the tag if
+/// there is one, and holds for one burst of one port, in which the configuration does not change.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// The same as for the frame before.
+    AsBefore,
+    Anew(Result<Inquiry, DropReason>),
+}
+
 impl Worker {
     /// Takes and forwards one burst of the port at `place`. Returns the number of chains and frames taken.
     pub(crate) fn receive(&mut self, place: usize) -> u64 {
-        let Self { core, burst, runs, refused, .. } = self;
+        let Self { core, burst, questions, runs, refused, .. } = self;
         let Some(local) = core.locals.get_mut(place) else { return 0 };
         let ingress = local.id;
         burst.clear();
         local.port.take(&mut Intake { burst, pool: &mut core.pool, refused });
         let refused = core.count_refused(ingress, refused);
 
-        runs.clear();
-        core.decide(ingress, burst.frames(), runs);
+        core.inquire(ingress, burst.frames(), questions);
+        core.decide(ingress, burst.frames(), questions, runs);
         let mut frames = burst.frames_mut();
         for run in runs.iter_mut() {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
@@ -56,15 +65,43 @@ impl Core {
         total
     }
 
+    /// Asks for each frame that begins otherwise than the one before it: so the FDB entries of all come together.
+    #[inline]
+    fn inquire(&self, ingress: PortId, frames: &[Frame], questions: &mut Vec<Question>) {
+        questions.clear();
+        let mut last = None;
+        for frame in frames {
+            let head = frame.head.bytes();
+            let beginning = head.first_chunk().map(|bytes| u128::from_ne_bytes(*bytes));
+            questions.push(match beginning {
+                Some(_) if beginning == last => Question::AsBefore,
+                _ => Question::Anew(inquire(&self.snapshot.switch, &self.fdb, ingress, head)),
+            });
+            last = beginning;
+        }
+    }
+
     /// Decides where each frame goes, and joins those that follow each other and go the same way. There are never more runs
     /// than frames.
     #[inline]
-    fn decide(&self, ingress: PortId, frames: &[Frame], runs: &mut Vec<Run>) {
-        for frame in frames {
+    fn decide(
+        &self,
+        ingress: PortId,
+        frames: &[Frame],
+        questions: &[Question],
+        runs: &mut Vec<Run>,
+    ) {
+        runs.clear();
+        for (frame, question) in frames.iter().zip(questions) {
             let last = runs.last_mut();
-            let verdict = match &last {
-                Some(run) if run.begins_like(frame) => run.verdict,
-                _ => decide(&self.snapshot.switch, &self.fdb, ingress, frame.head.bytes()),
+            let verdict = match (question, &last) {
+                (Question::Anew(Ok(inquiry)), _) => {
+                    Ok(inquiry.decide(&self.snapshot.switch, &self.fdb, ingress))
+                }
+                (Question::Anew(Err(reason)), _) => Err(*reason),
+                (Question::AsBefore, Some(run)) => run.verdict,
+                // The first frame of a burst has none before it.
+                (Question::AsBefore, None) => Err(DropReason::Runt),
             };
             let joined = last.is_some_and(|run| run.verdict == verdict && run.extend(frame));
             if !joined {
@@ -76,7 +113,9 @@ impl Core {
     fn begin_run(&self, ingress: PortId, frame: &Frame, verdict: Verdict) -> Run {
         let mirror = &self.snapshot.mirror;
         let selected = match &verdict {
-            Ok(decision) => mirror.select(ingress, &decision.destinations),
+            Ok(decision) => {
+                mirror.select(ingress, &decision.destinations(&self.snapshot.switch, ingress))
+            }
             Err(_) => Selected::NONE,
         };
         let company = match mirror.exact_among(&selected.wanted).is_empty() {
@@ -96,7 +135,9 @@ impl Core {
             Ok(decision) => match decision.kind {
                 // They passed policy but have nowhere to go: monitors see them all the same.
                 DecisionKind::Nowhere(reason) => block.drop_ingress(reason, count),
-                DecisionKind::Unicast | DecisionKind::Flood => block.ingress.add(count, run.bytes),
+                DecisionKind::Unicast(_) | DecisionKind::Flood => {
+                    block.ingress.add(count, run.bytes)
+                }
             },
         }
         self.plan_copies(ingress, frames, run);

@@ -50,9 +50,6 @@ impl Traits {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) verdict: Verdict,
-    /// The first 16 bytes of its last frame, the addresses, and the tag if there is one: what the verdict was made from. It
-    /// holds for one burst of one port, in which the configuration does not change.
-    beginning: Option<u128>,
     pub(crate) frames: usize,
     /// Sum of their lengths.
     pub(crate) bytes: u64,
@@ -80,7 +77,6 @@ impl Run {
         };
         Self {
             verdict,
-            beginning: beginning(frame),
             frames: 1,
             bytes: u64::from(frame.bytes),
             traits: Traits::of(frame),
@@ -91,12 +87,6 @@ impl Run {
         }
     }
 
-    /// Whether the verdict on this run holds for `frame` too, as both begin alike.
-    #[inline]
-    pub(crate) fn begins_like(&self, frame: &Frame) -> bool {
-        self.beginning.is_some() && self.beginning == beginning(frame)
-    }
-
     /// Adds `frame`, for which the verdict is the same, if it can be delivered together with the run. Whether it can.
     #[inline]
     pub(crate) fn extend(&mut self, frame: &Frame) -> bool {
@@ -104,7 +94,6 @@ impl Run {
         if !is_like || self.company == Company::Refused {
             return false;
         }
-        self.beginning = beginning(frame);
         self.frames += 1;
         self.bytes += u64::from(frame.bytes);
         self.traits.longest = self.traits.longest.max(frame.bytes);
@@ -113,9 +102,4 @@ impl Run {
         self.traits.wire.bytes += wire.bytes;
         true
     }
-}
-
-#[inline]
-fn beginning(frame: &Frame) -> Option<u128> {
-    frame.head.bytes().first_chunk().map(|bytes| u128::from_ne_bytes(*bytes))
 }

@@ -22,29 +22,45 @@ impl Bucket {
 /// All buckets; their number is a power of two.
 pub(super) struct Buckets {
     buckets: Box<[Bucket]>,
-    mask: usize,
+    mask: u32,
     secrets: [u64; 2],
 }
 
 impl Buckets {
     /// At least `slots` free slots, in at least two buckets.
     pub(super) fn new(slots: usize, seed: u64) -> Self {
-        let count = slots.div_ceil(SLOTS).next_power_of_two().max(2);
+        // The most entries there may be need 2^19 buckets.
+        let count = slots.div_ceil(SLOTS).next_power_of_two().clamp(2, 1 << 31);
         let bucket = || Bucket { slots: std::array::from_fn(|_| Slot::free()) };
         Self {
             buckets: std::iter::repeat_with(bucket).take(count).collect(),
-            mask: count - 1,
+            mask: u32::try_from(count - 1).unwrap_or(0),
             secrets: [mix(seed), mix(seed.wrapping_add(1)) | 1],
         }
     }
 
-    /// The two buckets of `key`, always different ones. Always `Some`: the mask keeps the indices in range.
-    pub(super) fn candidates(&self, key: Key) -> Option<Candidates<'_>> {
+    /// The places of the two buckets of `key`, always different ones.
+    #[inline]
+    pub(super) fn places(&self, key: Key) -> [u32; 2] {
         let hash = self.hash(key);
         let first = low_bits(hash) & self.mask;
         // An odd number changes at least the lowest bit.
-        let second = first ^ (low_bits(hash >> 32) & self.mask | 1);
-        Some(Candidates { first: self.buckets.get(first)?, second: self.buckets.get(second)? })
+        [first, first ^ (low_bits(hash >> 32) & self.mask | 1)]
+    }
+
+    /// The two buckets at the places of a key. Always `Some`: the mask keeps the places in range.
+    #[inline]
+    pub(super) fn candidates(&self, [first, second]: [u32; 2]) -> Option<Candidates<'_>> {
+        let bucket = |place: u32| self.buckets.get(place as usize);
+        Some(Candidates { first: bucket(first)?, second: bucket(second)? })
+    }
+
+    /// Fetches the two buckets at the places of a key.
+    #[inline]
+    pub(super) fn fetch(&self, places: [u32; 2]) {
+        for bucket in places.iter().filter_map(|place| self.buckets.get(*place as usize)) {
+            helio_mem::fetch(bucket);
+        }
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
@@ -53,10 +69,11 @@ impl Buckets {
 
     /// Both halves of a product with one secret, after another was mixed in: without the secrets nobody can
     /// tell which keys collide.
+    #[inline]
     fn hash(&self, key: Key) -> u64 {
         let [first, second] = self.secrets;
         let (low, high) = (key.to_word() ^ first).carrying_mul(second, 0);
-        mix(low ^ high)
+        low ^ high
     }
 }
 
@@ -88,8 +105,8 @@ impl<'t> Candidates<'t> {
 }
 
 /// The low half of a hash, as an index that is yet to be masked.
-fn low_bits(hash: u64) -> usize {
-    (hash & 0xffff_ffff) as usize
+fn low_bits(hash: u64) -> u32 {
+    u32::try_from(hash & 0xffff_ffff).unwrap_or(0)
 }
 
 /// Spreads each bit over all others. The constants are those of SplitMix64.
@@ -115,7 +132,7 @@ mod tests {
         for slots in [1, 64, 4096] {
             let buckets = Buckets::new(slots, 7);
             for number in 0..1000 {
-                let candidates = buckets.candidates(key(number)).unwrap();
+                let candidates = buckets.candidates(buckets.places(key(number))).unwrap();
                 assert!(!ptr::eq(candidates.first, candidates.second));
                 assert_eq!(candidates.slots().count(), 2 * SLOTS);
             }
@@ -135,7 +152,7 @@ mod tests {
     #[test]
     fn both_buckets_of_a_key_can_be_filled_and_no_more() {
         let buckets = Buckets::new(1, 7);
-        let candidates = buckets.candidates(key(1)).unwrap();
+        let candidates = buckets.candidates(buckets.places(key(1))).unwrap();
         let mut places: Vec<_> =
             (0..2 * SLOTS).map(|_| candidates.claim(key(1)).unwrap().0).collect();
         assert!(candidates.claim(key(1)).is_none());

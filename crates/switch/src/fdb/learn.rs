@@ -3,7 +3,7 @@
 
 use super::buckets::Candidates;
 use super::entry::{Key, Value};
-use super::{Fdb, Slot};
+use super::{Address, Fdb, Slot};
 use crate::sync::{Ordering, fence};
 use helio_types::{MacAddr, PortId, VlanId};
 
@@ -44,8 +44,16 @@ pub(super) enum Duplicate {
 impl Fdb {
     /// Notes that `mac` was seen in `vlan` on `port`.
     pub fn learn(&self, vlan: VlanId, mac: MacAddr, port: PortId) -> Learned {
-        let key = Key::new(vlan, mac);
-        let Some(candidates) = self.buckets.candidates(key) else { return Learned::TableFull };
+        self.see(&self.address(vlan, mac), port)
+    }
+
+    /// Notes that an address was seen on `port`.
+    #[inline]
+    pub fn see(&self, address: &Address, port: PortId) -> Learned {
+        let key = address.key;
+        let Some(candidates) = self.buckets.candidates(address.places) else {
+            return Learned::TableFull;
+        };
         for _ in 0..ATTEMPTS {
             let learned = match candidates.find(key) {
                 Some((slot, known)) => self.see_again(slot, known, port),

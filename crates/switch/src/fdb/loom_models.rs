@@ -94,7 +94,7 @@ fn ageing_beside_a_worker_that_sees_the_address_again_keeps_the_counts_right() {
 /// An address that takes the same slot as [`A`] in an empty table.
 fn rival_of_a(fdb: &Fdb) -> MacAddr {
     let first_slot = |mac| {
-        let candidates = fdb.buckets.candidates(Key::new(V, mac)).unwrap();
+        let candidates = fdb.buckets.candidates(fdb.buckets.places(Key::new(V, mac))).unwrap();
         candidates.slots().next().unwrap().1
     };
     (0..64)

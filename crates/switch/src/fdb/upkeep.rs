@@ -127,7 +127,8 @@ impl Fdb {
             return Err(StaticRefused::GroupAddress);
         }
         let key = Key::new(vlan, mac);
-        let candidates = self.buckets.candidates(key).ok_or(StaticRefused::TableFull)?;
+        let candidates =
+            self.buckets.candidates(self.buckets.places(key)).ok_or(StaticRefused::TableFull)?;
         self.tally.statics.fetch_add(1, Ordering::Relaxed);
         while let Some((slot, known)) = candidates.find(key) {
             if slot.replace(known, Value::pinned(port)) {
@@ -146,7 +147,8 @@ impl Fdb {
     /// calls [`Fdb::add_static`].
     pub fn remove_static(&self, vlan: VlanId, mac: MacAddr) -> bool {
         let key = Key::new(vlan, mac);
-        let Some(candidates) = self.buckets.candidates(key) else { return false };
+        let places = self.buckets.places(key);
+        let Some(candidates) = self.buckets.candidates(places) else { return false };
         candidates.slots().any(|(_, slot)| {
             slot.read(key).is_some_and(|value| value.is_static() && self.remove(slot, value))
         })
