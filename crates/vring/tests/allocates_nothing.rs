@@ -10,7 +10,10 @@ use helio_frame::{Delivery, RestBytes};
 use helio_mem::{MemoryTable, Segment};
 use helio_offload::NetHeader;
 use helio_vring::feature;
-use support::{DATA, Descriptor, INDIRECT, NEXT, Receiver, TABLES, Transmitter, WRITE, cut, event};
+use support::{
+    DATA, Descriptor, INDIRECT, NEXT, Receiver, Source, TABLES, Transmitter, WRITE, cut, event,
+    pattern,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -127,6 +130,41 @@ fn a_turn_of_a_receive_queue_allocates_nothing() {
             assert_eq!(allocated, 0, "turn {turn}");
         }
         assert_eq!(guest.driver.used_index(), 100 * 62);
+    }
+}
+
+#[test]
+fn a_run_allocates_nothing_whatever_becomes_of_its_frames() {
+    let mut source = Source::new();
+    let lengths = [60, 1400, 128, 9000, 60, 2000, 129, 60];
+    let mut frames = lengths.map(|bytes| source.plain(&pattern(bytes))).to_vec();
+    frames.insert(2, source.lost(&pattern(200)));
+    for features in [FEATURES, FEATURES | feature::MRG_RXBUF] {
+        let (call, _fd) = event();
+        let mut guest = Receiver::with_call(256, features, call);
+        let mut written = 0;
+        for turn in 0..100 {
+            guest.post_many(DATA, 1526, 12);
+            guest.post(&cut(DATA, 3000, &[100]));
+            guest.driver.offer(999);
+            guest.driver.set_used_event(guest.driver.used_index());
+            let allocated = allocations(|| {
+                for prepared in [0, 4, frames.len()] {
+                    guest.queue.prepare(&frames[..prepared]);
+                    let mut left = &frames[..];
+                    while !left.is_empty() {
+                        let (end, fault) = guest.queue.offer_run(source.run(left));
+                        assert!(fault.is_none());
+                        written += end.written;
+                        left = &left[end.written + end.refused.map_or(0, |refused| refused.1)..];
+                    }
+                }
+                guest.queue.publish();
+                guest.queue.notify();
+            });
+            assert_eq!(allocated, 0, "turn {turn}");
+        }
+        assert!(written > 500, "{written} frames were written");
     }
 }
 

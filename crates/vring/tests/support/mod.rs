@@ -3,6 +3,7 @@
 
 mod driver;
 mod receive;
+mod source;
 mod transmit;
 
 use std::os::fd::OwnedFd;
@@ -15,6 +16,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 pub use driver::{Descriptor, Driver, INDIRECT, NEXT, WRITE};
 pub use receive::Receiver;
+pub use source::Source;
 pub use transmit::{Transmitter, sender};
 
 pub type Map = GuestMemoryMmap<()>;
