@@ -71,6 +71,11 @@ impl Subject {
         self.stage.oddities()
     }
 
+    /// Waits until nothing comes any more.
+    pub fn settle(&mut self) {
+        self.stage.settle();
+    }
+
     /// Service time on the first lane.
     ///
     /// # Errors
@@ -121,15 +126,18 @@ impl Subject {
         first_copy::measure(&mut self.stage, &self.plan, plan, command)
     }
 
-    /// Frames sent, and received, since the guests were attached.
-    fn totals(&self) -> (u64, u64) {
+    /// Frames sent, and received where they should be, since the guests were attached.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
         let counts = (0..self.stage.lane_count()).map(|lane| self.stage.counts(lane));
         counts.fold((0, 0), |(sent, received), counts| {
             (sent + counts.sent, received + counts.received)
         })
     }
 
-    fn copies(&self) -> Vec<u64> {
+    /// Frames that arrived at each guest that only watches, since the guests were attached.
+    #[must_use]
+    pub fn copies(&self) -> Vec<u64> {
         self.plan.watchers().map(|guest| self.stage.copies(guest)).collect()
     }
 }

@@ -3,13 +3,14 @@
 //! In a round every contestant has one window, in an order that is shuffled anew. The floor is measured before and after
 //! each round on the same two cores; a round in which the machine changed is kept in the results, and does not count.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use helio_guest::Pages;
 
 use crate::cells::{Cell, Contestant, Measure, Scene};
 use crate::error::PerfError;
-use crate::floor::Floor;
+use crate::floor::{Cores, Floor};
 use crate::measure::{self, Common, Effort};
 use crate::peer_name::PeerName;
 use crate::peers::Machine;
@@ -59,6 +60,9 @@ pub struct Outcome {
     pub commands: Vec<(Contestant, Vec<String>)>,
 }
 
+/// Where the cores were in a round, or why it does not count.
+type Counts = Result<Option<Cores>, String>;
+
 /// Where a contestant is.
 struct Seat {
     contestant: Contestant,
@@ -105,19 +109,20 @@ pub fn play(
     contest.find_load();
     let rounds = cell.rounds(settings.rounds);
     let mut rng = fastrand::Rng::with_seed(settings.seed);
-    let mut counted = 0;
+    // Rounds that may count, by where the cores were.
+    let mut counted: BTreeMap<Option<Cores>, usize> = BTreeMap::new();
     for round in 0..rounds * TRIES {
         let mut order: Vec<usize> = (0..contest.seats.len()).collect();
         rng.shuffle(&mut order);
-        let discarded = contest.round(round, &order)?;
-        counted += usize::from(discarded.is_none());
-        if let Some(why) = &discarded {
-            tell(&format!("{}: round {round} does not count: {why}", cell.name));
+        match contest.round(round, &order)? {
+            Ok(cores) => *counted.entry(cores).or_default() += 1,
+            Err(why) => tell(&format!("{}: round {round} does not count: {why}", cell.name)),
         }
-        if counted == rounds || contest.seats.is_empty() {
+        if counted.values().any(|count| *count == rounds) || contest.seats.is_empty() {
             break;
         }
     }
+    keep_the_most(&mut contest.outcome.windows, &counted);
     Ok(contest.outcome)
 }
 
@@ -155,23 +160,25 @@ impl Contest<'_> {
         Ok(self.stations.len() - 1)
     }
 
-    /// Latencies are compared at the same load: a tenth of what the fastest of them carries.
+    /// Latencies are compared at the same load: a tenth of what the slowest of them carries.
     fn find_load(&mut self) {
         if self.cell.measure != Measure::Latency {
             return;
         }
+        let mut slowest = f64::MAX;
         for (_, _, station) in &mut self.stations {
             let fps = station.peer.go_on().and_then(|()| measure::closed_loop_fps(station));
             let parked = station.peer.park();
             // One that fails here fails in its window too, and is reported there.
             if let (Ok(fps), Ok(())) = (fps, parked) {
-                self.common.load_fps = self.common.load_fps.max(fps / 10.0);
+                slowest = slowest.min(fps);
             }
         }
+        self.common.load_fps = slowest / 10.0;
     }
 
-    /// One window for each; why it does not count.
-    fn round(&mut self, round: usize, order: &[usize]) -> Result<Option<String>, PerfError> {
+    /// One window for each. Where the cores were, or why the round does not count.
+    fn round(&mut self, round: usize, order: &[usize]) -> Result<Counts, PerfError> {
         let needs_floor = matches!(
             self.cell.measure,
             Measure::Drain | Measure::Rate | Measure::Latency | Measure::OtherGenerator
@@ -197,11 +204,12 @@ impl Contest<'_> {
         for window in &mut windows {
             window.floor_ns = before.zip(after).map(|(a, b)| [a.floor_ns, b.floor_ns]);
             window.generator_ns = before.zip(after).map(|(a, b)| [a.generator_ns, b.generator_ns]);
+            window.cores = after.map(|floor| floor.cores());
             window.discarded.clone_from(&discarded);
         }
         self.outcome.windows.append(&mut windows);
         self.dismiss(failed);
-        Ok(discarded)
+        Ok(discarded.map_or_else(|| Ok(after.map(|floor| floor.cores())), Err))
     }
 
     /// Who fails once takes no further part.
@@ -235,7 +243,13 @@ impl Contest<'_> {
                         _ => station.mirror_to(destinations),
                     };
                     let measured = ready.and_then(|()| {
-                        measure::window(station, self.cell, &self.settings.effort, &self.common)
+                        measure::window(
+                            station,
+                            self.cell,
+                            &seat.scene,
+                            &self.settings.effort,
+                            &self.common,
+                        )
                     });
                     let switches =
                         proc::involuntary_switches(process, core).saturating_sub(switches);
@@ -260,6 +274,7 @@ impl Contest<'_> {
             seconds: began.elapsed().as_secs_f64(),
             floor_ns: None,
             generator_ns: None,
+            cores: None,
             stolen_percent: CoreTicks::now()?.stolen_percent(&ticks),
             involuntary_switches: switches,
             discarded: None,
@@ -273,6 +288,20 @@ impl Contest<'_> {
             Measure::Memory => measure::memory(peer, machine, self.cell, effort),
             Measure::Start => measure::start(peer, machine, self.cell),
             _ => measure::rate_by_testpmd(peer, machine, self.cell, effort),
+        }
+    }
+}
+
+/// Figures of cores that are together cannot stand beside those of cores that are apart: only the rounds of the placement
+/// that was met most often count.
+fn keep_the_most(windows: &mut [Window], counted: &BTreeMap<Option<Cores>, usize>) {
+    // Of two that were met as often, the one where they are apart.
+    let most = counted.iter().rev().max_by_key(|(_cores, count)| **count).map(|(cores, _)| *cores);
+    for window in windows.iter_mut().filter(|window| window.discarded.is_none()) {
+        if let (Some(Some(most)), Some(cores)) = (most, window.cores)
+            && cores != most
+        {
+            window.discarded = Some(format!("the cores were {cores}, in most rounds {most}"));
         }
     }
 }
@@ -298,4 +327,50 @@ fn verdict_on(floors: Option<(Floor, Floor)>, windows: &[Window]) -> Option<Stri
         (rate > MAY_BE_INTERRUPTED)
             .then(|| format!("{} was interrupted {rate:.0} times a second", window.contestant))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::window;
+
+    fn windows_of(rounds: &[Cores]) -> Vec<Window> {
+        let rounds = rounds.iter().enumerate();
+        rounds
+            .map(|(at, cores)| Window { cores: Some(*cores), ..window(at, "helio", 1.0) })
+            .collect()
+    }
+
+    fn kept(rounds: &[Cores]) -> Vec<usize> {
+        let mut windows = windows_of(rounds);
+        let mut counted = BTreeMap::new();
+        rounds.iter().for_each(|cores| *counted.entry(Some(*cores)).or_default() += 1);
+        keep_the_most(&mut windows, &counted);
+        let kept = windows.iter().filter(|window| window.discarded.is_none());
+        kept.map(|window| window.round).collect()
+    }
+
+    #[test]
+    fn rounds_with_cores_together_and_apart_are_not_mixed() {
+        use Cores::{Apart, Together};
+        assert_eq!(kept(&[Apart, Together, Together]), [1, 2]);
+        assert_eq!(kept(&[Together, Apart]), [1]);
+        assert_eq!(kept(&[Together, Together]), [0, 1]);
+    }
+
+    fn floor(floor_ns: f64) -> Floor {
+        Floor { floor_ns, generator_ns: 40.0, alone_ns: 20.0 }
+    }
+
+    #[test]
+    fn a_round_does_not_count_when_the_machine_changed() {
+        let quiet = [window(0, "helio", 1.0)];
+        assert_eq!(verdict_on(Some((floor(40.0), floor(43.0))), &quiet), None);
+        let moved = verdict_on(Some((floor(40.0), floor(46.0))), &quiet).unwrap();
+        assert!(moved.contains("from 40.0 to 46.0"), "{moved}");
+        let stolen = [Window { stolen_percent: 1.5, ..window(0, "helio", 1.0) }];
+        assert!(verdict_on(None, &stolen).unwrap().contains("stolen"));
+        let interrupted = [Window { involuntary_switches: 90, ..window(0, "helio", 1.0) }];
+        assert!(verdict_on(None, &interrupted).unwrap().contains("900 times a second"));
+    }
 }

@@ -14,9 +14,33 @@ use crate::station::RING;
 pub(crate) struct Floor {
     /// One copy, no lookup, no check.
     pub(crate) floor_ns: f64,
-    /// Sending and receiving together.
+    /// What the generator costs: sending and receiving together.
     pub(crate) generator_ns: f64,
+    /// The same with the other side in the same cache.
+    pub(crate) alone_ns: f64,
 }
+
+/// Where the host runs our two cores. It moves them as it likes, and figures change by half when it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cores {
+    /// Each on a core of its own: what one wrote, the other must fetch.
+    Apart,
+    /// Both on one, as its two threads: they share its caches, and its time.
+    Together,
+}
+
+impl std::fmt::Display for Cores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Apart => "apart",
+            Self::Together => "together",
+        })
+    }
+}
+
+/// Beside another core the generator costs more than twice as much, unless the other core is the same one.
+const APART: f64 = 1.4;
 
 impl Floor {
     /// Measures with the frames of `cell`.
@@ -31,7 +55,16 @@ impl Floor {
             remedy: "the generator and the switch need one each",
         };
         let floor = test.floor_ns.ok_or_else(missing)?;
-        Ok(Self { floor_ns: floor.median, generator_ns: test.generator_ns() })
+        Ok(Self {
+            floor_ns: floor.median,
+            generator_ns: test.generator_ns(),
+            alone_ns: test.alone_ns.median,
+        })
+    }
+
+    /// Where the cores were, by what it costs to have the other side on the other one.
+    pub(crate) fn cores(&self) -> Cores {
+        if self.generator_ns > self.alone_ns * APART { Cores::Apart } else { Cores::Together }
     }
 }
 
@@ -45,4 +78,16 @@ fn plan(cell: &Cell, pages: Pages) -> StagePlan {
     };
     plan.frames = plan.frames.with_wire_sizes(&[bytes]);
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_together_when_the_other_one_costs_nothing() {
+        let floor = |generator_ns| Floor { floor_ns: 20.0, generator_ns, alone_ns: 20.0 };
+        assert_eq!(floor(20.5).cores(), Cores::Together);
+        assert_eq!(floor(43.0).cores(), Cores::Apart);
+    }
 }

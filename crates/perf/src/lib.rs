@@ -23,6 +23,7 @@ pub mod verdict;
 mod window;
 
 pub use error::PerfError;
+pub use floor::Cores;
 pub use peer_name::PeerName;
 pub use station::RING;
 pub use window::{Measured, Window};

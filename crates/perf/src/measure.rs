@@ -14,8 +14,9 @@ use helio_bench::{DrainPlan, LatencyPlan, Load, Loop, Oddities, RatePlan, Subjec
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cells::{Cell, Measure, Tier};
+use crate::cells::{Cell, Measure, Scene, Tier};
 use crate::error::PerfError;
+use crate::proc::as_f64;
 use crate::station::Station;
 use crate::window::Measured;
 
@@ -74,10 +75,13 @@ pub fn starts_anew(measure: Measure) -> bool {
 pub fn window(
     station: &mut Station,
     cell: &Cell,
+    scene: &Scene,
     effort: &Effort,
     common: &Common,
 ) -> Result<Measured, PerfError> {
     let before = station.subject.oddities();
+    let (sent, _) = station.subject.totals();
+    let copies = station.subject.copies();
     let mut measured = match cell.measure {
         Measure::Drain => drain(&mut station.subject, effort)?,
         Measure::Rate => rate(&mut station.subject, effort)?,
@@ -89,6 +93,15 @@ pub fn window(
             return Err(PerfError::Plan(what));
         }
     };
+    let mirrors = scene.mirrors;
+    if mirrors > 0 && cell.measure != Measure::MirrorOn {
+        station.subject.settle();
+        let sent = station.subject.totals().0 - sent;
+        let now = station.subject.copies();
+        let came = now.iter().zip(copies).take(mirrors).map(|(now, before)| now - before);
+        let lost = came.map(|came| sent.saturating_sub(came)).max().unwrap_or(sent);
+        measured = measured.with("copies_lost_percent", 100.0 * as_f64(lost) / as_f64(sent.max(1)));
+    }
     measured.oddities = difference(&before, &station.subject.oddities());
     Ok(measured)
 }
@@ -137,7 +150,7 @@ fn latency(subject: &mut Subject, effort: &Effort, common: &Common) -> Result<Me
     let latency = subject.latency(&plan(effort.window))?;
     let measured = Measured { detail: json(&latency), ..Measured::default() };
     let Some(load) = latency.loads.first() else { return Ok(measured) };
-    let ns = |ns| crate::proc::as_f64(ns);
+    let ns = as_f64;
     Ok(measured
         .with("p50_ns", ns(load.latency_ns.p50))
         .with("p99_ns", ns(load.latency_ns.p99))

@@ -173,6 +173,16 @@ pub fn start(name: PeerName, machine: &Machine, order: &Order) -> Result<Box<dyn
     })
 }
 
+/// Who listens on the sockets of a switch, by what its documentation recommends.
+#[must_use]
+pub fn usual_sockets(name: PeerName) -> Sockets {
+    match name {
+        PeerName::Helio | PeerName::Helio2 | PeerName::Testpmd | PeerName::Vpp => Sockets::Switch,
+        // Ports that listen are deprecated there, and cannot carry long TCP.
+        PeerName::Ovs => Sockets::Guests,
+    }
+}
+
 /// Sockets of the ports of a switch, in order.
 #[must_use]
 pub fn sockets(name: PeerName, order: &Order) -> Vec<PathBuf> {

@@ -7,6 +7,7 @@ use helio_bench::Host;
 
 use crate::cells::Cell;
 use crate::contest::Outcome;
+use crate::floor::Cores;
 use crate::statistics::Estimate;
 use crate::verdict::{Judged, Verdict};
 use crate::window::Window;
@@ -54,6 +55,7 @@ pub fn to_markdown(about: &About, played: &[Played]) -> String {
     text.push_str("\n### Figures\n\n");
     text.push_str(&figures_table(played));
     text.push_str(&generator(played));
+    text.push_str(&placement(played));
     text.push_str(&discarded(played));
     text.push_str(&failures(played));
     text.push_str(&commands(played));
@@ -146,6 +148,22 @@ fn generator(played: &[Played]) -> String {
             short(floor.median),
             interval(&floor)
         );
+    }
+    text
+}
+
+/// Where the host ran the two cores in the rounds that count.
+fn placement(played: &[Played]) -> String {
+    let mut cells: BTreeMap<Cores, BTreeSet<&str>> = BTreeMap::new();
+    for window in played.iter().flat_map(|played| &played.outcome.windows) {
+        if let (Some(cores), None) = (window.cores, &window.discarded) {
+            cells.entry(cores).or_default().insert(&window.cell);
+        }
+    }
+    let mut text = String::new();
+    for (cores, cells) in cells {
+        let cells: Vec<&str> = cells.into_iter().collect();
+        let _ = writeln!(text, "- the two cores were {cores} in: {}", cells.join(", "));
     }
     text
 }

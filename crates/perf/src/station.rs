@@ -1,10 +1,13 @@
 //! A switch with its guests: started, attached, and parked until it is its turn.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use helio_bench::{FramePlan, LanePlan, Payload, RingPlan, StagePlan, Subject};
-use helio_guest::{BurstConfig, BurstGuest, Cutting, Pages, features};
+use helio_bench::{Attach, BenchError, FramePlan, LanePlan, Payload, RingPlan, StagePlan, Subject};
+use helio_guest::{
+    BurstConfig, BurstGuest, Connection, Cutting, GuestError, Listener, Pages, features,
+};
 use helio_lab::LabDir;
 
 use crate::cells::{Carried, Cell, Scene};
@@ -18,6 +21,9 @@ pub const RING: u16 = 1024;
 
 /// Bytes in which frames for TCP lie at the guests: a page.
 const TSO_PIECE: u32 = 4096;
+
+/// How long a switch may take until frames come through.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One switch, its guests, and what it mirrors now.
 pub struct Station {
@@ -78,7 +84,7 @@ pub(crate) fn stage_plan(
         lanes: lanes.into_iter().take(cell.lanes).collect(),
         frames: frames.with_wire_sizes(&[cell.wire_bytes]),
         rings: rings(cell.carried, pages),
-        patience: std::time::Duration::from_secs(20),
+        patience: PATIENCE,
         ..StagePlan::new(sockets)
     }
 }
@@ -102,23 +108,91 @@ fn rings(carried: Carried, pages: Pages) -> RingPlan {
     }
 }
 
-/// Attaches guests that post buffers and never look at what comes.
-///
-/// # Errors
-///
-/// When the switch refuses one.
-pub(crate) fn attach_quiet(
-    sockets: &[PathBuf],
+/// Guests that post buffers and never look at what comes; they listen before their switch is started, or connect after.
+#[derive(Debug)]
+pub(crate) struct QuietGuests {
+    sockets: Vec<PathBuf>,
+    listeners: Vec<Listener>,
     ring_size: u16,
-) -> Result<Vec<BurstGuest>, PerfError> {
-    let attach = |socket: &PathBuf| {
-        let config = BurstConfig { ring_size, ..BurstConfig::default() };
-        let named = |cause| helio_bench::BenchError::Guest { socket: socket.clone(), cause };
-        let mut guest = BurstGuest::connect(socket, config).map_err(named)?;
-        guest.start().map_err(named)?;
-        Ok(guest)
+}
+
+impl QuietGuests {
+    /// Guests on these sockets, which listen from now on if that is their part.
+    pub(crate) fn new(
+        sockets: &[PathBuf],
+        side: Sockets,
+        ring_size: u16,
+    ) -> Result<Self, PerfError> {
+        let listeners = match side {
+            Sockets::Switch => Vec::new(),
+            Sockets::Guests => {
+                let bind = |socket: &PathBuf| Listener::bind(socket).map_err(named(socket));
+                sockets.iter().map(bind).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Self { sockets: sockets.to_vec(), listeners, ring_size })
+    }
+
+    /// Attaches them to a switch that runs.
+    pub(crate) fn attach(self) -> Result<Vec<BurstGuest>, PerfError> {
+        let mut guests = Vec::with_capacity(self.sockets.len());
+        for (number, socket) in self.sockets.iter().enumerate() {
+            let config = BurstConfig { ring_size: self.ring_size, ..BurstConfig::default() };
+            let connection = match self.listeners.get(number) {
+                Some(listener) => listener.accept_connection(PATIENCE),
+                None => Connection::connect(socket),
+            };
+            let guest = connection.and_then(|connection| BurstGuest::new(connection, config));
+            let mut guest = guest.map_err(named(socket))?;
+            guest.start().map_err(named(socket))?;
+            guests.push(guest);
+        }
+        Ok(guests)
+    }
+}
+
+fn named(socket: &Path) -> impl FnOnce(GuestError) -> BenchError {
+    let socket = socket.to_owned();
+    move |cause| BenchError::Guest { socket, cause }
+}
+
+/// Starts a switch when the guests of `plan` are ready for it, and attaches them.
+pub(crate) fn bring_up(
+    name: PeerName,
+    machine: &Machine,
+    order: &Order,
+    mut plan: StagePlan,
+) -> Result<(Box<dyn Peer>, Subject), PerfError> {
+    plan.attach = match order.sockets {
+        Sockets::Switch => Attach::Connect,
+        Sockets::Guests => Attach::Listen,
     };
-    sockets.iter().map(attach).collect()
+    let mut peer = None;
+    let mut refused = None;
+    let subject = Subject::attach_to(plan, || {
+        let started = peers::start(name, machine, order).and_then(|mut started| {
+            // One that connects to its guests is waited for by them.
+            if order.sockets == Sockets::Switch {
+                started.wait_ready()?;
+            }
+            Ok(started)
+        });
+        match started {
+            Ok(started) => {
+                peer = Some(started);
+                Ok(())
+            }
+            Err(error) => {
+                refused = Some(error);
+                Err(BenchError::Plan(format!("{name} could not be started")))
+            }
+        }
+    });
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    let subject = subject?;
+    peer.map(|peer| (peer, subject)).ok_or_else(|| PerfError::peer(name.name(), "was not started"))
 }
 
 impl Station {
@@ -152,15 +226,22 @@ impl Station {
         scene: &Scene,
         pages: Pages,
     ) -> Result<Parts, PerfError> {
-        let mut peer = peers::start(name, machine, &order(folder, cell, scene, Sockets::Switch))?;
-        peer.wait_ready()?;
-        let sockets = peer.sockets();
-        let subject = Subject::attach(stage_plan(cell, scene, &sockets, pages))?;
+        let order = order(folder, cell, scene, peers::usual_sockets(name));
+        let sockets = peers::sockets(name, &order);
         let rest = sockets.get(2 + scene.watchers..).unwrap_or_default();
         let dead = rest.get(..scene.dead_watchers).unwrap_or_default();
         let idle = rest.get(scene.dead_watchers..).unwrap_or_default();
-        let mut quiet = attach_quiet(dead, RING)?;
-        quiet.extend(attach_quiet(idle, 256)?);
+        let dead = QuietGuests::new(dead, order.sockets, RING)?;
+        let idle = QuietGuests::new(idle, order.sockets, 256)?;
+        let plan = stage_plan(cell, scene, &sockets, pages);
+        let (peer, subject) = bring_up(name, machine, &order, plan)?;
+        if cell.carried == Carried::Tso
+            && !subject.features().iter().any(|name| name == "HOST_TSO4")
+        {
+            return Err(PerfError::peer(name.name(), "does not take long TCP"));
+        }
+        let mut quiet = dead.attach()?;
+        quiet.extend(idle.attach()?);
         proc::confine(peer.process().id(), machine.other_core, machine.worker_core);
         Ok((peer, subject, quiet))
     }

@@ -199,6 +199,7 @@ pub(crate) mod tests {
             seconds: 0.1,
             floor_ns: Some([40.0, 50.0]),
             generator_ns: Some([20.0, 20.0]),
+            cores: None,
             stolen_percent: 0.0,
             involuntary_switches: 0,
             discarded: None,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cells::{Measure, Scene};
+use crate::floor::Cores;
 
 /// What a measurement found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -66,6 +67,8 @@ pub struct Window {
     pub floor_ns: Option<[f64; 2]>,
     /// What the generator cost then.
     pub generator_ns: Option<[f64; 2]>,
+    /// Where the two cores were.
+    pub cores: Option<Cores>,
     /// Share of time that other machines had, in percent.
     pub stolen_percent: f64,
     /// How often the worker was taken off its core.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use helio_bench::{Attach, BenchError, Subject};
 use helio_guest::Pages;
 use helio_lab::LabDir;
 use serde_json::json;
@@ -13,7 +12,7 @@ use crate::error::PerfError;
 use crate::peer_name::PeerName;
 use crate::peers::{self, Machine, Peer, Sockets};
 use crate::proc;
-use crate::station::{attach_quiet, order, stage_plan};
+use crate::station::{QuietGuests, bring_up, order, stage_plan};
 use crate::window::Measured;
 
 /// From the start of the program until the first frame is through. The guests listen already.
@@ -25,30 +24,12 @@ pub fn start(name: PeerName, machine: &Machine, cell: &Cell) -> Result<Measured,
     let folder = LabDir::new()?;
     let scene = cell.scene;
     let order = order(&folder, cell, &scene, Sockets::Guests);
-    let mut plan = stage_plan(cell, &scene, &peers::sockets(name, &order), Pages::Huge);
-    plan.attach = Attach::Listen;
-    plan.patience = Duration::from_secs(30);
-    let mut peer = None;
-    let mut refused = None;
-    let attached = Subject::attach_to(plan, || {
-        match peers::start(name, machine, &order) {
-            Ok(started) => peer = Some(started),
-            Err(error) => refused = Some(error),
-        }
-        match refused {
-            None => Ok(()),
-            Some(_) => Err(BenchError::Plan("the switch could not be started".to_owned())),
-        }
-    });
-    if let Some(error) = refused {
-        return Err(error);
-    }
-    if attached.is_err() {
+    let plan = stage_plan(cell, &scene, &peers::sockets(name, &order), Pages::Huge);
+    let up = bring_up(name, machine, &order, plan);
+    if up.is_err() {
         folder.keep();
     }
-    let (subject, Some(peer)) = (attached?, peer) else {
-        return Err(PerfError::peer(name.name(), "was not started"));
-    };
+    let (peer, subject) = up?;
     let through =
         subject.first_frame_at().ok_or_else(|| PerfError::peer(name.name(), "is silent"))?;
     let took = through.saturating_duration_since(peer.started_at());
@@ -92,10 +73,11 @@ struct Taken {
 fn taken(name: PeerName, machine: &Machine, cell: &Cell, ports: usize) -> Result<Taken, PerfError> {
     let folder = LabDir::new()?;
     let scene = Scene { idle_guests: ports - 2, ..cell.scene };
-    let mut peer = peers::start(name, machine, &order(&folder, cell, &scene, Sockets::Switch))?;
+    let order = order(&folder, cell, &scene, peers::usual_sockets(name));
+    let mut peer = peers::start(name, machine, &order)?;
     peer.wait_ready()?;
     let bare = settled(peer.as_ref());
-    let guests = attach_quiet(&peer.sockets(), 256)?;
+    let guests = QuietGuests::new(&peer.sockets(), order.sockets, 256)?.attach()?;
     let attached = settled(peer.as_ref());
     drop(guests);
     Ok(Taken { bare, attached })

@@ -67,7 +67,7 @@ fn options(machine: &Machine, order: &Order, sockets: &[PathBuf], prefix: &str) 
     };
     let tso = match order.carried {
         Carried::Udp => "",
-        Carried::Tso => ",tso=1,linear-buffer=1",
+        Carried::Tso => ",tso=1",
     };
     let mut options = words(&format!(
         "--lcores 0@{other_core},1@{worker_core} --socket-mem={memory} --in-memory --no-pci --no-telemetry \
@@ -174,9 +174,6 @@ mod tests {
     #[test]
     fn it_connects_to_guests_that_listen_and_passes_long_frames_when_asked() {
         let line = line(Carried::Tso, Sockets::Guests);
-        assert!(
-            line.contains("client=1,tso=1,linear-buffer=1") && line.contains("--mbuf-size=65535"),
-            "{line}"
-        );
+        assert!(line.contains("client=1,tso=1") && line.contains("--mbuf-size=65535"), "{line}");
     }
 }
