@@ -2,7 +2,7 @@
 
 use helio_frame::{Frame, Intake};
 use helio_mirror::Selected;
-use helio_switch::{DecisionKind, Inquiry, inquire};
+use helio_switch::{DecisionKind, ETHERNET_HEADER_BYTES, Inquiry, TAG_BYTES, inquire};
 use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
@@ -72,7 +72,7 @@ impl Core {
         let mut last = None;
         for frame in frames {
             let head = frame.head.bytes();
-            let beginning = head.first_chunk().map(|bytes| u128::from_ne_bytes(*bytes));
+            let beginning = beginning(head);
             questions.push(match beginning {
                 Some(_) if beginning == last => Question::AsBefore,
                 _ => Question::Anew(inquire(&self.snapshot.switch, &self.fdb, ingress, head)),
@@ -165,4 +165,12 @@ impl Core {
         let own = run.targets.within(&self.own_targets());
         self.deliver_all(frames, run.traits, run.tagging, &own);
     }
+}
+
+/// The addresses, and the tag if there is one: what a frame is judged by. `None` for a frame so short that its length counts
+/// too, as it may end in its tag.
+#[inline]
+fn beginning(head: &[u8]) -> Option<u128> {
+    let header = head.first_chunk::<{ ETHERNET_HEADER_BYTES + TAG_BYTES }>()?;
+    header.first_chunk().map(|bytes| u128::from_ne_bytes(*bytes))
 }
