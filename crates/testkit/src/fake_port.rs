@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use helio_frame::{Armed, Delivery, Intake, Origin, Port};
+use helio_frame::{Armed, Delivery, Intake, Origin, Port, Run, RunEnd, offer_each};
 use helio_offload::Offloads;
 use helio_types::{DropReason, PortId};
 
 use crate::chains::Chains;
 use crate::received::{Log, Scribble};
+
+/// Runs that are remembered without allocating.
+const KEPT_RUNS: usize = 16 * 1024;
 
 /// A port without a guest. Made by [`fake_port`](crate::fake_port) together with its far side.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct State {
     pub(crate) longest: u32,
     /// What becomes of the next deliveries; after that, room decides.
     pub(crate) script: VecDeque<Result<(), DropReason>>,
+    /// Number of frames in each run that was offered.
+    pub(crate) runs: Vec<usize>,
     pub(crate) scribble: Option<Scribble>,
     pub(crate) armed: Kicks,
     pub(crate) publishes: u64,
@@ -49,6 +54,7 @@ impl State {
             room: usize::MAX,
             longest: u32::MAX,
             script: VecDeque::new(),
+            runs: Vec::with_capacity(KEPT_RUNS),
             scribble: None,
             armed: Kicks::Unwanted,
             publishes: 0,
@@ -60,10 +66,11 @@ impl State {
         if let Some(outcome) = self.script.pop_front() {
             return outcome;
         }
+        let left = self.room.checked_sub(1).ok_or(DropReason::NoRxBuffer)?;
         if delivery.bytes() > self.longest {
             return Err(DropReason::RxBufferTooSmall);
         }
-        self.room = self.room.checked_sub(1).ok_or(DropReason::NoRxBuffer)?;
+        self.room = left;
         Ok(())
     }
 }
@@ -99,6 +106,20 @@ impl Port for FakePort {
             scribble.write();
         }
         Ok(())
+    }
+
+    /// Where there is no room at all, the frames that are left are refused together, as a guest's ring refuses them.
+    fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
+        self.state().runs.push(run.frames.len());
+        let end = offer_each(self, run);
+        let state = self.state();
+        let is_full = state.room == 0 && state.script.is_empty();
+        match end.refused {
+            Some((reason @ DropReason::NoRxBuffer, _)) if is_full => {
+                RunEnd { refused: Some((reason, run.frames.len() - end.written)), ..end }
+            }
+            _ => end,
+        }
     }
 
     fn publish(&mut self) {

@@ -123,6 +123,12 @@ impl FarSide {
         self.state().log.take()
     }
 
+    /// Number of frames in each run that was offered since this was last asked.
+    #[must_use]
+    pub fn runs(&self) -> Vec<usize> {
+        self.state().runs.drain(..).collect()
+    }
+
     /// Accepts `offloads` undone from now on.
     pub fn accept(&self, offloads: Offloads) {
         self.state().accepts = offloads;

@@ -15,6 +15,8 @@ mod mirroring;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod several_workers;
 #[cfg(test)]
 mod stage;
