@@ -25,7 +25,7 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(payload: Payload, lanes: usize) -> Self {
+    pub(crate) fn new(payload: Payload, lanes: usize, receiveqs: usize) -> Self {
         Self {
             payload,
             frames: 0,
@@ -33,7 +33,7 @@ impl Board {
             corrupt: 0,
             foreign: 0,
             introductions: 0,
-            tallies: (0..lanes).map(|_| Tally::new(0)).collect(),
+            tallies: (0..lanes).map(|_| Tally::new(0, receiveqs)).collect(),
         }
     }
 
@@ -43,12 +43,13 @@ impl Board {
         self.bytes += view.len() as u64;
     }
 
-    /// Counts a frame by what it is; its lane and number when it is one of a lane.
+    /// Counts a frame that came on this receiveq by what it is; its lane and number when it is one of a lane.
     #[inline]
     pub(crate) fn enter(
         &mut self,
         judgement: Judgement,
         view: &FrameView<'_>,
+        receiveq: usize,
     ) -> Option<(usize, u64)> {
         match judgement {
             Judgement::Intact { lane, sequence } => {
@@ -57,7 +58,7 @@ impl Board {
                     self.introductions += u64::from(lane >= INTRODUCTIONS);
                     return None;
                 };
-                tally.record(sequence, view.len() as u64);
+                tally.record(sequence, view.len() as u64, receiveq);
                 self.frames += 1;
                 Some((number, sequence))
             }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::error::BenchError;
 use crate::frame_plan::as_f64;
 use crate::progress::Progress;
+use crate::report::descriptors;
 use crate::spread::Spread;
 use crate::stage::Stage;
 use crate::stage_plan::StagePlan;
@@ -52,6 +53,8 @@ pub struct Drain {
     pub start_ns: f64,
     /// Frames that did not arrive.
     pub lost: u64,
+    /// Whether unchanged descriptors were stored again for every ring.
+    pub descriptors: &'static str,
     /// Watching guests that received all frames in the first round, and were waited for ever after.
     pub waited_for: Vec<usize>,
 }
@@ -98,6 +101,7 @@ pub(crate) fn measure(
         whole_ns: Spread::of(whole),
         start_ns: Spread::of(start).median,
         lost,
+        descriptors: descriptors(drain.rewriting),
         waited_for,
     })
 }

@@ -12,6 +12,9 @@ use crate::frame_plan::{FramePlan, PROOF_BYTES, Payload, mac_address};
 /// First two bytes of a proof.
 const MAGIC: u64 = 0x4842;
 
+/// Where the VLAN of a tagged frame is.
+const VLAN_AT: usize = 14;
+
 /// Distances in the pattern at which the bytes of a frame may begin.
 const PATTERN_STARTS: usize = 512;
 
@@ -59,6 +62,7 @@ pub(crate) struct Forge {
     source_at: u32,
     destination_at: u32,
     flow_at: u32,
+    vlan_at: usize,
 }
 
 /// Some of the addresses of a guest, used one after the other.
@@ -82,12 +86,16 @@ impl Forge {
             sources: Addresses { first: 0, count: plan.macs },
             destinations: Addresses { first: 0, count: plan.macs },
             are_addresses_fixed: plan.macs == 1,
-            is_varied: plan.sizes.len() > 1 || plan.macs > 1 || plan.flows > 1,
+            is_varied: plan.sizes.len() > 1
+                || plan.macs > 1
+                || plan.flows > 1
+                || plan.vlans.len() > 1,
             size_at: 0,
             source_at: 0,
             // Pairs of a source and a destination do not all repeat together.
             destination_at: plan.macs / 2,
             flow_at: 0,
+            vlan_at: 0,
             plan: plan.clone(),
         }
     }
@@ -106,12 +114,13 @@ impl Forge {
         self.source_at = chain % self.sources.count;
         self.destination_at = (chain + self.destinations.count / 2) % self.destinations.count;
         self.flow_at = chain % self.plan.flows;
+        self.vlan_at = usize::from(slot.chain()) % self.plan.vlans.len().max(1);
         let len = self.size();
         self.write_front(slot);
         self.write_addresses(slot);
         self.write_proof(slot, u64::from(chain), len);
         self.write_rest(slot, u64::from(chain), len);
-        (self.size_at, self.source_at, self.flow_at) = (0, 0, 0);
+        (self.size_at, self.source_at, self.flow_at, self.vlan_at) = (0, 0, 0, 0);
         self.destination_at = self.destinations.count / 2;
     }
 
@@ -146,6 +155,7 @@ impl Forge {
         self.source_at = after(self.source_at, self.sources.count);
         self.destination_at = after(self.destination_at, self.destinations.count);
         self.flow_at = after(self.flow_at, self.plan.flows);
+        self.vlan_at = if self.vlan_at + 1 >= self.plan.vlans.len() { 0 } else { self.vlan_at + 1 };
     }
 
     #[inline]
@@ -157,7 +167,7 @@ impl Forge {
         slot.write(0, self.fronts.get(self.size_at).map(Vec::as_slice).unwrap_or_default());
     }
 
-    /// Ethernet addresses and ports of this frame.
+    /// Ethernet addresses, VLAN and ports of this frame.
     #[inline]
     fn write_addresses(&self, slot: &FrameSlot<'_>) {
         if !self.are_addresses_fixed {
@@ -165,6 +175,10 @@ impl Forge {
                 mac_address(self.to, self.destinations.first + self.destination_at);
             let [g, h, i, j, k, l] = mac_address(self.from, self.sources.first + self.source_at);
             slot.write(0, &[a, b, c, d, e, f, g, h, i, j, k, l]);
+        }
+        if self.plan.vlans.len() > 1 {
+            let vlan = self.plan.vlans.get(self.vlan_at).copied().unwrap_or(0);
+            slot.write(VLAN_AT, &vlan.to_be_bytes());
         }
         if self.plan.flows > 1 {
             let ports = self.flow_at.wrapping_add(0x0400_1000).to_be_bytes();
@@ -397,7 +411,7 @@ mod tests {
     #[test]
     fn a_check_that_looks_like_the_magic_is_not_taken_for_a_proof() {
         let untagged = FramePlan { sizes: vec![64], ..FramePlan::default() };
-        let tagged = FramePlan { vlan: Some(10), ..untagged.clone() };
+        let tagged = FramePlan { vlans: vec![10], ..untagged.clone() };
         let rest = 64 - untagged.proof_at();
         let looks_alike = |sequence: &u64| proof(0, *sequence, rest).word >> 16 & 0xffff == MAGIC;
         let sequence = (0..1 << 20).find(looks_alike).unwrap();

@@ -46,8 +46,8 @@ pub enum Carried {
 pub struct FramePlan {
     /// Lengths in bytes as in a ring, one frame after the other, over and over; at least one.
     pub sizes: Vec<u32>,
-    /// VLAN tag, when there is one.
-    pub vlan: Option<u16>,
+    /// VLANs by which frames are tagged, one after the other; none for frames without a tag.
+    pub vlans: Vec<u16>,
     /// Ethernet addresses of each guest, 1 to 2^24.
     pub macs: u32,
     /// Flows from each guest, told apart by UDP ports; 1 to 2^32.
@@ -63,7 +63,7 @@ impl Default for FramePlan {
     fn default() -> Self {
         Self {
             sizes: vec![60],
-            vlan: None,
+            vlans: Vec::new(),
             macs: 1,
             flows: 1,
             payload: Payload::All,
@@ -122,7 +122,7 @@ impl FramePlan {
     }
 
     pub(crate) fn link_bytes(&self) -> usize {
-        ETHERNET_BYTES + if self.vlan.is_some() { TAG_BYTES } else { 0 }
+        ETHERNET_BYTES + if self.vlans.is_empty() { 0 } else { TAG_BYTES }
     }
 
     /// Where the proof begins.
@@ -141,7 +141,7 @@ impl FramePlan {
         let mut front = Vec::with_capacity(64);
         front.extend(destination);
         front.extend(source);
-        if let Some(vlan) = self.vlan {
+        if let Some(vlan) = self.vlans.first() {
             front.extend([0x81, 0x00]);
             front.extend(vlan.to_be_bytes());
         }
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn no_frame_is_too_short_for_its_proof_nor_longer_than_ipv4_allows() {
-        let tagged = FramePlan { vlan: Some(10), ..FramePlan::default() };
+        let tagged = FramePlan { vlans: vec![10], ..FramePlan::default() };
         assert_eq!(tagged.with_wire_sizes(&[64]).sizes, [64]);
         assert_eq!(FramePlan::default().with_wire_sizes(&[0, 1 << 20]).sizes, [60, 65_549]);
     }
@@ -246,8 +246,8 @@ mod tests {
     #[test]
     fn the_front_is_as_long_as_what_is_before_the_proof() {
         for carried in [Carried::Udp, Carried::Tso] {
-            for vlan in [None, Some(7)] {
-                let plan = FramePlan { carried, vlan, ..FramePlan::default() };
+            for vlans in [vec![], vec![7]] {
+                let plan = FramePlan { carried, vlans, ..FramePlan::default() };
                 let front = plan.front([2; 6], [4; 6], 1514);
                 assert_eq!(front.len(), plan.proof_at());
                 let ip = plan.link_bytes();

@@ -116,6 +116,7 @@ pub(crate) fn measure<'a>(
     let mut plan = plan.clone();
     plan.lanes = vec![LanePlan { from: 0, to: 1 }, LanePlan { from: 1, to: 0 }];
     plan.frames.macs = 1;
+    plan.rings.queue_pairs = 1;
     if plan.frames.payload == Payload::None {
         plan.frames.payload = Payload::Line;
     }

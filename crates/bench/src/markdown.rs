@@ -8,6 +8,7 @@ use crate::learning::Learning;
 use crate::rate::{Loop, Rate};
 use crate::report::{Cell, Outcome, Report};
 use crate::spread::Spread;
+use crate::stage::Oddities;
 use crate::throughput::Throughput;
 
 /// Rows of a table, the heading first.
@@ -29,14 +30,16 @@ pub fn to_markdown(report: &Report) -> String {
     line(
         &mut text,
         &format!(
-            "Guests: {} ({}), lanes {}; rings of {}, bursts of {}, descriptors {}, net header in the {}, chains {}, \
-             pages {}.",
+            "Guests: {} ({}), lanes {}; {} queue {} each, rings of {}, bursts of {}, descriptors {}, net header in the \
+             {}, chains {}, pages {}.",
             setting.sockets.len(),
             setting.sockets.join(", "),
             lanes.collect::<Vec<_>>().join(" "),
+            setting.queue_pairs,
+            if setting.queue_pairs == 1 { "pair" } else { "pairs" },
             setting.ring_size,
             setting.burst,
-            setting.descriptors,
+            descriptors(report),
             setting.header,
             setting.chains,
             setting.pages,
@@ -175,6 +178,18 @@ fn learning(cell: &Cell, learning: &Learning) -> Vec<String> {
     ]
 }
 
+/// What was done to descriptors that were as they should be already: the drain may differ from the rest.
+fn descriptors(report: &Report) -> String {
+    let flowing = report.setting.descriptors;
+    match report.cells.first().map(|cell| &cell.outcome) {
+        Some(Outcome::Drain(drain)) => drain.descriptors.to_owned(),
+        Some(Outcome::Rate { drain: Some(drain), .. }) if drain.descriptors != flowing => {
+            format!("{flowing} while frames flowed and {} for the service time", drain.descriptors)
+        }
+        _ => flowing.to_owned(),
+    }
+}
+
 /// What the generator costs, and with it the floor.
 fn self_test(cell: &Cell) -> String {
     let test = &cell.self_test;
@@ -197,18 +212,32 @@ fn remarks(cell: &Cell) -> Vec<String> {
     if !cell.features.is_empty() {
         remarks.push(format!("Features, {}: {}.", cell.name, cell.features.join(", ")));
     }
+    let odd = odd(&cell.oddities);
+    if !odd.is_empty() {
+        remarks.push(format!("Besides, {}: {odd}.", cell.name));
+    }
     let Outcome::Rate { sustained, .. } = &cell.outcome else { return remarks };
     if sustained.kind == Loop::Open {
         remarks.push(format!("{}: open loop, {} frames sent.", cell.name, sustained.sent));
-    }
-    let odd = sustained.oddities;
-    if odd != crate::Oddities::default() {
-        remarks.push(format!("{}: {odd:?}.", cell.name));
     }
     if let Some(source) = sustained.busy_source {
         remarks.push(format!("Busy time: {source}."));
     }
     remarks
+}
+
+/// Those that there were, in words.
+fn odd(oddities: &Oddities) -> String {
+    let Oddities { corrupt, foreign, duplicates, reordered, strayed } = *oddities;
+    let all = [
+        (corrupt, "corrupt"),
+        (foreign, "of others"),
+        (duplicates, "twice"),
+        (reordered, "out of order"),
+        (strayed, "at a guest they were not for"),
+    ];
+    let some = all.iter().filter(|(count, _what)| *count > 0);
+    some.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
 }
 
 fn payload(cell: &Cell) -> String {
@@ -265,6 +294,13 @@ fn line(text: &mut String, remark: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_odd_is_named() {
+        assert_eq!(odd(&Oddities::default()), "");
+        let some = Oddities { corrupt: 2, duplicates: 1, ..Oddities::default() };
+        assert_eq!(odd(&some), "2 corrupt, 1 twice");
+    }
 
     #[test]
     fn a_table_is_aligned_and_has_a_rule_below_its_heading() {

@@ -118,7 +118,7 @@ pub(crate) fn measure(
     let mut run = Run {
         stage,
         kind: rate.kind,
-        burst: plan.burst,
+        burst: plan.burst.min(plan.window()),
         window: u64::from(plan.window()),
         last_arrival: Instant::now(),
     };

@@ -10,6 +10,7 @@ use crate::latency::Latency;
 use crate::learning::Learning;
 use crate::rate::Rate;
 use crate::self_test::SelfTest;
+use crate::stage::Oddities;
 use crate::stage_plan::{Attach, LanePlan, StagePlan};
 use crate::throughput::Throughput;
 
@@ -40,11 +41,13 @@ pub struct Setting {
     pub attach: Attach,
     /// Who sent to whom.
     pub lanes: Vec<LanePlan>,
+    /// Queue pairs of each guest.
+    pub queue_pairs: u16,
     /// Descriptors of each ring.
     pub ring_size: u16,
     /// Frames offered with one store.
     pub burst: u16,
-    /// Whether unchanged descriptors were stored again while frames flowed.
+    /// Whether unchanged descriptors were stored again while frames flowed; a drain tells for itself.
     pub descriptors: &'static str,
     /// Where net headers lay.
     pub header: &'static str,
@@ -65,6 +68,8 @@ pub struct Cell {
     pub features: Vec<String>,
     /// What the generator itself costs with these frames and rings.
     pub self_test: SelfTest,
+    /// What became of frames besides arriving and being lost.
+    pub oddities: Oddities,
     /// What was found.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -114,12 +119,10 @@ impl Setting {
             sockets: plan.sockets.iter().map(|path| path.display().to_string()).collect(),
             attach: plan.attach,
             lanes: plan.lanes.clone(),
+            queue_pairs: plan.rings.queue_pairs,
             ring_size: plan.rings.size,
             burst: plan.burst,
-            descriptors: match plan.rings.rewriting {
-                Rewriting::Changes => "kept",
-                Rewriting::Always => "rewritten",
-            },
+            descriptors: descriptors(plan.rings.rewriting),
             header: match plan.rings.header_place {
                 HeaderPlace::LineBefore => "line before",
                 HeaderPlace::SameLine => "same line",
@@ -134,6 +137,14 @@ impl Setting {
                 Pages::Huge => "2 MiB",
             },
         }
+    }
+}
+
+/// What becomes of descriptors that are as they should be already.
+pub(crate) fn descriptors(rewriting: Rewriting) -> &'static str {
+    match rewriting {
+        Rewriting::Changes => "kept",
+        Rewriting::Always => "rewritten",
     }
 }
 

@@ -5,12 +5,12 @@ use crate::error::BenchError;
 use crate::frame_plan::FramePlan;
 use crate::latency::LatencyPlan;
 use crate::learning::{LearningPlan, SwitchControl};
-use crate::meter::BusyMeter;
+use crate::meter::{BusyMeter, ProcessTime};
 use crate::progress::Progress;
 use crate::rate::RatePlan;
 use crate::report::{Cell, Outcome, Report, feature_names};
 use crate::self_test::SelfTest;
-use crate::stage::Stage;
+use crate::stage::{Oddities, Stage};
 use crate::stage_plan::StagePlan;
 use crate::throughput::ThroughputPlan;
 use crate::{drain, latency, learning, rate, throughput};
@@ -33,7 +33,7 @@ pub enum Task {
 /// Who knows more about the switch than its sockets tell.
 #[derive(Default)]
 pub struct Helpers<'a> {
-    /// Knows how busy it was.
+    /// Knows how busy it was. Without one, the processor time of the process at the sockets is taken.
     pub meter: Option<&'a mut dyn BusyMeter>,
     /// Can make it forget addresses.
     pub control: Option<&'a mut dyn SwitchControl>,
@@ -63,41 +63,52 @@ pub fn run(
         let plan = StagePlan { frames: frames.clone(), ..plan.clone() };
         plan.check()?;
         let self_test = SelfTest::run(&plan)?;
-        let (outcome, features) = carry_out(&plan, task, helpers, progress)?;
+        let found = carry_out(&plan, task, helpers, progress)?;
         report.cells.push(Cell {
             name: name.clone(),
             frames: frames.clone(),
-            features: feature_names(features),
+            features: feature_names(found.features),
             self_test,
-            outcome,
+            oddities: found.oddities,
+            outcome: found.outcome,
         });
     }
     progress.end();
     Ok(report)
 }
 
-/// The outcome, and the features in use.
+/// What a task found, with the features that were in use.
+struct FoundOut {
+    outcome: Outcome,
+    features: u64,
+    oddities: Oddities,
+}
+
 fn carry_out(
     plan: &StagePlan,
     task: &Task,
     helpers: &mut Helpers<'_>,
     progress: &mut Progress,
-) -> Result<(Outcome, u64), BenchError> {
+) -> Result<FoundOut, BenchError> {
     if let Task::Learning(learning) = task {
         // It sets a stage of its own.
         let control: Option<&mut dyn SwitchControl> = match &mut helpers.control {
             Some(control) => Some(&mut **control),
             None => None,
         };
-        let learned = learning::measure(plan, learning, control, progress)?;
-        return Ok((Outcome::Learning(learned), plan.rings.features));
+        let outcome = Outcome::Learning(learning::measure(plan, learning, control, progress)?);
+        let (features, oddities) = (plan.rings.features, Oddities::default());
+        return Ok(FoundOut { outcome, features, oddities });
     }
     let stage = &mut Stage::set(plan)?;
     let outcome = match task {
         Task::Rate(sustained, drain_plan) => {
-            let meter: Option<&mut dyn BusyMeter> = match &mut helpers.meter {
-                Some(meter) => Some(&mut **meter),
-                None => None,
+            // Nobody else knows: the kernel does.
+            let mut process = stage.switch_process().map(ProcessTime::of);
+            let meter: Option<&mut dyn BusyMeter> = match (&mut helpers.meter, &mut process) {
+                (Some(meter), _) => Some(&mut **meter),
+                (None, Some(process)) => Some(process),
+                (None, None) => None,
             };
             let sustained = Box::new(rate::measure(stage, plan, sustained, meter, progress)?);
             stage.settle();
@@ -116,5 +127,5 @@ fn carry_out(
         }
         Task::Learning(_) => return Err(BenchError::Plan("learning has its own stage".to_owned())),
     };
-    Ok((outcome, stage.features()))
+    Ok(FoundOut { outcome, features: stage.features(), oddities: stage.oddities() })
 }

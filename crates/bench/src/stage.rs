@@ -3,12 +3,14 @@
 //! Owned by one thread, which plays all guests. Attaching waits for the switch; afterwards nothing waits and nothing
 //! allocates. Frames are counted where they arrive, never by what the switch says.
 
+mod introduction;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use helio_guest::{BurstGuest, Connection, GuestError, Listener, Rewriting};
+use helio_guest::{BurstGuest, BurstQueues, Connection, GuestError, Listener, Rewriting};
 
-use crate::board::{Board, INTRODUCTIONS};
+use crate::board::Board;
 use crate::error::BenchError;
 use crate::forge::{Addresses, Forge, Judge};
 use crate::frame_plan::{FramePlan, Payload};
@@ -20,10 +22,12 @@ const SILENCE: Duration = Duration::from_millis(20);
 /// How long nothing may move at all before the switch is taken to have stopped.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// One way from a guest to another.
+/// One way from a transmitq of a guest to another guest, with numbers of its own: queues overtake each other.
 #[derive(Debug)]
 struct Lane {
     from: usize,
+    /// Number of the transmitq.
+    queue: usize,
     to: usize,
     forge: Forge,
     /// Number of the next frame.
@@ -82,7 +86,8 @@ impl Stage {
         start: impl FnOnce() -> Result<(), BenchError>,
     ) -> Result<Self, BenchError> {
         plan.check()?;
-        let board = || Board::new(plan.frames.payload, plan.lanes.len());
+        let queues = usize::from(plan.rings.queue_pairs);
+        let board = || Board::new(plan.frames.payload, plan.lanes.len() * queues, queues);
         let mut stage = Self {
             sockets: plan.sockets.clone(),
             guests: attach(plan, start)?,
@@ -93,20 +98,20 @@ impl Stage {
             patience: plan.patience,
             first_frame_at: None,
         };
-        for (number, lane) in (0..).zip(&plan.lanes) {
+        let ways = plan.lanes.iter().flat_map(|lane| (0..queues).map(move |queue| (lane, queue)));
+        for (number, (lane, queue)) in (0..).zip(ways) {
             let forge = Forge::new(&plan.frames, number, lane.from, lane.to);
-            stage.lanes.push(Lane { from: lane.from, to: lane.to, forge, next: 0, written_off: 0 });
+            let (from, to) = (lane.from, lane.to);
+            stage.lanes.push(Lane { from, queue, to, forge, next: 0, written_off: 0 });
         }
         stage.introduce_all(plan)?;
         for lane in &mut stage.lanes {
             let forge = &mut lane.forge;
-            if let Some(guest) = stage.guests.get_mut(lane.from) {
-                guest.sender().prepare(|slot| forge.prepare(slot));
+            if let Some(pair) = pair(&mut stage.guests, lane.from, lane.queue) {
+                pair.sender.prepare(|slot| forge.prepare(slot));
             }
         }
-        for board in &mut stage.boards {
-            *board = Board::new(plan.frames.payload, plan.lanes.len());
-        }
+        stage.boards.fill_with(board);
         Ok(stage)
     }
 
@@ -149,9 +154,9 @@ impl Stage {
 
     /// Whether ring bytes that did not change are stored again, by all guests from now on.
     pub(crate) fn set_rewriting(&mut self, rewriting: Rewriting) {
-        for guest in &mut self.guests {
-            guest.sender().set_rewriting(rewriting);
-            guest.receiver().set_rewriting(rewriting);
+        for pair in self.guests.iter_mut().flat_map(BurstGuest::pairs) {
+            pair.sender.set_rewriting(rewriting);
+            pair.receiver.set_rewriting(rewriting);
         }
     }
 
@@ -165,16 +170,16 @@ impl Stage {
     #[inline]
     pub(crate) fn room(&mut self, lane: usize) -> u16 {
         let Some(lane) = self.lanes.get(lane) else { return 0 };
-        self.guests.get_mut(lane.from).map_or(0, |guest| guest.sender().room())
+        pair(&mut self.guests, lane.from, lane.queue).map_or(0, |pair| pair.sender.room())
     }
 
     /// Writes up to `count` frames, as far as there is room; [`Stage::publish`] shows them to the switch.
     #[inline]
     pub(crate) fn offer(&mut self, lane: usize, count: u16) -> u16 {
         let Some(lane) = self.lanes.get_mut(lane) else { return 0 };
-        let Some(guest) = self.guests.get_mut(lane.from) else { return 0 };
+        let Some(pair) = pair(&mut self.guests, lane.from, lane.queue) else { return 0 };
         let (forge, mut next) = (&mut lane.forge, lane.next);
-        let offered = guest.sender().offer(count, |slot| {
+        let offered = pair.sender.offer(count, |slot| {
             let len = forge.write(slot, next);
             next += 1;
             len
@@ -186,23 +191,24 @@ impl Stage {
     #[inline]
     pub(crate) fn publish(&mut self, lane: usize) {
         let Some(lane) = self.lanes.get(lane) else { return };
-        if let Some(guest) = self.guests.get_mut(lane.from) {
-            guest.sender().publish();
+        if let Some(pair) = pair(&mut self.guests, lane.from, lane.queue) {
+            pair.sender.publish();
         }
     }
 
     /// Buffers that came back to a guest and were not looked at yet.
     #[inline]
     pub(crate) fn ready(&mut self, guest: usize) -> u16 {
-        self.guests.get_mut(guest).map_or(0, |guest| guest.receiver().ready())
+        let Some(guest) = self.guests.get_mut(guest) else { return 0 };
+        guest.pairs().fold(0, |sum, pair| pair.receiver.ready().saturating_add(sum))
     }
 
     /// Frames of a lane that the switch has not completed.
     #[inline]
     pub(crate) fn outstanding(&mut self, lane: usize) -> u16 {
         let Some(lane) = self.lanes.get(lane) else { return 0 };
-        let Some(guest) = self.guests.get_mut(lane.from) else { return 0 };
-        guest.sender().capacity() - guest.sender().room()
+        let Some(pair) = pair(&mut self.guests, lane.from, lane.queue) else { return 0 };
+        pair.sender.capacity() - pair.sender.room()
     }
 
     /// Takes and counts all frames that are there for a guest; how many.
@@ -220,11 +226,15 @@ impl Stage {
             return guest.receiver().receive(|view| board.count(view));
         }
         let judge = &mut self.judge;
-        guest.receiver().receive(|view| {
-            if let Some((lane, sequence)) = board.enter(judge.judge(view), view) {
-                seen(lane, sequence);
-            }
-        })
+        let mut frames = 0;
+        for (receiveq, pair) in guest.pairs().enumerate() {
+            frames += pair.receiver.receive(|view| {
+                if let Some((lane, sequence)) = board.enter(judge.judge(view), view, receiveq) {
+                    seen(lane, sequence);
+                }
+            });
+        }
+        frames
     }
 
     /// Takes and counts all frames that are there; how many.
@@ -306,9 +316,17 @@ impl Stage {
         self.guests.first().map_or(0, BurstGuest::features)
     }
 
+    /// The process that all guests are attached to, when it is one, and not ours.
+    pub(crate) fn switch_process(&self) -> Option<u32> {
+        let first = self.guests.first()?.back_end_process()?;
+        let is_only = self.guests.iter().all(|guest| guest.back_end_process() == Some(first));
+        (is_only && first != std::process::id()).then_some(first)
+    }
+
     /// Kicks that all guests sent.
     pub(crate) fn kicks(&mut self) -> u64 {
-        self.guests.iter_mut().map(|guest| guest.sender().kicks() + guest.receiver().kicks()).sum()
+        let pairs = self.guests.iter_mut().flat_map(BurstGuest::pairs);
+        pairs.map(|pair| pair.sender.kicks() + pair.receiver.kicks()).sum()
     }
 
     /// Whether all switches are still there and kept the rules that matter to a count.
@@ -328,95 +346,12 @@ impl Stage {
         }
         Ok(())
     }
+}
 
-    /// Every guest of a lane sends from all its addresses, so that the switch knows where they are. What a guest that
-    /// only receives in the run sends need not arrive: its port may not be meant for sending.
-    fn introduce_all(&mut self, plan: &StagePlan) -> Result<(), BenchError> {
-        for lane in &plan.lanes {
-            let mut forge = self.introduction(lane.from, lane.to);
-            let deadline = Instant::now() + self.patience;
-            while !self.send_introductions(&mut forge, lane.from, lane.to, 1) {
-                if Instant::now() >= deadline {
-                    return Err(self.silent(lane.from, lane.to));
-                }
-            }
-            self.first_frame_at.get_or_insert_with(Instant::now);
-            self.send_all_introductions(&mut forge, lane.from, lane.to);
-        }
-        for lane in &plan.lanes {
-            let sends_too = plan.lanes.iter().any(|other| other.from == lane.to);
-            if !sends_too {
-                let mut forge = self.introduction(lane.to, lane.from);
-                self.send_all_introductions(&mut forge, lane.to, lane.from);
-            }
-        }
-        self.settle();
-        self.check()
-    }
-
-    /// Writes the frames by which a guest makes itself known, and fills its buffers with them.
-    fn introduction(&mut self, from: usize, to: usize) -> Forge {
-        let size = self.frames.sizes.iter().copied().min().unwrap_or(60);
-        let plan = FramePlan { payload: Payload::Line, sizes: vec![size], ..self.frames.clone() };
-        let lane = INTRODUCTIONS + u16::try_from(from & 0xff).unwrap_or(0);
-        let mut forge = Forge::new(&plan, lane, from, to);
-        if let Some(guest) = self.guests.get_mut(from) {
-            guest.sender().prepare(|slot| forge.prepare(slot));
-        }
-        forge
-    }
-
-    fn send_all_introductions(&mut self, forge: &mut Forge, from: usize, to: usize) {
-        let mut left = self.frames.macs;
-        while left > 0 {
-            let burst = left.min(64);
-            self.send_introductions(forge, from, to, u16::try_from(burst).unwrap_or(1));
-            left -= burst;
-        }
-    }
-
-    /// Sends a few frames and waits a moment until as many have arrived; whether they have.
-    fn send_introductions(
-        &mut self,
-        forge: &mut Forge,
-        from: usize,
-        to: usize,
-        count: u16,
-    ) -> bool {
-        let seen = |stage: &Self| stage.boards.get(to).map_or(0, |board| board.introductions);
-        let before = seen(self);
-        if let Some(guest) = self.guests.get_mut(from) {
-            guest.sender().room();
-            guest.sender().offer(count, |slot| forge.write(slot, 0));
-            guest.sender().publish();
-        }
-        let sent_at = Instant::now();
-        while sent_at.elapsed() < SILENCE {
-            for guest in 0..self.guests.len() {
-                self.receive_introductions(guest);
-            }
-            if seen(self) >= before + u64::from(count) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Reads the frames also when the plan says that they are only counted.
-    fn receive_introductions(&mut self, guest: usize) {
-        let Some(board) = self.boards.get_mut(guest) else { return };
-        let Some(guest) = self.guests.get_mut(guest) else { return };
-        let judge = &mut self.judge;
-        guest.receiver().receive(|view| {
-            board.enter(judge.judge_first_line(view), view);
-        });
-    }
-
-    fn silent(&self, from: usize, to: usize) -> BenchError {
-        let socket = |guest: usize| self.sockets.get(guest).cloned().unwrap_or_default();
-        let seconds = self.patience.as_secs();
-        BenchError::Silent { from: socket(from), to: socket(to), seconds }
-    }
+/// A queue pair of a guest.
+#[inline]
+fn pair(guests: &mut [BurstGuest], guest: usize, queue: usize) -> Option<&mut BurstQueues> {
+    guests.get_mut(guest)?.pair(queue)
 }
 
 /// Connects or waits for all guests, and starts them.

@@ -32,6 +32,8 @@ pub struct LanePlan {
 /// How the rings of all guests are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingPlan {
+    /// Queue pairs of each guest; at least one.
+    pub queue_pairs: u16,
     /// Descriptors of each ring.
     pub size: u16,
     /// Features that the guests take when they are offered. See [`helio_guest::features`].
@@ -51,9 +53,10 @@ pub struct RingPlan {
 }
 
 impl Default for RingPlan {
-    /// 1024 descriptors and no feature that costs time.
+    /// One pair, 1024 descriptors and no feature that costs time.
     fn default() -> Self {
         Self {
+            queue_pairs: 1,
             size: 1024,
             features: features::VERSION_1,
             rx_buffer_bytes: None,
@@ -127,6 +130,15 @@ impl StagePlan {
                 return refuse("with payload \"none\" a guest receives from one other guest only");
             }
         }
+        if self.rings.queue_pairs == 0 || self.rings.queue_pairs > 128 {
+            return refuse("a guest has 1 to 128 queue pairs");
+        }
+        if self.rings.queue_pairs > 1 && self.frames.payload == Payload::None {
+            return refuse("with payload \"none\" a guest has one queue pair");
+        }
+        if self.window() == 0 {
+            return refuse("the rings are too small for so many senders and such long frames");
+        }
         if self.burst == 0 || self.burst > self.rings.size {
             return refuse("a burst is at least one frame, and no more than the ring holds");
         }
@@ -140,7 +152,8 @@ impl StagePlan {
         (0..self.sockets.len()).filter(move |guest| !takes_part(*guest))
     }
 
-    /// Frames of one lane that may be on the way without any ring running full, watchers' included.
+    /// Frames of one transmitq that may be on the way without any ring running full, watchers' included. All of them may go
+    /// to the same receiveq: which one is up to the switch.
     pub(crate) fn window(&self) -> u16 {
         let shared = if self.watchers().next().is_some() { self.lanes.len() } else { 1 };
         let most = (0..self.sockets.len())
@@ -149,7 +162,9 @@ impl StagePlan {
             .unwrap_or(1)
             .max(shared);
         let buffers = u32::from(self.rings.size) / self.buffers_per_frame();
-        u16::try_from(buffers).unwrap_or(u16::MAX) / u16::try_from(most).unwrap_or(1)
+        let senders = most * usize::from(self.rings.queue_pairs.max(1));
+        let frames = usize::try_from(buffers).unwrap_or(usize::MAX) / senders;
+        u16::try_from(frames).unwrap_or(u16::MAX)
     }
 
     /// Receive buffers that the longest frame takes.
@@ -168,6 +183,7 @@ impl StagePlan {
     pub(crate) fn guest(&self) -> BurstConfig {
         BurstConfig {
             features: self.rings.features,
+            queue_pairs: self.rings.queue_pairs,
             ring_size: self.rings.size,
             rx_buffer_bytes: self.rx_buffer_bytes(),
             max_frame_bytes: self.frames.max_bytes(),
@@ -215,6 +231,21 @@ mod tests {
         assert_eq!(plan.window(), 512);
         assert_eq!(super::tests::plan(2, &[(0, 1), (1, 0)]).window(), 1024);
         assert_eq!(super::tests::plan(3, &[(0, 2), (1, 2)]).window(), 512);
+    }
+
+    #[test]
+    fn queue_pairs_share_the_window_because_all_may_end_in_one_receiveq() {
+        let mut plan = plan(2, &[(0, 1), (1, 0)]);
+        plan.rings.queue_pairs = 4;
+        assert_eq!(plan.window(), 256);
+        plan.rings.size = 64;
+        plan.rings.queue_pairs = 64;
+        assert!(plan.check().is_ok());
+        plan.rings.queue_pairs = 65;
+        assert!(plan.check().is_err(), "no frame could be on the way");
+        plan.rings.queue_pairs = 2;
+        plan.frames.payload = Payload::None;
+        assert!(plan.check().is_err());
     }
 
     #[test]

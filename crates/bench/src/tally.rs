@@ -12,24 +12,27 @@ pub(crate) struct Tally {
     pub(crate) received: u64,
     /// Frames that had arrived before, or are too old to tell.
     pub(crate) duplicates: u64,
-    /// Frames that arrived after one with a higher number.
+    /// Frames that arrived after one with a higher number on the same receiveq: flows on different ones may overtake.
     pub(crate) reordered: u64,
     /// Bytes of all frames, as in a ring.
     pub(crate) bytes: u64,
     /// One more than the highest number that arrived.
     end: u64,
+    /// The same for each receiveq, when there are several.
+    ends: Box<[u64]>,
     seen: Box<[u64; WORDS]>,
 }
 
 impl Tally {
-    /// Nothing arrived of frames that begin with number `first`.
-    pub(crate) fn new(first: u64) -> Self {
+    /// Nothing arrived of frames that begin with number `first`, at a receiver with so many receiveqs.
+    pub(crate) fn new(first: u64, receiveqs: usize) -> Self {
         Self {
             received: 0,
             duplicates: 0,
             reordered: 0,
             bytes: 0,
             end: first,
+            ends: if receiveqs > 1 { vec![first; receiveqs].into() } else { Box::default() },
             seen: Box::new([0; WORDS]),
         }
     }
@@ -40,10 +43,15 @@ impl Tally {
         self.end
     }
 
-    /// Enters a frame.
+    /// Enters a frame that came on this receiveq.
     #[inline]
-    pub(crate) fn record(&mut self, sequence: u64, bytes: u64) {
+    pub(crate) fn record(&mut self, sequence: u64, bytes: u64, receiveq: usize) {
         self.bytes += bytes;
+        let mut end = self.end;
+        if let Some(own) = self.ends.get_mut(receiveq) {
+            end = *own;
+            *own = end.max(sequence + 1);
+        }
         if sequence >= self.end {
             self.forget_up_to(sequence);
             self.mark(sequence);
@@ -53,7 +61,7 @@ impl Tally {
             self.duplicates += 1;
         } else {
             self.received += 1;
-            self.reordered += 1;
+            self.reordered += u64::from(sequence < end);
         }
     }
 
@@ -103,8 +111,8 @@ mod tests {
     use super::*;
 
     fn tally(numbers: &[u64]) -> Tally {
-        let mut tally = Tally::new(0);
-        numbers.iter().for_each(|number| tally.record(*number, 60));
+        let mut tally = Tally::new(0, 1);
+        numbers.iter().for_each(|number| tally.record(*number, 60, 0));
         tally
     }
 
@@ -113,6 +121,15 @@ mod tests {
         let tally = tally(&[0, 1, 1, 5, 3, 3, 900]);
         assert_eq!((tally.received, tally.duplicates, tally.reordered), (5, 2, 1));
         assert_eq!(tally.bytes, 7 * 60);
+    }
+
+    #[test]
+    fn receiveqs_may_overtake_each_other_but_each_has_its_order() {
+        let mut tally = Tally::new(0, 2);
+        for (sequence, receiveq) in [(5, 0), (2, 1), (3, 1), (7, 0), (1, 1), (6, 0), (3, 0)] {
+            tally.record(sequence, 60, receiveq);
+        }
+        assert_eq!((tally.received, tally.reordered, tally.duplicates), (6, 2, 1));
     }
 
     #[test]
@@ -131,8 +148,8 @@ mod tests {
 
     #[test]
     fn numbers_need_not_begin_with_zero() {
-        let mut tally = Tally::new(1000);
-        (1000..3000).for_each(|number| tally.record(number, 60));
+        let mut tally = Tally::new(1000, 1);
+        (1000..3000).for_each(|number| tally.record(number, 60, 0));
         assert_eq!((tally.received, tally.duplicates, tally.reordered), (2000, 0, 0));
     }
 

@@ -7,153 +7,23 @@
     reason = "a test fails by panicking"
 )]
 
+#[allow(dead_code, reason = "the other tests of this crate use the rest of it")]
+mod lab;
+
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use helio_bench::{
-    Attach, BenchError, DrainPlan, FramePlan, Helpers, IMIX, LanePlan, LatencyPlan, LearningPlan,
-    Load, Loop, Oddities, Outcome, Payload, Progress, RatePlan, Report, RingPlan, StagePlan, Task,
-    ThroughputPlan, run, to_markdown, to_svg,
+    Attach, BenchError, DrainPlan, Helpers, LatencyPlan, LearningPlan, Load, Loop, Outcome,
+    Progress, StagePlan, Task, ThroughputPlan, run,
 };
-use helio_config::Config;
-use helio_daemon::Daemon;
-use helio_guest::{Cutting, HeaderPlace, Rewriting, SetupOrder, features};
-use tempfile::TempDir;
-
-/// One switch at a time: its worker and our guests need both cores.
-static ONE_SWITCH: Mutex<()> = Mutex::new(());
-
-struct Lab {
-    daemon: Option<Daemon>,
-    folder: TempDir,
-    ports: usize,
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Lab {
-    /// A switch with one port for each entry, which holds more lines of its configuration.
-    fn new(ports: &[&str]) -> Self {
-        let alone = ONE_SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().display();
-        let mut text = format!("[switch]\ncontrol = \"{path}/control.sock\"\n");
-        for (number, lines) in ports.iter().enumerate() {
-            let usual = format!("name = \"p{number}\"\nsocket = \"{path}/{number}.sock\"");
-            text.push_str(&format!("[[port]]\n{usual}\n{lines}\n"));
-        }
-        let daemon = Some(Daemon::start(Config::from_str(&text, "test").unwrap()).unwrap());
-        Self { daemon, folder, ports: ports.len(), _alone: alone }
-    }
-
-    fn plan(&self) -> StagePlan {
-        let socket = |number: usize| self.folder.path().join(format!("{number}.sock"));
-        let mut plan = StagePlan::new((0..self.ports).map(socket).collect());
-        plan.rings.size = 256;
-        plan
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.daemon.take().unwrap().stop();
-    }
-}
-
-fn try_task(plan: &StagePlan, task: &Task) -> Result<Report, BenchError> {
-    let kinds = [("test".to_owned(), plan.frames.clone())];
-    run(plan, &kinds, task, &mut Helpers::default(), &mut Progress::silent())
-}
-
-fn report(plan: &StagePlan, task: &Task) -> Report {
-    let report = try_task(plan, task).unwrap();
-    assert!(to_markdown(&report).contains("| test"));
-    assert!(report.to_json().contains("\"schema\": 1"));
-    assert!(to_svg(&report).unwrap().ends_with("</svg>\n"));
-    report
-}
-
-fn outcome(plan: &StagePlan, task: &Task) -> Outcome {
-    report(plan, task).cells.remove(0).outcome
-}
-
-fn short_rate(kind: Loop) -> Task {
-    let window = Duration::from_millis(50);
-    Task::Rate(RatePlan { kind, warm_up: window, windows: 3, window }, None)
-}
-
-/// Runs a closed loop; frames sent, and copies that watchers saw.
-fn assert_nothing_is_lost(plan: &StagePlan) -> (u64, Vec<u64>) {
-    let Outcome::Rate { sustained, drain: None } = outcome(plan, &short_rate(Loop::Closed)) else {
-        panic!("another outcome than was asked for")
-    };
-    assert_eq!(sustained.windows_mpps.len(), 3);
-    assert!(sustained.sent > 0);
-    assert_eq!((sustained.lost, sustained.oddities), (0, Oddities::default()), "{plan:?}");
-    (sustained.sent, sustained.copies)
-}
-
-#[test]
-fn a_closed_loop_loses_nothing_in_any_form_of_ring_and_frame() {
-    let lab = Lab::new(&["", ""]);
-    let v1 = features::VERSION_1;
-    let rings = [
-        RingPlan { size: 256, ..RingPlan::default() },
-        RingPlan {
-            size: 256,
-            features: v1 | features::MRG_RXBUF | features::EVENT_IDX,
-            rewriting: Rewriting::Always,
-            header_place: HeaderPlace::SameLine,
-            rx_buffer_bytes: Some(512),
-            ..RingPlan::default()
-        },
-        RingPlan {
-            size: 256,
-            features: v1 | features::INDIRECT_DESC,
-            cutting: Cutting::Indirect(400),
-            setup_order: SetupOrder::VirtioUser,
-            ..RingPlan::default()
-        },
-        RingPlan { size: 256, cutting: Cutting::Linked(600), ..RingPlan::default() },
-    ];
-    for rings in rings {
-        for payload in [Payload::None, Payload::Line, Payload::All] {
-            let frames = FramePlan { payload, macs: 50, flows: 9, ..FramePlan::default() };
-            let plan = StagePlan { rings: rings.clone(), burst: 16, ..lab.plan() };
-            assert_nothing_is_lost(&StagePlan { frames: frames.with_wire_sizes(&IMIX), ..plan });
-        }
-    }
-}
+use lab::{Lab, assert_nothing_is_lost, outcome, short_rate, try_task};
 
 #[test]
 fn a_watcher_at_a_mirror_destination_receives_a_copy_of_every_frame() {
     let lab = Lab::new(&["mirroring = \"source\"", "", "mirroring = \"destination\""]);
     let (sent, copies) = assert_nothing_is_lost(&lab.plan());
     assert_eq!(copies, [sent]);
-}
-
-#[test]
-fn tags_that_the_switch_adds_and_takes_away_change_nothing() {
-    let lab = Lab::new(&["vlan = { trunk = [10] }", "vlan = { access = 10 }"]);
-    let mut plan = lab.plan();
-    plan.frames.vlan = Some(10);
-    plan.lanes = vec![LanePlan { from: 0, to: 1 }];
-    plan.frames = plan.frames.clone().with_wire_sizes(&[128]);
-    assert_nothing_is_lost(&plan);
-}
-
-#[test]
-fn long_tcp_goes_through_whole() {
-    let lab = Lab::new(&["", ""]);
-    let mut plan = lab.plan();
-    plan.frames.carried = helio_bench::Carried::Tso;
-    plan.frames = plan.frames.clone().with_wire_sizes(&[65_000]);
-    let offloads =
-        features::CSUM | features::GUEST_CSUM | features::HOST_TSO4 | features::GUEST_TSO4;
-    plan.rings.features |= offloads | features::MRG_RXBUF;
-    plan.rings.cutting = Cutting::Linked(4096);
-    plan.burst = 2;
-    assert_nothing_is_lost(&plan);
 }
 
 #[test]

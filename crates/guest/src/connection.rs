@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -64,6 +66,13 @@ impl Connection {
     #[must_use]
     pub fn new(socket: UnixStream) -> Self {
         Self { socket, reply_timeout: REPLY_TIMEOUT }
+    }
+
+    /// The process at the other end, when it can be named here: another container may hide it.
+    #[must_use]
+    pub fn peer_process(&self) -> Option<u32> {
+        let peer = getsockopt(&self.socket, PeerCredentials).ok()?;
+        u32::try_from(peer.pid()).ok().filter(|process| *process != 0)
     }
 
     /// Connects to a back-end that listens on `path`.
@@ -290,6 +299,12 @@ mod tests {
         let mut connection = Connection::new(ours);
         connection.set_reply_timeout(Duration::from_millis(200));
         (connection, theirs)
+    }
+
+    #[test]
+    fn the_process_at_the_other_end_is_named() {
+        let (connection, _peer) = pair();
+        assert_eq!(connection.peer_process(), Some(std::process::id()));
     }
 
     #[test]

@@ -14,7 +14,9 @@ use helio_guest::{Cutting, HeaderPlace, Pages, Rewriting, SetupOrder, features};
 use hyper::Method;
 
 use crate::args::Form;
-use crate::bench_args::{BenchArgs, BenchTask, CommonArgs, FrameKind, PayloadArg, RateArgs};
+use crate::bench_args::{
+    BenchArgs, BenchTask, CommonArgs, FrameKind, PagesArg, PayloadArg, RateArgs,
+};
 use crate::client::Client;
 use crate::failure::Failure;
 
@@ -124,6 +126,7 @@ fn rings(common: &CommonArgs) -> RingPlan {
         (args.mergeable, features::MRG_RXBUF),
         (args.indirect, features::INDIRECT_DESC),
         (args.event_idx, features::EVENT_IDX),
+        (args.in_order, features::IN_ORDER),
         (
             common.tso,
             features::CSUM | features::GUEST_CSUM | features::HOST_TSO4 | features::GUEST_TSO4,
@@ -131,6 +134,7 @@ fn rings(common: &CommonArgs) -> RingPlan {
     ];
     let wanted = optional.iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, bits)| bits);
     RingPlan {
+        queue_pairs: args.queue_pairs,
         size: args.ring,
         features: wanted.fold(features::VERSION_1, |all, bits| all | bits),
         rx_buffer_bytes: args.rx_buffer,
@@ -145,7 +149,10 @@ fn rings(common: &CommonArgs) -> RingPlan {
             HeaderPlace::LineBefore
         },
         rewriting: if args.rewrite_descriptors { Rewriting::Always } else { Rewriting::Changes },
-        pages: if args.huge_pages { Pages::Huge } else { Pages::Usual },
+        pages: match args.pages {
+            PagesArg::Usual => Pages::Usual,
+            PagesArg::Huge => Pages::Huge,
+        },
         setup_order: if args.virtio_user_order { SetupOrder::VirtioUser } else { SetupOrder::Qemu },
     }
 }
@@ -153,7 +160,7 @@ fn rings(common: &CommonArgs) -> RingPlan {
 /// The name of a run, and its frames.
 fn frames(kind: FrameKind, common: &CommonArgs) -> (String, FramePlan) {
     let plan = FramePlan {
-        vlan: common.vlan,
+        vlans: common.vlan.clone(),
         macs: common.macs,
         flows: common.flows,
         payload: match common.payload {

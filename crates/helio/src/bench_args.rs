@@ -111,9 +111,9 @@ pub(crate) struct CommonArgs {
     /// Flows from each guest, told apart by UDP ports
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) flows: u32,
-    /// Tag all frames with this VLAN
-    #[arg(long, value_name = "VLAN", value_parser = clap::value_parser!(u16).range(1..4095))]
-    pub(crate) vlan: Option<u16>,
+    /// Tag frames with these VLANs, one after the other
+    #[arg(long, value_name = "VLAN", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..4095))]
+    pub(crate) vlan: Vec<u16>,
     /// Send TCP that is to be segmented; with --frame 65536 or so
     #[arg(long)]
     pub(crate) tso: bool,
@@ -122,7 +122,7 @@ pub(crate) struct CommonArgs {
     /// Core on which the guests are played
     #[arg(long, value_name = "CORE")]
     pub(crate) core: Option<usize>,
-    /// Process of the switch: its processor time is the busy time [default: with --control, what its workers say]
+    /// Process of the switch: its processor time is the busy time [default: with --control, what its workers say; else that of the process at the sockets]
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
     /// Seconds to wait for the switch and for the first frame
@@ -165,9 +165,15 @@ pub(crate) struct RingArgs {
     /// Store descriptors again for every frame, as most drivers do it, and not only when they change
     #[arg(long)]
     pub(crate) rewrite_descriptors: bool,
-    /// Make guest memory of pages of 2 MiB
+    /// Negotiate that chains are completed in order
     #[arg(long)]
-    pub(crate) huge_pages: bool,
+    pub(crate) in_order: bool,
+    /// Queue pairs of each guest; frames are spread over all of them
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub(crate) queue_pairs: u16,
+    /// What guest memory is made of
+    #[arg(long, value_enum, default_value_t = PagesArg::Usual)]
+    pub(crate) pages: PagesArg,
     /// Set rings up in the order of DPDK's virtio-user, not of QEMU
     #[arg(long)]
     pub(crate) virtio_user_order: bool,
@@ -181,6 +187,14 @@ pub(crate) enum PayloadArg {
     Line,
     /// All bytes
     All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PagesArg {
+    /// The pages of the processor
+    Usual,
+    /// Pages of 2 MiB, out of /proc/sys/vm/nr_hugepages
+    Huge,
 }
 
 /// Frames of one run.

@@ -72,6 +72,12 @@ impl BurstGuest {
         self.session.connection().is_closed()
     }
 
+    /// The process of the back-end, when it can be named here.
+    #[must_use]
+    pub fn back_end_process(&self) -> Option<u32> {
+        self.session.connection().peer_process()
+    }
+
     /// Rules that the back-end broke.
     #[must_use]
     pub fn faults(&self) -> Faults {
@@ -96,12 +102,19 @@ impl BurstGuest {
                 [(receiver.area(), receiver.events()), (sender.area(), sender.events())]
             })
             .collect();
-        self.session.start(&Start {
+        let started = self.session.start(&Start {
             memory: &self.memory,
             rings: &rings,
             bases: &vec![0; rings.len()],
             enabled: self.ring_count(),
             order: self.config.setup_order,
+        });
+        started.map_err(|error| match error {
+            // Whether a back-end counts pairs or rings when it is asked for its limit, nobody knows.
+            GuestError::Refused { .. } if self.config.queue_pairs > 1 => {
+                GuestError::Config("the back-end refused a ring: it may have fewer queue pairs")
+            }
+            other => other,
         })?;
         // The buffers were posted before the back-end could see a kick.
         pairs().for_each(|pair| pair.receiver.events().kick.signal());
