@@ -83,7 +83,11 @@ impl Chains {
             net: frame.net,
             memory: MemoryId::of_port(self.port),
             rest: self.place(rest, pieces),
-            origin: Origin::Chain { port: self.port, queue: 0, slot: self.next_sent },
+            // As the ring of a guest has it: what lies in its head as a whole needs no chain any more.
+            origin: match rest {
+                [] => Origin::Nothing,
+                _ => Origin::Chain { port: self.port, queue: 0, slot: self.next_sent },
+            },
         };
         self.push(Content::Placed(Box::new(placed)));
     }
@@ -135,7 +139,7 @@ impl Chains {
             let mut holds = 0;
             match &content {
                 Content::Placed(frame) => {
-                    holds = 1;
+                    holds = u16::from(frame.origin != Origin::Nothing);
                     intake.burst.push((**frame).clone());
                 }
                 Content::Spilled(frame) => match spill(frame, self.port, intake) {

@@ -35,6 +35,8 @@ fn frames() -> Vec<TestFrame> {
         let tcp = builder.tcp().payload(30_000, 1);
         frames.extend([tcp.to_segment(1400), tcp.ipv6().to_segment(536)]);
     }
+    // One run, longer than a burst.
+    frames.extend((0..40).map(|seed| frame(0, 1).payload(300, seed).complete()));
     frames.push(TestFrame::raw(vec![0; 5]));
     let link_local = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0]);
     frames.push(FrameBuilder::new(mac(0), link_local).complete());

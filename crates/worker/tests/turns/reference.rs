@@ -88,8 +88,18 @@ fn any_plan() -> impl Strategy<Value = PortPlan> {
     })
 }
 
+/// Some frames alone, and some with others behind them that go the same way.
+fn any_shots() -> impl Strategy<Value = Vec<Shot>> {
+    let times = prop_oneof![2 => Just(1), 1 => 2..8_usize];
+    vec((any_shot(), times), 1..12).prop_map(|shots| {
+        let longer =
+            |shot: &Shot, by| Shot { payload_bytes: shot.payload_bytes + by, ..shot.clone() };
+        shots.iter().flat_map(|(shot, times)| (0..*times).map(|by| longer(shot, by))).collect()
+    })
+}
+
 fn any_traffic() -> impl Strategy<Value = Vec<Volley>> {
-    vec((0..PORTS, vec(any_shot(), 1..20)), 1..10)
+    vec((0..PORTS, any_shots()), 1..10)
 }
 
 /// What a receiver is like.
