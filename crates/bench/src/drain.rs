@@ -59,6 +59,28 @@ pub struct Drain {
     pub waited_for: Vec<usize>,
 }
 
+/// Whether rings can be drained with this plan.
+pub(crate) fn check(plan: &StagePlan) -> Result<(), BenchError> {
+    see_that_it_is_long(plan.window())?;
+    if plan.buffers_per_frame() > 1 && plan.frames.sizes.len() > 1 {
+        let text = "frames of several lengths must each fit one receive buffer to be drained: take longer buffers, or \
+            each length for itself";
+        return Err(BenchError::Plan(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// A fourth of the frames must be some, too.
+fn see_that_it_is_long(frames: u16) -> Result<(), BenchError> {
+    if frames >= 4 {
+        return Ok(());
+    }
+    let text = format!(
+        "{frames} frames in a ring are too few to be drained: take larger rings or shorter frames"
+    );
+    Err(BenchError::Plan(text))
+}
+
 /// Measures the first lane of a stage that is set.
 pub(crate) fn measure(
     stage: &mut Stage,
@@ -66,17 +88,12 @@ pub(crate) fn measure(
     drain: &DrainPlan,
     progress: &mut Progress,
 ) -> Result<Drain, BenchError> {
+    check(plan)?;
     let long = plan.window().min(stage.room(0));
+    see_that_it_is_long(long)?;
     let short = long / 4;
-    if short == 0 {
-        return Err(BenchError::Plan("a ring of so few frames cannot be drained".to_owned()));
-    }
     stage.set_rewriting(drain.rewriting);
     let buffers = plan.buffers_per_frame();
-    if buffers > 1 && plan.frames.sizes.len() > 1 {
-        let text = "frames of several lengths must each fit one receive buffer to be drained";
-        return Err(BenchError::Plan(text.to_owned()));
-    }
     let waited_for = find_reliable_watchers(stage, plan, short);
     let ring = |count| Ring { count, buffers, watchers: &waited_for };
     let mut lost = 0;

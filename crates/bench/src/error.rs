@@ -1,6 +1,7 @@
 //! Why a run could not be made.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use helio_guest::GuestError;
 
@@ -10,6 +11,39 @@ pub enum BenchError {
     /// The plan contradicts itself.
     #[error("{0}")]
     Plan(String),
+    /// Nobody listens at a socket.
+    #[error(
+        "no switch listens at {socket} ({cause}); start it first, or listen here if it is the switch that connects",
+        socket = socket.display()
+    )]
+    NoSwitch {
+        /// The socket.
+        socket: PathBuf,
+        /// What was said when it was tried last.
+        cause: GuestError,
+    },
+    /// Nobody connected to a socket.
+    #[error(
+        "no switch connected to {socket} within {waited:?}; has it a port that connects to this socket?",
+        socket = socket.display()
+    )]
+    NobodyCame {
+        /// The socket.
+        socket: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Somebody is there who does not talk as the back-end of a guest.
+    #[error(
+        "what answers at {socket} does not take a guest ({cause}); is it the socket of a port, and has the port no other guest?",
+        socket = socket.display()
+    )]
+    NotAPort {
+        /// The socket.
+        socket: PathBuf,
+        /// What happened instead.
+        cause: GuestError,
+    },
     /// A guest could not be attached, or lost its switch.
     #[error("the guest at {socket}: {cause}", socket = socket.display())]
     Guest {
@@ -19,10 +53,14 @@ pub enum BenchError {
         cause: GuestError,
     },
     /// Guests without a switch could not be made.
-    #[error("the self-test: {0}")]
+    #[error("guests cannot be made for the self-test: {0}")]
     SelfTest(GuestError),
     /// Nothing comes through.
-    #[error("no frame from {from} reaches {to} within {seconds} s", from = from.display(), to = to.display())]
+    #[error(
+        "no frame from {from} reaches {to} within {seconds} s; are both ports in one VLAN, and do they take such frames?",
+        from = from.display(),
+        to = to.display()
+    )]
     Silent {
         /// Socket of the sender.
         from: PathBuf,

@@ -110,9 +110,6 @@ pub(crate) fn measure<'a>(
     control: Option<&'a mut (dyn SwitchControl + 'a)>,
     progress: &mut Progress,
 ) -> Result<Learning, BenchError> {
-    if plan.sockets.len() < 3 {
-        return Err(BenchError::Plan("address learning needs three sockets".to_owned()));
-    }
     let mut plan = plan.clone();
     plan.lanes = vec![LanePlan { from: 0, to: 1 }, LanePlan { from: 1, to: 0 }];
     plan.frames.macs = 1;
@@ -124,6 +121,7 @@ pub(crate) fn measure<'a>(
     let (ageing, lessons) = (learning.ageing, Vec::new());
     let window = u64::from(plan.window());
     let mut school = School { stage, control, ageing, window, fresh: 1, lessons };
+    school.see_that_frames_arrive_alone()?;
     let (capacity, is_capacity_open) = school.find_capacity(learning, progress)?;
     let count = learning.rate_addresses.min(capacity);
     let (fps, is_fps_open) = match count {
@@ -134,6 +132,18 @@ pub(crate) fn measure<'a>(
 }
 
 impl School<'_> {
+    /// Frames to a known address must not reach the third guest: else everything would look flooded.
+    fn see_that_frames_arrive_alone(&mut self) -> Result<(), BenchError> {
+        self.teach(1, GENTLE_FPS)?;
+        if self.lessons.iter().all(|lesson| lesson.flooded > 0) {
+            let text = "the third guest sees frames that are for others; it must be no mirror destination, \
+                and the switch must learn addresses";
+            return Err(BenchError::Plan(text.to_owned()));
+        }
+        self.lessons.clear();
+        Ok(())
+    }
+
     fn find_capacity(
         &mut self,
         plan: &LearningPlan,

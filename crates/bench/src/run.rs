@@ -2,7 +2,7 @@
 
 use crate::drain::DrainPlan;
 use crate::error::BenchError;
-use crate::frame_plan::FramePlan;
+use crate::frame_plan::{FramePlan, Payload};
 use crate::latency::LatencyPlan;
 use crate::learning::{LearningPlan, SwitchControl};
 use crate::meter::{BusyMeter, ProcessTime};
@@ -28,6 +28,23 @@ pub enum Task {
     Throughput(ThroughputPlan),
     /// What the switch can learn.
     Learning(LearningPlan),
+}
+
+impl Task {
+    /// Whether it can be carried out with this plan: what can be told before anybody waits for the switch.
+    fn check(&self, plan: &StagePlan) -> Result<(), BenchError> {
+        let refuse = |text: &str| Err(BenchError::Plan(text.to_owned()));
+        match self {
+            Self::Latency(_) if plan.frames.payload == Payload::None => {
+                refuse("latency needs numbered frames: payload \"line\" or \"all\"")
+            }
+            Self::Learning(_) if plan.sockets.len() < 3 => {
+                refuse("address learning needs three guests: name the sockets of three ports")
+            }
+            Self::Drain(_) | Self::Rate(_, Some(_)) => drain::check(plan),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Who knows more about the switch than its sockets tell.
@@ -62,6 +79,7 @@ pub fn run(
     for (name, frames) in kinds {
         let plan = StagePlan { frames: frames.clone(), ..plan.clone() };
         plan.check()?;
+        task.check(&plan)?;
         let self_test = SelfTest::run(&plan)?;
         let found = carry_out(&plan, task, helpers, progress)?;
         report.cells.push(Cell {

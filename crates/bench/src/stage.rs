@@ -373,11 +373,11 @@ fn attach(
     let mut guests = Vec::with_capacity(plan.sockets.len());
     for (number, socket) in plan.sockets.iter().enumerate() {
         let connection = match listeners.get(number) {
-            Some(listener) => listener.accept_connection(plan.patience),
-            None => connect(socket, plan.patience),
+            Some(listener) => accept(listener, socket, plan.patience)?,
+            None => connect(socket, plan.patience)?,
         };
-        let guest = connection.and_then(|link| BurstGuest::new(link, plan.guest()));
-        let mut guest = guest.map_err(named(socket))?;
+        let guest = BurstGuest::new(connection, plan.guest());
+        let mut guest = guest.map_err(|cause| no_guest(socket, cause))?;
         guest.start().map_err(named(socket))?;
         guests.push(guest);
     }
@@ -385,14 +385,41 @@ fn attach(
 }
 
 /// Connects to a switch that may not be there yet.
-fn connect(socket: &Path, patience: Duration) -> Result<Connection, GuestError> {
+fn connect(socket: &Path, patience: Duration) -> Result<Connection, BenchError> {
     let deadline = Instant::now() + patience;
     loop {
         match Connection::connect(socket) {
             Err(GuestError::Socket(_)) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            connected => return connected,
+            connected => {
+                let socket = socket.to_owned();
+                return connected.map_err(|cause| BenchError::NoSwitch { socket, cause });
+            }
         }
+    }
+}
+
+/// Waits for a switch that connects.
+fn accept(
+    listener: &Listener,
+    socket: &Path,
+    patience: Duration,
+) -> Result<Connection, BenchError> {
+    let socket = || socket.to_owned();
+    listener.accept_connection(patience).map_err(|cause| match cause {
+        GuestError::Timeout { waited, .. } => BenchError::NobodyCame { socket: socket(), waited },
+        cause => BenchError::Guest { socket: socket(), cause },
+    })
+}
+
+/// Why somebody who answered did not take a guest.
+fn no_guest(socket: &Path, cause: GuestError) -> BenchError {
+    let socket = socket.to_owned();
+    match cause {
+        GuestError::Closed | GuestError::Timeout { .. } | GuestError::BadReply { .. } => {
+            BenchError::NotAPort { socket, cause }
+        }
+        cause => BenchError::Guest { socket, cause },
     }
 }

@@ -112,6 +112,9 @@ impl StagePlan {
     pub fn check(&self) -> Result<(), BenchError> {
         let refuse = |text: &str| Err(BenchError::Plan(text.to_owned()));
         let guests = self.sockets.len();
+        if guests < 2 {
+            return refuse("there must be two guests at least: name the sockets of two ports");
+        }
         if self.lanes.is_empty() {
             return refuse("nobody sends: there must be at least one pair");
         }
@@ -137,10 +140,15 @@ impl StagePlan {
             return refuse("with payload \"none\" a guest has one queue pair");
         }
         if self.window() == 0 {
-            return refuse("the rings are too small for so many senders and such long frames");
+            return refuse(
+                "the rings hold not one frame for each sender: take larger rings, shorter frames, or fewer senders",
+            );
         }
         if self.burst == 0 || self.burst > self.rings.size {
-            return refuse("a burst is at least one frame, and no more than the ring holds");
+            let (burst, ring) = (self.burst, self.rings.size);
+            return refuse(&format!(
+                "a ring of {ring} holds no burst of {burst} frames: take smaller bursts or larger rings"
+            ));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The socket role in which the back-end connects to us, as with QEMU's `server=on`.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,9 +27,10 @@ impl Listener {
     ///
     /// [`GuestError::Socket`] when the path cannot be used.
     pub fn bind(path: &Path) -> Result<Self, GuestError> {
-        match std::fs::remove_file(path) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(cause.into()),
-            _ => {}
+        // Another file may have been named by mistake: that stays, and binding fails.
+        let is_socket = |found: std::fs::Metadata| found.file_type().is_socket();
+        if std::fs::symlink_metadata(path).is_ok_and(is_socket) {
+            std::fs::remove_file(path)?;
         }
         let socket = UnixListener::bind(path)?;
         socket.set_nonblocking(true)?;
@@ -68,5 +70,21 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // Somebody may have removed it already; nobody can be told here.
         let _removed = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_was_left_is_replaced_and_any_other_file_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (left, other) = (folder.path().join("left.sock"), folder.path().join("notes"));
+        drop(UnixListener::bind(&left).unwrap());
+        assert!(Listener::bind(&left).is_ok());
+        std::fs::write(&other, "kept").unwrap();
+        assert!(Listener::bind(&other).is_err());
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "kept");
     }
 }

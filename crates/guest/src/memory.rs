@@ -168,7 +168,7 @@ impl GuestMemory {
         };
         for plan in plans {
             let file = make_file(plan, pages)?;
-            memory.map_file(plan, file.as_fd())?;
+            memory.map_file(plan, file.as_fd()).map_err(|error| name_pool(error, pages))?;
             memory.regions.push(Region { plan: *plan, file });
         }
         memory.regions.sort_by_key(|region| region.plan.guest_addr);
@@ -392,6 +392,16 @@ fn make_file(plan: &RegionPlan, pages: Pages) -> Result<OwnedFd, GuestError> {
     Ok(file)
 }
 
+/// Of huge pages there are as many as somebody set aside.
+fn name_pool(error: GuestError, pages: Pages) -> GuestError {
+    let what =
+        "map guest memory in pages of 2 MiB, of which /proc/sys/vm/nr_hugepages sets some aside";
+    match (pages, error) {
+        (Pages::Huge, GuestError::Host { cause, .. }) => GuestError::Host { what, cause },
+        (_, error) => error,
+    }
+}
+
 fn page_flags(pages: Pages) -> MemfdFlags {
     match pages {
         Pages::Usual => MemfdFlags::empty(),
@@ -425,6 +435,13 @@ mod tests {
         assert!(memory.window(PAGE_BYTES - 4, 5).is_none(), "the next page is in no region");
         assert!(memory.window(PAGE_BYTES, 1).is_none());
         assert!(memory.window(u64::MAX, 2).is_none());
+    }
+
+    #[test]
+    fn who_lacks_huge_pages_is_told_where_they_come_from() {
+        // Half a tebibyte: no host that runs tests sets as much aside.
+        let refused = GuestMemory::fitting(1 << 39, Pages::Huge).unwrap_err().to_string();
+        assert!(refused.contains("nr_hugepages"), "{refused}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) enum BenchTask {
         #[command(flatten)]
         common: CommonArgs,
         /// Pairs of a long and a short ring
-        #[arg(long, value_name = "COUNT", default_value_t = 200)]
+        #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = at_least_one)]
         rounds: usize,
     },
     /// Latency under loads that do not wait, after RFC 2544
@@ -38,7 +38,7 @@ pub(crate) enum BenchTask {
         #[arg(long, value_name = "LOAD", value_delimiter = ',', default_value = "10%,50%,90%", value_parser = load)]
         load: Vec<Load>,
         /// Seconds for each load
-        #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = some_seconds)]
         duration: f64,
         /// Frames that leave together
         #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
@@ -52,10 +52,10 @@ pub(crate) enum BenchTask {
         #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "0,0.5", value_parser = percent)]
         loss: Vec<f64>,
         /// Seconds of one trial
-        #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = some_seconds)]
         trial: f64,
         /// Most trials of one load; more than half of them decide
-        #[arg(long, value_name = "COUNT", default_value_t = 5)]
+        #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = at_least_one)]
         trials: usize,
     },
     /// How many addresses the switch learns, and how fast, after RFC 2889; needs three sockets
@@ -80,7 +80,7 @@ pub(crate) struct RateArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) windows: u16,
     /// Seconds of each window
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = some_seconds)]
     pub(crate) window: f64,
     /// Pairs of rings to drain afterwards, for the service time; 0 for none
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
@@ -236,6 +236,18 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Seconds in which something can be counted.
+fn some_seconds(text: &str) -> Result<f64, String> {
+    seconds(text).and_then(|seconds| match seconds >= 0.001 {
+        true => Ok(seconds),
+        false => Err("it must be a millisecond at least".to_owned()),
+    })
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it must be 1 at least".to_owned())
+}
+
 /// As a share.
 fn percent(text: &str) -> Result<f64, String> {
     match text.trim_end_matches('%').parse::<f64>() {
@@ -284,6 +296,8 @@ mod tests {
         );
         assert_eq!(pair("3:14"), Ok((3, 14)));
         assert!(pair("3").is_err() && pair("a:b").is_err());
+        assert!(some_seconds("0.0009").is_err() && some_seconds("0.001").is_ok());
+        assert!(seconds("0").is_ok() && at_least_one("0").is_err() && at_least_one("1").is_ok());
         assert_eq!(percent("0.5%"), Ok(0.005));
         assert!(percent("101").is_err() && seconds("-1").is_err() && seconds("inf").is_err());
     }
