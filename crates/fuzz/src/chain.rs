@@ -82,6 +82,12 @@ pub(crate) fn walk(
     }
 }
 
+/// The only descriptor of the chain at `head`, if the chain has no other and no table.
+pub(crate) fn alone(guest: &Guest, head: u16) -> Option<Descriptor> {
+    let descriptor = (head < guest.size).then(|| read(guest, guest.descriptors, head))??;
+    (descriptor.flags & (NEXT | INDIRECT) == 0).then_some(descriptor)
+}
+
 fn read(guest: &Guest, table: u64, index: u16) -> Option<Descriptor> {
     let addr = table.checked_add(16 * u64::from(index))?;
     guest.image.read_array(addr).map(Descriptor::from_bytes)

@@ -1,21 +1,24 @@
 //! A guest that receives: buffers as the input says, filled by a [`ReceiveQueue`].
 //!
 //! A frame lies in the buffers whole and once, or not at all; the used lengths add up to it; nothing is written outside
-//! the buffers and the used ring; and a chain that breaks the rules comes back empty.
+//! the buffers and the used ring; and a chain that breaks the rules comes back empty. Frames are offered one by one or as
+//! runs, and a buffer that was looked at ahead of time is the one that is written, whatever its descriptor says meanwhile.
 
+mod source;
+
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use helio_frame::{Delivery, RestBytes};
-use helio_mem::{GuestAddr, MemoryTable, Segment};
-use helio_offload::{Checksum, Ecn, Gso, GsoKind, NetHeader};
+use helio_frame::{Frame, PortFault};
+use helio_offload::NetHeader;
 use helio_types::DropReason;
 use helio_vring::{MAX_CHAIN_DESCRIPTORS, ReceiveQueue, feature};
 
 use crate::Outcome;
-use crate::chain::{Descriptor, walk};
+use crate::chain::{Descriptor, alone, walk};
 use crate::guest::{Guest, MAX_OPERATIONS, MAX_WORK};
 use crate::input::Input;
+use source::Parts;
 
 /// Most chains that one frame is spread over.
 const MAX_CHAINS: usize = 256;
@@ -26,15 +29,11 @@ const TURN_STEPS: Range<u32> = 4 * MAX_CHAIN_DESCRIPTORS as u32..16 * MAX_CHAIN_
 /// What checking one frame costs, in steps.
 const OFFER_WORK: u32 = 100;
 
-/// Memory of another guest, whose bytes tell where they come from. Only ever read.
-static SOURCE: LazyLock<(Vec<u8>, MemoryTable)> = LazyLock::new(|| {
-    let bytes: Vec<u8> =
-        (0..0x4_0000_u32).map(|at| u8::try_from((at * 7 + at / 251) % 251).unwrap()).collect();
-    let table = MemoryTable::anonymous(bytes.len()).unwrap();
-    let whole = u32::try_from(bytes.len()).unwrap();
-    table.resolve(GuestAddr(0), whole, |all| table.write(all, &bytes) == bytes.len()).unwrap();
-    (bytes, table)
-});
+/// Chains looked at ahead of time, at most.
+const MAX_READY: usize = 64;
+
+/// What the queue said of one frame.
+type Offered = Result<Result<(), DropReason>, PortFault>;
 
 /// Runs one input.
 ///
@@ -65,6 +64,8 @@ struct Case {
     published: u16,
     /// Chains on offer when the queue last looked.
     available: u16,
+    /// The next chains, as they were when they were looked at ahead of time: each is one buffer.
+    ready: VecDeque<(u16, Descriptor)>,
     /// Steps taken in this turn, at least and at most: it is not known how far a chain was read that is refused to bound
     /// the turn.
     steps: Range<u32>,
@@ -103,6 +104,7 @@ impl Case {
             next: index,
             published: index,
             available: 0,
+            ready: VecDeque::new(),
             steps: 0..0,
             work: 0,
             faulted: false,
@@ -111,7 +113,7 @@ impl Case {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        let operation = input.u8() % (Guest::OPERATIONS + 4);
+        let operation = input.u8() % (Guest::OPERATIONS + 6);
         match operation.checked_sub(Guest::OPERATIONS) {
             None => self.guest.act(operation, input),
             Some(0 | 1) => self.offer(input),
@@ -120,7 +122,9 @@ impl Case {
                     self.offer(&mut Input::new(&[0, 20, 0]));
                 }
             }
-            Some(_) => self.publish(),
+            Some(3) => self.publish(),
+            Some(4) => self.prepare(input.u8()),
+            Some(_) => self.offer_run(input),
         }
     }
 
@@ -128,42 +132,50 @@ impl Case {
         if self.faulted || self.work > MAX_WORK {
             return;
         }
-        let (net, header_bytes, tail_bytes) = (net_header(input), input.u8(), input.u8());
-        let (rest_bytes, skip, cut) = (input.u16(), input.u8(), input.u8());
-        let (source, table) = &*SOURCE;
-        let header = &source[..14 + usize::from(header_bytes % 179)];
-        let tail = &source[1000..1000 + usize::from(tail_bytes % 129)];
-        let segments = segments(u32::from(rest_bytes) + u32::from(skip), u32::from(cut));
-        let delivery = Delivery {
-            net,
-            header,
-            tail,
-            rest: RestBytes::new(Some(table), &segments),
-            rest_skip: u32::from(skip),
-            rest_bytes: u32::from(rest_bytes),
-        };
-        let rest = segments.iter().flat_map(|segment| {
-            let start = usize::try_from(segment.offset).unwrap();
-            &source[start..start + segment.bytes as usize]
-        });
-        let rest = rest.skip(usize::from(skip)).take(usize::from(rest_bytes));
-        let frame: Vec<u8> = header.iter().chain(tail).chain(rest).copied().collect();
-        assert_eq!(frame.len(), delivery.bytes() as usize);
-        self.deliver(&delivery, &frame);
+        let parts = Parts::new(input);
+        let (delivery, bytes) = (parts.delivery(), parts.bytes());
+        assert_eq!(bytes.len(), delivery.bytes() as usize);
+        let offered = self.queue.offer(&delivery);
+        self.judge(offered, &delivery.net, &bytes);
+        self.compare();
     }
 
-    fn deliver(&mut self, delivery: &Delivery<'_>, frame: &[u8]) {
+    /// Offers frames as a worker does: after each that is refused, those behind it.
+    fn offer_run(&mut self, input: &mut Input<'_>) {
+        let frames = source::frames(input);
+        let mut left = &frames[..];
+        while !left.is_empty() && !self.faulted && self.work <= MAX_WORK {
+            let (end, fault) = self.queue.offer_run(source::run(left));
+            let (written, others) = left.split_at(end.written);
+            written.iter().for_each(|frame| self.judge_frame(Ok(Ok(())), frame));
+            let (reason, count) = end.refused.unwrap_or((DropReason::PortDown, 0));
+            assert_eq!(count == 0, others.is_empty(), "{end:?} of {}", left.len());
+            let (refused, others) = others.split_at(count);
+            let is_end = fault.is_some() || (reason, self.available) == (DropReason::NoRxBuffer, 0);
+            assert!(count <= 1 || is_end, "{end:?} of {}", left.len());
+            let outcome = fault.map_or(Ok(Err(reason)), Err);
+            refused.iter().for_each(|frame| self.judge_frame(outcome, frame));
+            left = others;
+            self.compare();
+        }
+    }
+
+    fn judge_frame(&mut self, offered: Offered, frame: &Frame) {
+        self.judge(offered, &frame.net, &source::content(frame));
+    }
+
+    /// What became of a frame is what the rules say.
+    fn judge(&mut self, offered: Offered, net: &NetHeader, frame: &[u8]) {
         self.work += OFFER_WORK;
         let known = self.steps.start;
         let needed = (frame.len() + self.guest.header_bytes()) as u64;
         let expected = self.expected(needed);
-        let offered = self.queue.offer(delivery);
         match (offered, expected) {
             (Err(fault), Expected::Fault) => {
                 assert_eq!(Err(fault), self.guest.available(self.next, self.published));
                 self.faulted = true;
             }
-            (Ok(Ok(())), Expected::Fits(chains)) => self.expect_frame(&chains, delivery, frame),
+            (Ok(Ok(())), Expected::Fits(chains)) => self.expect_frame(&chains, net, frame),
             (Ok(Err(DropReason::RxBufferTooSmall)), _) if self.steps.end >= TURN_STEPS.start => {
                 self.steps.start = known;
             }
@@ -175,13 +187,59 @@ impl Case {
         }
         assert!(self.steps.start < TURN_STEPS.end, "{:?} steps in one turn", self.steps);
         self.outcome.count(&offered.unwrap_or(Err(DropReason::PortDown)));
+    }
+
+    /// The queue stands where it should, and so does all memory.
+    fn compare(&self) {
         assert_eq!(self.queue.next_avail(), self.next);
         self.guest.assert_memory();
+    }
+
+    /// Lets the queue look at chains for so many frames ahead of time.
+    fn prepare(&mut self, count: u8) {
+        let count = usize::from(count) % (2 * MAX_READY);
+        let most = 2 * u32::try_from(count).unwrap();
+        // Near the end of a turn it is not known whether the queue still looks.
+        if self.faulted || self.steps.end + most >= TURN_STEPS.start {
+            return;
+        }
+        self.queue.prepare(&source::lengths()[..count]);
+        self.steps.end += most;
+        self.work += most;
+        let wanted = MAX_READY.min(self.ready.len() + count);
+        if wanted > usize::from(self.available) {
+            // An impossible index is a fault when a frame is offered.
+            let available = self.guest.available(self.next, self.published);
+            self.available = available.unwrap_or(self.available);
+        }
+        while self.ready.len() < wanted.min(self.available.into()) {
+            let head =
+                self.guest.head(self.next.wrapping_add(u16::try_from(self.ready.len()).unwrap()));
+            let Some(buffer) = self.single(head) else { break };
+            self.ready.push_back((head, buffer));
+        }
+        self.compare();
+    }
+
+    /// The buffer of the chain at `head`, if the chain is that one to be written, in one region and not empty.
+    fn single(&self, head: u16) -> Option<Descriptor> {
+        let buffer = alone(&self.guest, head).filter(|buffer| buffer.is_writable())?;
+        let image = &self.guest.image;
+        let is_whole = image.holds(buffer.addr, buffer.bytes);
+        (is_whole && image.count_pieces(buffer.addr, buffer.bytes) == 1).then_some(buffer)
     }
 
     /// Where a frame goes that needs `needed` bytes with its net header. VIRTIO 1.2, section 5.1.6.3.
     fn expected(&mut self, needed: u64) -> Expected {
         let mergeable = self.guest.features & feature::MRG_RXBUF != 0;
+        if let Some((head, buffer)) = self.ready.pop_front() {
+            let bytes = u64::from(buffer.bytes);
+            if bytes >= needed {
+                return Expected::Fits(vec![Chain { head, buffers: vec![buffer], bytes }]);
+            }
+            // All are looked at anew.
+            self.ready.clear();
+        }
         let (mut chains, mut room, mut pieces) = (Vec::new(), 0, 0);
         while room < needed {
             let ahead = u16::try_from(chains.len()).unwrap();
@@ -243,8 +301,8 @@ impl Case {
     }
 
     /// The frame must lie in `chains`, behind its net header, and all but the last must be full.
-    fn expect_frame(&mut self, chains: &[Chain], delivery: &Delivery<'_>, frame: &[u8]) {
-        let mut raw = delivery.net.to_raw();
+    fn expect_frame(&mut self, chains: &[Chain], net: &NetHeader, frame: &[u8]) {
+        let mut raw = net.to_raw();
         raw.num_buffers = u16::try_from(chains.len()).unwrap();
         let data = [&raw.to_bytes()[..self.guest.header_bytes()], frame].concat();
         let mut left = &data[..];
@@ -280,30 +338,4 @@ impl Case {
         self.queue.notify();
         self.guest.assert_memory();
     }
-}
-
-/// What a frame may be delivered with: the queue passes it on without a look.
-fn net_header(input: &mut Input<'_>) -> NetHeader {
-    let kind = input.u8();
-    if kind & 1 == 0 {
-        return NetHeader::PLAIN;
-    }
-    let (start, offset) = (input.u16(), input.u16());
-    let gso =
-        Gso { kind: GsoKind::Tcp6, ecn: Ecn::Present, segment_bytes: start, header_bytes: offset };
-    NetHeader { checksum: Checksum::Partial { start, offset }, gso: (kind & 2 != 0).then_some(gso) }
-}
-
-/// `total` bytes of the source in at most 20 pieces, with a gap behind each.
-fn segments(total: u32, cut: u32) -> Vec<Segment> {
-    let piece = (total / 20 + 1).max(16 * cut + 1);
-    let mut segments = Vec::new();
-    let mut done = 0;
-    while done < total {
-        let bytes = piece.min(total - done);
-        let gaps = 5 * u64::try_from(segments.len() + 1).unwrap();
-        segments.push(Segment { offset: u64::from(done) + gaps, bytes, region: 0 });
-        done += bytes;
-    }
-    segments
 }

@@ -152,4 +152,14 @@ impl Script {
     pub(crate) fn publish_received(self) -> Self {
         self.with(10, &[])
     }
+
+    /// Prepares for `count` frames.
+    pub(crate) fn prepare(self, count: u8) -> Self {
+        self.with(11, &[&[count]])
+    }
+
+    /// Offers a run of `count` frames, the first of `bytes` bytes and each longer than the one before it by `longer`.
+    pub(crate) fn deliver_run(self, count: u8, bytes: u16, longer: u8) -> Self {
+        self.with(12, &[&[count - 1, 0], &bytes.to_le_bytes(), &[longer, 3]])
+    }
 }

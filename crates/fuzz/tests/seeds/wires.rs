@@ -204,6 +204,10 @@ pub(crate) fn receive() -> Vec<Seed> {
         seed("a_frame_that_does_not_fit", too_small(), [1, 1]),
         seed("frames_refused_until_the_next_turn", refused_until_next_turn(), [1, 13]),
         seed("an_impossible_avail_index", one_buffer(V1).avail_index(99).deliver(1), [1, 2]),
+        seed("runs_with_and_without_buffers_looked_at_ahead", runs(), [24, 10]),
+        seed("runs_into_chains_that_break_a_rule", broken_runs(), [4, 9]),
+        seed("buffers_that_change_after_they_were_looked_at", changed_since(), [3, 1]),
+        seed("an_impossible_avail_index_in_a_run", impossible_run(), [2, 3]),
     ];
     let kept = [
         seed("empty_descriptors_without_end", empty_room(), [0, 2]),
@@ -313,5 +317,62 @@ fn refused_until_next_turn() -> Script {
         .deliver(100)
         .publish_received()
         .deliver(100)
+        .publish_received()
+}
+
+/// Prepared for fewer frames than come, then for more.
+fn runs() -> Script {
+    Script::new(5, V1 | MRG_RXBUF, ONE_REGION, 0xfff0)
+        .put(0, &room(Place::At(DATA), 1526))
+        .put(1, &room(Place::At(DATA + 0x600), 200))
+        .offer_many(16, 0, 0)
+        .offer_many(8, 1, 0)
+        .prepare(5)
+        .deliver_run(10, 60, 40)
+        .prepare(20)
+        .publish_received()
+        .deliver_run(4, 1000, 90)
+        .deliver_run(20, 120, 3)
+        .publish_received()
+}
+
+/// Chains that break a rule, and buffers that are too small, between good ones.
+fn broken_runs() -> Script {
+    Script::new(4, V1, ONE_REGION, 0)
+        .put(0, &room(Place::At(DATA), 300))
+        .put(1, &data(80))
+        .put(2, &room(Place::At(DATA + 0x200), 300))
+        .put(3, &room(Place::At(DATA + 0x400), 30))
+        .put(4, &room(Place::At(DATA + 0x600), 300))
+        .offer_many(5, 0, 1)
+        .prepare(8)
+        .deliver_run(3, 60, 0)
+        .deliver_run(8, 288, 0xff)
+        .deliver_run(2, 14, 0)
+        .publish_received()
+}
+
+/// What was looked at is written, and what stands there meanwhile is not.
+fn changed_since() -> Script {
+    Script::new(3, V1, ONE_REGION, 0)
+        .put(0, &room(Place::At(DATA), 300))
+        .put(1, &room(Place::At(DATA + 0x200), 300))
+        .offer_many(3, 0, 1)
+        .prepare(3)
+        .put(0, &descriptor(Place::Any(1), 300, WRITE | NEXT, 0))
+        .put(1, &data(300))
+        .put(2, &room(Place::At(DATA + 0x400), 300))
+        .deliver_run(4, 150, 1)
+        .publish_received()
+}
+
+/// The avail index becomes impossible when two of five frames have a buffer.
+fn impossible_run() -> Script {
+    Script::new(3, V1, ONE_REGION, 0)
+        .put(0, &room(Place::At(DATA), 300))
+        .offer_many(2, 0, 0)
+        .prepare(2)
+        .avail_index(11)
+        .deliver_run(5, 150, 1)
         .publish_received()
 }
