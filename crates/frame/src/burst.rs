@@ -1,6 +1,6 @@
 //! The frames of one port in one turn.
 
-use crate::Frame;
+use crate::{Frame, Origin};
 
 /// Most frames a worker takes from a port in one turn.
 pub const BURST_FRAMES: usize = 32;
@@ -14,6 +14,8 @@ pub struct Burst {
     frames: Box<[Frame]>,
     taken: usize,
     bytes: u32,
+    /// Frames that something must be given back for.
+    held: usize,
 }
 
 impl Burst {
@@ -21,7 +23,7 @@ impl Burst {
     #[must_use]
     pub fn new() -> Self {
         let frames = (0..BURST_FRAMES).map(|_| Frame::vacant()).collect();
-        Self { frames, taken: 0, bytes: 0 }
+        Self { frames, taken: 0, bytes: 0, held: 0 }
     }
 
     /// Whether another frame may be taken.
@@ -49,6 +51,7 @@ impl Burst {
     pub fn commit(&mut self) {
         if let Some(frame) = self.frames.get(self.taken) {
             self.bytes = self.bytes.saturating_add(frame.bytes);
+            self.held += usize::from(frame.origin != Origin::Nothing);
             self.taken += 1;
         }
     }
@@ -74,11 +77,19 @@ impl Burst {
         self.frames.get_mut(..self.taken).unwrap_or_default()
     }
 
+    /// Whether something must be given back for one of the frames.
+    #[inline]
+    #[must_use]
+    pub fn has_held(&self) -> bool {
+        self.held > 0
+    }
+
     /// Forgets all frames.
     #[inline]
     pub fn clear(&mut self) {
         self.taken = 0;
         self.bytes = 0;
+        self.held = 0;
     }
 }
 
@@ -91,7 +102,7 @@ impl Default for Burst {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Head, MemoryId, Origin, SegmentList};
+    use crate::{Head, MemoryId, SegmentList};
     use helio_offload::NetHeader;
     use helio_types::WorkerId;
 
@@ -121,6 +132,17 @@ mod tests {
         burst.clear();
         assert!(burst.has_room());
         assert_eq!(burst.frames().len(), 0);
+    }
+
+    #[test]
+    fn a_burst_knows_whether_something_must_be_given_back() {
+        let mut burst = Burst::new();
+        burst.push(Frame { origin: Origin::Nothing, ..frame(60) });
+        assert!(!burst.has_held());
+        burst.push(frame(60));
+        assert!(burst.has_held());
+        burst.clear();
+        assert!(!burst.has_held());
     }
 
     #[test]

@@ -8,13 +8,15 @@
 mod copy;
 mod guard;
 mod guest_addr;
+mod guest_bytes;
 mod memory_table;
 mod prefetch;
 mod ring_area;
 mod segment;
 
 pub use guest_addr::GuestAddr;
-pub use memory_table::{AddressFault, MemoryError, MemoryTable, Written};
+pub use guest_bytes::{GuestBytes, Written};
+pub use memory_table::{AddressFault, MemoryError, MemoryTable};
 pub use prefetch::fetch;
 pub use ring_area::RingArea;
 pub use segment::Segment;

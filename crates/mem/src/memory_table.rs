@@ -6,15 +6,30 @@ use std::{fmt, io};
 
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
-use crate::copy::{copy, copy_64, load_12, store_12};
+use crate::copy::{copy, store_12};
 use crate::guard::Guard;
-use crate::prefetch;
-use crate::{GuestAddr, RingArea, Segment};
+use crate::{GuestAddr, GuestBytes, RingArea, Segment};
 
 struct Region {
     guest_start: u64,
     bytes: u64,
     host: NonNull<u8>,
+}
+
+impl Region {
+    /// The `bytes` bytes after the first `offset`, if there are that many.
+    #[inline]
+    fn bytes_at(&self, offset: u64, bytes: u32) -> Option<GuestBytes<'_>> {
+        let mapped = self.bytes.checked_sub(offset)?;
+        if u64::from(bytes) > mapped {
+            return None;
+        }
+        let start = self.host.as_ptr().wrapping_add(usize::try_from(offset).ok()?);
+        let mapped = u32::try_from(mapped).unwrap_or(u32::MAX);
+        // SAFETY: the region is mapped as long as its table lives, of which it is borrowed; `mapped` bytes of it follow
+        // `start`, and `bytes` are not more.
+        Some(unsafe { GuestBytes::new(NonNull::new(start)?, bytes, mapped) })
+    }
 }
 
 /// The regions of guest memory that one front-end shares. Immutable: when the front-end changes its memory, a new
@@ -67,15 +82,6 @@ impl fmt::Display for MemoryError {
 }
 
 impl std::error::Error for MemoryError {}
-
-/// What [`MemoryTable::write_12_and`] had to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// The 12 bytes differed.
-    All,
-    /// The 12 bytes stood there already.
-    OnlyData,
-}
 
 /// An address range that lies in no region, or crosses the end of the last one it touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +180,26 @@ impl MemoryTable {
         Err(AddressFault)
     }
 
+    /// The `bytes` bytes at `addr`, if all of them lie in one region, to be reached at once.
+    #[inline]
+    #[must_use]
+    pub fn bytes_at(&self, addr: GuestAddr, bytes: u32) -> Option<GuestBytes<'_>> {
+        for region in &self.regions {
+            let offset = addr.0.wrapping_sub(region.guest_start);
+            if offset < region.bytes {
+                return region.bytes_at(offset, bytes);
+            }
+        }
+        None
+    }
+
+    /// The bytes of `segment`, to be reached at once. `None` when it lies outside.
+    #[inline]
+    #[must_use]
+    pub fn bytes_of(&self, segment: Segment) -> Option<GuestBytes<'_>> {
+        self.regions.get(usize::from(segment.region))?.bytes_at(segment.offset, segment.bytes)
+    }
+
     /// The `bytes` bytes at `addr`, if all of them lie in one region.
     #[inline]
     #[must_use]
@@ -243,36 +269,6 @@ impl MemoryTable {
         bytes
     }
 
-    /// The first 12 bytes of `segment`, as a little-endian number of 8 bytes and one of 4. `None` when the segment is shorter
-    /// or lies outside.
-    #[inline]
-    #[must_use]
-    pub fn read_12(&self, segment: Segment) -> Option<(u64, u32)> {
-        let src = self.pointer(segment).filter(|_| segment.bytes >= 12)?;
-        // SAFETY: `pointer` proved that `segment.bytes` bytes, which are at least 12, are mapped at `src`.
-        Some(unsafe { load_12(src.as_ptr()) })
-    }
-
-    /// Copies the first bytes of `segment` out, up to 128, in whole blocks of 64: bytes of `out` after those of the segment
-    /// may be overwritten with what lies behind it in the same region. Returns how many bytes of the segment were copied; 0
-    /// when it lies outside.
-    #[inline]
-    pub fn read_blocks(&self, segment: Segment, out: &mut [u8; 128]) -> usize {
-        let blocks = if segment.bytes <= 64 { 64 } else { 128 };
-        let Some(src) = self.pointer(Segment { bytes: segment.bytes.max(blocks), ..segment })
-        else {
-            return self.read(segment, out);
-        };
-        let dst = out.as_mut_ptr();
-        // SAFETY: `pointer` proved that at least 64 bytes are mapped at `src`; `out` has 128.
-        unsafe { copy_64(src.as_ptr(), dst) };
-        if blocks > 64 {
-            // SAFETY: here it proved 128.
-            unsafe { copy_64(src.as_ptr().wrapping_add(64), dst.wrapping_add(64)) };
-        }
-        (segment.bytes as usize).min(out.len())
-    }
-
     /// Writes 12 bytes, the little-endian bytes of `low` and then of `high`. `false` when `segment` is shorter or lies
     /// outside: nothing is written then.
     #[inline]
@@ -284,29 +280,6 @@ impl MemoryTable {
         true
     }
 
-    /// Writes the 12 bytes of [`MemoryTable::write_12`] and `data` right behind them. Where the 12 bytes stand already they
-    /// are not written again, so that a line that holds nothing else stays shared with who reads it. `None` when `segment` is
-    /// too short for both, or lies outside: nothing is written then.
-    #[inline]
-    pub fn write_12_and(
-        &self,
-        segment: Segment,
-        (low, high): (u64, u32),
-        data: &[u8],
-    ) -> Option<Written> {
-        let room = (segment.bytes as usize).checked_sub(12)?;
-        let dst = self.pointer(segment).filter(|_| data.len() <= room)?;
-        // SAFETY: `pointer` proved that `segment.bytes` bytes, which are at least 12, are mapped at `dst`.
-        let stood = unsafe { load_12(dst.as_ptr()) } == (low, high);
-        if !stood {
-            // SAFETY: as above.
-            unsafe { store_12(dst.as_ptr(), low, high) };
-        }
-        // SAFETY: `12 + data.len() <= segment.bytes`; `data` is borrowed, and no reference into guest memory exists.
-        unsafe { copy(data.as_ptr(), dst.as_ptr().wrapping_add(12), data.len()) };
-        Some(if stood { Written::OnlyData } else { Written::All })
-    }
-
     /// Copies from `from` of this table to `to` of table `target`, as much as both hold. Returns how much; 0 when
     /// either lies outside. The two may overlap: the bytes are then a mixture of old and new.
     #[inline]
@@ -316,29 +289,6 @@ impl MemoryTable {
         // SAFETY: `pointer` proved both ranges; no reference into either exists, by the rules of this crate.
         unsafe { copy(src.as_ptr(), dst.as_ptr(), bytes) };
         bytes
-    }
-
-    /// Fetches the cache lines of `segment`, to be read soon.
-    #[inline]
-    pub fn prefetch_read(&self, segment: Segment) {
-        self.each_line(segment, prefetch::to_read);
-    }
-
-    /// Fetches the cache lines of `segment`, to be written soon: they need not be asked back from the core that has them when
-    /// the write comes.
-    #[inline]
-    pub fn prefetch_write(&self, segment: Segment) {
-        self.each_line(segment, prefetch::to_write);
-    }
-
-    #[inline]
-    fn each_line(&self, segment: Segment, fetch: impl Fn(*const u8)) {
-        let Some(start) = self.pointer(segment) else { return };
-        let before = start.as_ptr().addr() % prefetch::LINE_BYTES;
-        let lines = (before + segment.bytes as usize).div_ceil(prefetch::LINE_BYTES);
-        for line in 0..lines {
-            fetch(start.as_ptr().wrapping_add(line * prefetch::LINE_BYTES));
-        }
     }
 
     /// Where `segment` begins, if all of it lies inside its region.
@@ -497,58 +447,6 @@ mod tests {
         let mut bytes = [0; 16];
         table.read(place(16), &mut bytes);
         assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0, 0, 0]);
-    }
-
-    #[test]
-    fn twelve_bytes_are_read_whole_or_not_at_all() {
-        let table = table(&[(0, 0x1000)]);
-        let place = |offset, bytes| Segment { offset, bytes, region: 0 };
-        assert!(table.write_12(place(0xff4, 12), 0x0807_0605_0403_0201, 0x0c0b_0a09));
-        assert_eq!(table.read_12(place(0xff4, 12)), Some((0x0807_0605_0403_0201, 0x0c0b_0a09)));
-        assert_eq!(table.read_12(place(0xff4, 11)), None);
-        assert_eq!(table.read_12(place(0xff5, 12)), None);
-    }
-
-    #[test]
-    fn blocks_are_read_up_to_128_bytes_and_at_the_end_of_a_region_no_further() {
-        let table = table(&[(0, 0x1000)]);
-        let bytes: Vec<u8> = (0..0x1000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
-        table.write(Segment { offset: 0, bytes: 0x1000, region: 0 }, &bytes);
-        for offset in [0_usize, 7, 0xf00, 0xf7f, 0xf80, 0xf81, 0xfbf, 0xfc0, 0xfc1, 0xfff] {
-            for len in [0_usize, 1, 60, 63, 64, 65, 127, 128, 129, 1514] {
-                let segment = Segment {
-                    offset: offset as u64,
-                    bytes: u32::try_from(len).unwrap(),
-                    region: 0,
-                };
-                let mut out = [0xee; 128];
-                let read = table.read_blocks(segment, &mut out);
-                let inside = offset + len <= 0x1000;
-                assert_eq!(read, if inside { len.min(128) } else { 0 }, "{offset} {len}");
-                assert_eq!(out[..read], bytes[offset..offset + read], "{offset} {len}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_header_that_stands_already_is_not_written_again_and_the_data_is() {
-        let table = table(&[(0, 0x1000)]);
-        let place = Segment { offset: 0xf00, bytes: 20, region: 0 };
-        let header = (0x0807_0605_0403_0201, 0x0c0b_0a09);
-        assert_eq!(table.write_12_and(place, header, b"12345678"), Some(Written::All));
-        assert_eq!(table.write_12_and(place, header, b"abcd"), Some(Written::OnlyData));
-        let mut out = [0; 20];
-        table.read(place, &mut out);
-        assert_eq!(&out[..12], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-        assert_eq!(&out[12..], b"abcd5678");
-        assert_eq!(table.write_12_and(place, (0, 1 << 16), b""), Some(Written::All));
-        assert_eq!(table.read_12(place), Some((0, 1 << 16)));
-        for refused in [b"123456789".as_slice(), &[0; 4096]] {
-            assert_eq!(table.write_12_and(place, header, refused), None);
-        }
-        assert_eq!(table.write_12_and(Segment { offset: 0xff0, ..place }, header, b""), None);
-        assert_eq!(table.write_12_and(place.limit(11), header, b""), None);
-        assert_eq!(table.read_12(place), Some((0, 1 << 16)));
     }
 
     #[test]

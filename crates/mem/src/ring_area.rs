@@ -69,13 +69,24 @@ impl RingArea {
         }
     }
 
+    /// Loads two little-endian words at `offset`, which must be aligned to 8.
+    #[inline]
+    #[must_use]
+    pub fn load_u64_pair(&self, offset: usize) -> [u64; 2] {
+        match self.words_64(offset) {
+            Some([first, second]) => {
+                [first, second].map(|word| u64::from_le(word.load(Ordering::Relaxed)))
+            }
+            None => [0; 2],
+        }
+    }
+
     /// Stores two little-endian words of 32 bits at `offset`, which must be aligned to 4: each is seen whole.
     #[inline]
     pub fn store_u32_pair(&self, offset: usize, first: u32, second: u32) {
-        for (place, word) in [(offset, first), (offset + 4, second)] {
-            if let Some(place) = self.word_32(place) {
-                place.store(word.to_le(), Ordering::Relaxed);
-            }
+        if let Some([low, high]) = self.words_32(offset) {
+            low.store(first.to_le(), Ordering::Relaxed);
+            high.store(second.to_le(), Ordering::Relaxed);
         }
     }
 
@@ -109,16 +120,31 @@ impl RingArea {
         Some(unsafe { AtomicU16::from_ptr(self.start.as_ptr().wrapping_add(offset).cast()) })
     }
 
+    /// Two words of 4 bytes, side by side.
     #[inline]
-    fn word_32(&self, offset: usize) -> Option<&AtomicU32> {
+    fn words_32(&self, offset: usize) -> Option<&[AtomicU32; 2]> {
         let place = self.start.as_ptr().wrapping_add(offset);
-        let inside = place.addr().is_multiple_of(4) && offset.checked_add(4)? <= self.bytes;
+        let inside = place.addr().is_multiple_of(4) && offset.checked_add(8)? <= self.bytes;
         debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
         if !inside {
             return None;
         }
-        // SAFETY: as in `word_16`, with alignment and length checked for 4 bytes.
-        Some(unsafe { AtomicU32::from_ptr(place.cast()) })
+        // SAFETY: as in `word_16`, with alignment and length checked for two words of 4 bytes, which an array has side by
+        // side; an atomic is laid out as its number.
+        Some(unsafe { &*place.cast::<[AtomicU32; 2]>() })
+    }
+
+    /// Two words of 8 bytes, side by side.
+    #[inline]
+    fn words_64(&self, offset: usize) -> Option<&[AtomicU64; 2]> {
+        let place = self.start.as_ptr().wrapping_add(offset);
+        let inside = place.addr().is_multiple_of(8) && offset.checked_add(16)? <= self.bytes;
+        debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
+        if !inside {
+            return None;
+        }
+        // SAFETY: as in `words_32`, with 8 bytes each.
+        Some(unsafe { &*place.cast::<[AtomicU64; 2]>() })
     }
 
     #[inline]

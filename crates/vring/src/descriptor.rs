@@ -22,7 +22,8 @@ impl Descriptor {
     #[inline]
     pub(crate) fn load(table: &RingArea, index: u16) -> Self {
         let place = layout::descriptor(index);
-        Self::from_words(table.load_u64(place), table.load_u64(place + 8))
+        let [addr, rest] = table.load_u64_pair(place);
+        Self::from_words(addr, rest)
     }
 
     /// The descriptor whose 16 bytes are `bytes`.

@@ -7,6 +7,7 @@
 
 mod chain;
 mod descriptor;
+mod index;
 mod layout;
 mod reading;
 mod receive;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use helio_frame::{Delivery, Frame, PortFault, Run, RunEnd};
-use helio_mem::{MemoryTable, Segment, Written};
+use helio_mem::{GuestAddr, GuestBytes, MemoryTable, Segment, Written};
 use helio_offload::NetHeader;
 use helio_types::DropReason;
 
+use crate::descriptor::Descriptor;
 use crate::ring::{Call, Ring, RingSetup};
 use crate::writer::Writer;
 use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize, feature};
@@ -16,7 +17,6 @@ use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize, feature};
 const READY_CHAINS: u16 = 64;
 /// Bytes fetched ahead of time for one frame: all of an ordinary one.
 const FETCHED_BYTES: u32 = 24 * 64;
-const LINE_BYTES: u64 = 64;
 
 /// The net header of a frame that nothing is left to do to, in one chain.
 const PLAIN_HEADER: (u64, u32) = {
@@ -37,6 +37,7 @@ const STEPS_PER_TURN: u32 = 8 * MAX_CHAIN_DESCRIPTORS as u32;
 #[derive(Debug)]
 pub struct ReceiveQueue {
     ring: Ring,
+    memory: Arc<MemoryTable>,
     header: NetHeaderSize,
     max_chains: usize,
     /// Chains that were available when the index was last read, and not used since.
@@ -51,11 +52,24 @@ pub struct ReceiveQueue {
     places: ArrayVec<Segment, MAX_PLACES>,
 }
 
-/// A chain of one buffer in one piece, looked at ahead of the frame that will be written to it.
-#[derive(Clone, Copy, Debug, Default)]
+/// A chain of one buffer, looked at ahead of the frame that will be written to it.
+#[derive(Clone, Copy, Debug)]
 struct ReadyChain {
+    addr: GuestAddr,
+    bytes: u32,
     head: u16,
-    place: Segment,
+}
+
+impl ReadyChain {
+    const NONE: Self = Self { addr: GuestAddr(0), bytes: 0, head: 0 };
+
+    /// The chain at `head`, if it is one device-writable buffer, named by the ring's own table. The descriptor is read once;
+    /// any other chain is for [`Ring::walk`].
+    #[inline]
+    fn find(ring: &Ring, head: u16) -> Option<Self> {
+        let only = ring.descriptor(head).filter(Descriptor::is_single_and_writable)?;
+        (only.bytes > 0).then_some(Self { addr: only.addr, bytes: only.bytes, head })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +89,7 @@ impl ReceiveQueue {
         let header = NetHeaderSize::of(setup.features);
         Ok(Self {
             ring: Ring::start(setup, memory)?,
+            memory: Arc::clone(memory),
             header,
             max_chains: if mergeable { MAX_CHAINS } else { 1 },
             available: 0,
@@ -89,7 +104,7 @@ impl ReceiveQueue {
     /// Where a front-end may start the ring again.
     #[must_use]
     pub fn next_avail(&self) -> u16 {
-        self.ring.next_avail
+        self.ring.next_avail.get()
     }
 
     /// Replaces the way to tell the guest.
@@ -116,23 +131,26 @@ impl ReceiveQueue {
         self.steps += 2 * u32::from(found.saturating_sub(ahead));
         for (ahead, frame) in (ahead..found).zip(frames) {
             let head = self.ring.head(ahead);
-            let Some(place) = self.ring.single_buffer(head) else { return };
+            let Some(chain) = ReadyChain::find(&self.ring, head) else { return };
+            let Some(place) = self.memory.bytes_at(chain.addr, chain.bytes) else { return };
             self.fetch(place, frame.bytes);
-            self.ready.push_back(ReadyChain { head, place });
+            self.ready.push_back(chain);
         }
     }
 
     /// Fetches the lines of a buffer that a frame of `bytes` bytes will be written to.
     #[inline]
-    fn fetch(&self, place: Segment, bytes: u32) {
-        let memory = self.ring.memory();
+    fn fetch(&self, place: GuestBytes<'_>, bytes: u32) {
         let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
-        let has_own_line = (place.offset + u64::from(header_bytes)).is_multiple_of(LINE_BYTES);
-        if has_own_line && self.headers == Written::OnlyData {
-            memory.prefetch_read(place.limit(1));
-            memory.prefetch_write(place.skip(header_bytes).limit(bytes.min(FETCHED_BYTES)));
-        } else {
-            memory.prefetch_write(place.limit((bytes + header_bytes).min(FETCHED_BYTES)));
+        let bytes = bytes.min(FETCHED_BYTES);
+        match place.skip(header_bytes) {
+            Some(after)
+                if self.headers == Written::OnlyData && place.line_begins_after(header_bytes) =>
+            {
+                place.prefetch_read(1);
+                after.prefetch_write(bytes);
+            }
+            _ => place.prefetch_write(bytes + header_bytes),
         }
     }
 
@@ -178,27 +196,31 @@ impl ReceiveQueue {
     #[inline]
     fn offer_ready(&mut self, run: &Run<'_>, frame: &Frame) -> bool {
         let Some(chain) = self.ready.front() else { return false };
-        if self.header != NetHeaderSize::Twelve || !frame.is_plain() {
-            return false;
-        }
-        let (place, head) = (chain.place, frame.head.bytes());
         let written = frame.bytes + 12;
-        if place.bytes < written {
+        if chain.bytes < written || self.header != NetHeaderSize::Twelve || !frame.is_plain() {
             return false;
         }
-        let Some(rest) = run.rest_of(frame) else { return false };
-        let Some(headers) = self.ring.memory().write_12_and(place, PLAIN_HEADER, head) else {
+        let Some(place) = self.memory.bytes_at(chain.addr, chain.bytes) else { return false };
+        let head = frame.head.bytes();
+        if !frame.rest.is_empty() && !self.write_rest(run, frame, chain) {
             return false;
-        };
+        }
+        let Some(headers) = place.write_12_and(PLAIN_HEADER, head) else { return false };
         self.headers = headers;
-        if let Some(source) = rest.table() {
-            let start = u32::try_from(head.len()).unwrap_or(u32::MAX).saturating_add(12);
-            let places = [place.skip(start)];
-            let mut writer = Writer::new(self.ring.memory(), &places);
-            frame.rest.iter().for_each(|segment| writer.copy(source, *segment));
-        }
         self.ready.pop_front();
         self.use_chain(chain.head, written);
+        true
+    }
+
+    /// Writes the part of a plain frame that is not in its snapshot. `false` when the memory it lies in is gone.
+    #[inline]
+    fn write_rest(&self, run: &Run<'_>, frame: &Frame, chain: ReadyChain) -> bool {
+        let Some(source) = run.rest_of(frame).and_then(|rest| rest.table()) else { return false };
+        let start = u32::try_from(frame.head.bytes().len()).unwrap_or(u32::MAX).saturating_add(12);
+        let whole = self.memory.resolve_whole(chain.addr, chain.bytes).unwrap_or_default();
+        let places = [whole.skip(start)];
+        let mut writer = Writer::new(&self.memory, &places);
+        frame.rest.iter().for_each(|segment| writer.copy(source, *segment));
         true
     }
 
@@ -213,8 +235,10 @@ impl ReceiveQueue {
         let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
         let needed = delivery.bytes().saturating_add(header_bytes);
         if let Some(chain) = self.ready.pop_front() {
-            if chain.place.bytes >= needed {
-                self.write(delivery, 1, std::slice::from_ref(&chain.place));
+            if let Some(place) = self.memory.resolve_whole(chain.addr, chain.bytes)
+                && place.bytes >= needed
+            {
+                self.write(delivery, 1, &[place]);
                 self.use_chain(chain.head, needed);
                 return Ok(Ok(()));
             }
@@ -345,7 +369,7 @@ impl ReceiveQueue {
 
     fn use_chain(&mut self, head: u16, written: u32) {
         self.ring.complete(head, written);
-        self.ring.next_avail = self.ring.next_avail.wrapping_add(1);
+        self.ring.next_avail = self.ring.next_avail.after(1);
         self.available = self.available.saturating_sub(1);
     }
 }
@@ -360,7 +384,7 @@ struct Ready {
 
 impl Default for Ready {
     fn default() -> Self {
-        Self { chains: [ReadyChain::default(); READY_CHAINS as usize], first: 0, count: 0 }
+        Self { chains: [ReadyChain::NONE; READY_CHAINS as usize], first: 0, count: 0 }
     }
 }
 

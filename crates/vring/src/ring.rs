@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use helio_frame::PortFault;
-use helio_mem::{GuestAddr, MemoryTable, RingArea, Segment};
+use helio_mem::{GuestAddr, MemoryTable, RingArea};
 use helio_types::DropReason;
 
 use crate::chain::{self, Indirect};
 use crate::descriptor::Descriptor;
+use crate::index::Index;
 use crate::{MAX_RING_SIZE, feature, layout};
 
 /// The eventfd by which a guest is told of used buffers. A guest may have none: it polls.
@@ -52,11 +53,11 @@ pub(crate) struct Ring {
     used: RingArea,
     size: u16,
     /// Next entry of the avail ring to take.
-    pub(crate) next_avail: u16,
+    pub(crate) next_avail: Index,
     /// Next entry of the used ring to write.
-    pub(crate) next_used: u16,
+    pub(crate) next_used: Index,
     /// The used index that the guest sees.
-    published: u16,
+    published: Index,
     /// The used index when the guest was last asked whether it wants to be told; `None` before the first time.
     asked_at: Option<u16>,
     event_idx: bool,
@@ -87,9 +88,9 @@ impl Ring {
             avail,
             used,
             size,
-            next_avail: start,
-            next_used: start,
-            published: start,
+            next_avail: Index::new(start),
+            next_used: Index::new(start),
+            published: Index::new(start),
             asked_at: None,
             event_idx: setup.features & feature::EVENT_IDX != 0,
             indirect: if setup.features & feature::INDIRECT_DESC == 0 {
@@ -132,8 +133,8 @@ impl Ring {
     #[inline]
     pub(crate) fn available(&self) -> Result<u16, PortFault> {
         let index = self.avail.load_u16(layout::INDEX, Ordering::Acquire);
-        let offered = index.wrapping_sub(self.next_avail);
-        let unpublished = self.next_avail.wrapping_sub(self.published);
+        let offered = self.next_avail.until(Index::new(index));
+        let unpublished = self.published.until(self.next_avail);
         // Summed in 32 bits: in the largest ring, a full ring and none at all differ by half of what 16 bits can say, and
         // a guest that takes offers back has offered nearly 65,536.
         if u32::from(offered) + u32::from(unpublished) > u32::from(self.size) {
@@ -147,7 +148,7 @@ impl Ring {
     /// Relaxed: the entry was written before the index that [`Ring::available`] acquired.
     #[inline]
     pub(crate) fn head(&self, ahead: u16) -> u16 {
-        let slot = self.next_avail.wrapping_add(ahead) & self.mask();
+        let slot = self.next_avail.after(ahead).get() & self.mask();
         self.avail.load_u16(layout::avail_entry(slot), Ordering::Relaxed)
     }
 
@@ -161,53 +162,28 @@ impl Ring {
         chain::walk(&self.descriptors, self.size, head, self.indirect, visit)
     }
 
-    /// The buffer of the chain at `head`, if the chain is one device-writable buffer in one piece of memory, named by the
-    /// ring's own table. The descriptor is read once; any other chain is for [`Ring::walk`].
-    #[inline]
-    pub(crate) fn single_buffer(&self, head: u16) -> Option<Segment> {
-        if head >= self.size {
-            return None;
-        }
-        let descriptor = Descriptor::load(&self.descriptors, head);
-        if !descriptor.is_single_and_writable() {
-            return None;
-        }
-        let segment = self.memory().resolve_whole(descriptor.addr, descriptor.bytes)?;
-        (segment.bytes > 0).then_some(segment)
-    }
-
     /// Fetches the used entries of the next `count` chains to complete, to be written soon.
     #[inline]
     pub(crate) fn prefetch_used(&self, count: u16) {
         for ahead in (0..count).step_by(USED_ENTRIES_PER_LINE) {
-            let slot = self.next_used.wrapping_add(ahead) & self.mask();
+            let slot = self.next_used.after(ahead).get() & self.mask();
             self.used.prefetch_write(layout::used_entry(slot));
         }
     }
 
-    /// The head of the chain `ahead` entries after the next one to take, and its buffer if the chain is one device-readable
-    /// buffer in one piece of memory, named by the ring's own table. The descriptor is read once; any other chain is for
-    /// [`Ring::walk`].
+    /// The descriptor at `head`, read once. `None` when there is none.
     #[inline]
-    pub(crate) fn single_frame(&self, ahead: u16) -> (u16, Option<Segment>) {
-        let head = self.head(ahead);
-        if head >= self.size {
-            return (head, None);
-        }
-        let descriptor = Descriptor::load(&self.descriptors, head);
-        if !descriptor.is_single_and_readable() {
-            return (head, None);
-        }
-        (head, self.memory().resolve_whole(descriptor.addr, descriptor.bytes))
+    pub(crate) fn descriptor(&self, head: u16) -> Option<Descriptor> {
+        (head < self.size).then(|| Descriptor::load(&self.descriptors, head))
     }
 
     /// Writes the next used entry: the chain at `head` is done, and `written` bytes were written to it. The guest sees it
     /// at the next [`Ring::publish`], whose release store orders the entry before the index.
     #[inline]
     pub(crate) fn complete(&mut self, head: u16, written: u32) {
-        let slot = self.next_used & self.mask();
+        let slot = self.next_used.get() & self.mask();
         self.used.store_u32_pair(layout::used_entry(slot), u32::from(head), written);
-        self.next_used = self.next_used.wrapping_add(1);
+        self.next_used = self.next_used.after(1);
     }
 
     /// Makes the entries written so far visible.
@@ -216,7 +192,7 @@ impl Ring {
     #[inline]
     pub(crate) fn publish(&mut self) {
         if self.published != self.next_used {
-            self.used.store_u16(layout::INDEX, self.next_used, Ordering::Release);
+            self.used.store_u16(layout::INDEX, self.next_used.get(), Ordering::Release);
             self.published = self.next_used;
         }
     }
@@ -227,7 +203,7 @@ impl Ring {
     /// index when it raises its wish, or we see the wish here. VIRTIO 1.2, section 2.7.7.2.
     #[inline]
     pub(crate) fn notify(&mut self) {
-        let (old, new) = (self.asked_at, self.published);
+        let (old, new) = (self.asked_at, self.published.get());
         if old == Some(new) {
             return;
         }
@@ -252,7 +228,11 @@ impl Ring {
     /// Asks the guest to kick at its next chain. Returns whether there is one already.
     pub(crate) fn ask_for_kick(&self) -> bool {
         if self.event_idx {
-            self.used.store_u16(layout::avail_event(self.size), self.next_avail, Ordering::Relaxed);
+            self.used.store_u16(
+                layout::avail_event(self.size),
+                self.next_avail.get(),
+                Ordering::Relaxed,
+            );
         } else {
             self.used.store_u16(layout::FLAGS, 0, Ordering::Relaxed);
         }
@@ -268,7 +248,7 @@ impl Ring {
     /// Relaxed: a kick that comes nevertheless does no harm.
     pub(crate) fn refuse_kicks(&self) {
         if self.event_idx {
-            let passed = self.next_avail.wrapping_sub(1);
+            let passed = self.next_avail.get().wrapping_sub(1);
             self.used.store_u16(layout::FLAGS, 0, Ordering::Relaxed);
             self.used.store_u16(layout::avail_event(self.size), passed, Ordering::Relaxed);
         } else {

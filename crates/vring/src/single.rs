@@ -1,52 +1,100 @@
-//! Reading a frame that lies in one piece: what nearly every frame does.
+//! Frames that lie in one buffer in one piece of memory: nearly all.
 
 use helio_frame::{Frame, HEAD_BYTES};
-use helio_mem::{MemoryTable, Segment};
+use helio_mem::{GuestAddr, GuestBytes, MemoryTable};
 use helio_offload::{NetHeader, Offloads, RawNetHeader, check};
 use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES};
 
 use crate::NetHeaderSize;
+use crate::descriptor::Descriptor;
 
-/// Reads the net header and the first bytes of the frame in `buffer` into `frame`, each once, and notes where the rest lies.
-///
-/// The net header of a guest without offloads says nothing, and is not read: it may be in a line of its own.
-///
-/// # Errors
-///
-/// As for a chain of several buffers. See [`Reading`](crate::reading::Reading).
-#[inline]
-pub(crate) fn read(
-    memory: &MemoryTable,
-    buffer: Segment,
-    header: NetHeaderSize,
-    allowed: Offloads,
-    frame: &mut Frame,
-) -> Result<(), DropReason> {
-    let header_bytes = u32::try_from(header.bytes()).unwrap_or(0);
-    let bytes = buffer.bytes.checked_sub(header_bytes).ok_or(DropReason::HeaderShort)?;
-    if bytes > MAX_FRAME_BYTES {
-        return Err(DropReason::Oversize);
+/// Bytes fetched ahead of time of one frame: what the hardware does not fetch by itself.
+const FETCHED_BYTES: u32 = 4 * 64;
+
+/// The only buffer of a transmit chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Single<'table> {
+    addr: GuestAddr,
+    bytes: GuestBytes<'table>,
+}
+
+impl<'table> Single<'table> {
+    /// The buffer of a chain that begins with `first`, if it has no other.
+    #[inline]
+    pub(crate) fn find(memory: &'table MemoryTable, first: &Descriptor) -> Option<Self> {
+        if !first.is_single_and_readable() {
+            return None;
+        }
+        let bytes = memory.bytes_at(first.addr, first.bytes)?;
+        Some(Self { addr: first.addr, bytes })
     }
-    if bytes < MIN_FRAME_BYTES {
-        return Err(DropReason::Runt);
+
+    /// Fetches what will be read.
+    #[inline]
+    pub(crate) fn fetch(&self) {
+        self.bytes.prefetch_read(FETCHED_BYTES);
     }
-    let place = buffer.skip(header_bytes);
-    let read = memory.read_blocks(place, frame.head.room());
-    frame.head.set_len(read);
-    frame.bytes = bytes;
-    frame.rest.clear();
-    let rest = place.skip(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-    if rest.bytes > 0 {
-        frame.rest.push(rest);
+
+    /// Reads the net header and the first bytes of the frame into `frame`, each once, and notes where the rest lies.
+    ///
+    /// The net header of a guest without offloads says nothing, and is not read: it may be in a line of its own.
+    ///
+    /// # Errors
+    ///
+    /// As for a chain of several buffers. See [`Reading`](crate::reading::Reading).
+    #[inline]
+    pub(crate) fn read(
+        &self,
+        memory: &MemoryTable,
+        header: NetHeaderSize,
+        allowed: Offloads,
+        frame: &mut Frame,
+    ) -> Result<(), DropReason> {
+        let header_bytes = u32::try_from(header.bytes()).unwrap_or(0);
+        let place = self.bytes.skip(header_bytes).ok_or(DropReason::HeaderShort)?;
+        let bytes = place.bytes();
+        if bytes > MAX_FRAME_BYTES {
+            return Err(DropReason::Oversize);
+        }
+        if bytes < MIN_FRAME_BYTES {
+            return Err(DropReason::Runt);
+        }
+        let head_bytes = place.read_blocks(frame.head.room());
+        frame.head.set_len(head_bytes);
+        frame.bytes = bytes;
+        frame.rest.clear();
+        if head_bytes == HEAD_BYTES {
+            self.note_rest(memory, header_bytes, frame);
+        }
+        frame.net = match allowed {
+            Offloads::NONE => NetHeader::PLAIN,
+            _ => self.read_net_header(memory, header, allowed, frame)?,
+        };
+        Ok(())
     }
-    frame.net = if allowed == Offloads::NONE {
-        NetHeader::PLAIN
-    } else {
+
+    #[inline]
+    fn note_rest(&self, memory: &MemoryTable, header_bytes: u32, frame: &mut Frame) {
+        let skip = header_bytes + u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX);
+        let whole = memory.resolve_whole(self.addr, self.bytes.bytes());
+        if let Some(rest) = whole.map(|whole| whole.skip(skip)).filter(|rest| rest.bytes > 0) {
+            frame.rest.push(rest);
+        }
+    }
+
+    #[inline]
+    fn read_net_header(
+        &self,
+        memory: &MemoryTable,
+        header: NetHeaderSize,
+        allowed: Offloads,
+        frame: &Frame,
+    ) -> Result<NetHeader, DropReason> {
         let mut raw = [0; 12];
         let raw = raw.get_mut(..header.bytes()).unwrap_or_default();
-        memory.read(buffer, raw);
+        let buffer = memory.resolve_whole(self.addr, self.bytes.bytes());
+        memory.read(buffer.unwrap_or_default(), raw);
         let raw = RawNetHeader::from_bytes(raw).ok_or(DropReason::HeaderShort)?;
-        check(&raw, allowed, frame.head.bytes(), bytes)?
-    };
-    Ok(())
+        check(&raw, allowed, frame.head.bytes(), frame.bytes)
+    }
 }

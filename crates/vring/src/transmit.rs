@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use helio_frame::{BURST_FRAMES, Frame, Intake, MemoryId, Origin, Pool, PortFault};
-use helio_mem::{MemoryTable, Segment};
+use arrayvec::ArrayVec;
+use helio_frame::{BURST_FRAMES, Frame, Intake, MemoryId, Origin, PortFault};
+use helio_mem::MemoryTable;
 use helio_offload::Offloads;
 use helio_types::{DropReason, PortId};
 
 use crate::reading::Reading;
 use crate::ring::{Call, Ring, RingSetup};
-use crate::single;
+use crate::single::Single;
 use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize};
 
 /// Chains that are discarded in one turn while the queue is disabled.
 const DISCARDED_PER_TURN: u16 = 256;
-
-/// Bytes fetched ahead of time of one frame: what the hardware does not fetch by itself.
-const FETCHED_BYTES: u32 = 4 * 64;
 
 /// Chains and descriptors read in one turn before the queue has to wait for its next turn: a refused chain fills no place
 /// in the burst, so the burst does not bound them.
@@ -26,10 +24,9 @@ const STEPS_PER_TURN: u32 = 2 * MAX_CHAIN_DESCRIPTORS as u32;
 #[derive(Debug)]
 pub struct TransmitQueue {
     ring: Ring,
+    memory: Arc<MemoryTable>,
     /// A slot for each chain taken and not completed, at its place in the avail ring.
     slots: Box<[Slot]>,
-    /// The next chains, as far as they were looked at in this turn.
-    ahead: Box<[Ahead; BURST_FRAMES]>,
     header: NetHeaderSize,
     allowed: Offloads,
     sender: Sender,
@@ -39,14 +36,6 @@ pub struct TransmitQueue {
 struct Slot {
     head: u16,
     holds: u16,
-}
-
-/// A chain that was looked at and not taken yet.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ahead {
-    head: u16,
-    /// Its buffer, when it is a chain of one in one piece of memory.
-    buffer: Option<Segment>,
 }
 
 /// Whose frames they are.
@@ -73,8 +62,8 @@ impl TransmitQueue {
         let ring = Ring::start(setup, memory)?;
         Ok(Self {
             slots: vec![Slot::default(); usize::from(ring.size())].into_boxed_slice(),
-            ahead: Box::default(),
             ring,
+            memory: Arc::clone(memory),
             header: NetHeaderSize::of(features),
             allowed: Offloads::of_sender(features),
             sender,
@@ -84,13 +73,13 @@ impl TransmitQueue {
     /// Chains taken and not completed.
     #[must_use]
     pub fn in_flight(&self) -> u16 {
-        self.ring.next_avail.wrapping_sub(self.ring.next_used)
+        self.ring.next_used.until(self.ring.next_avail)
     }
 
     /// Where a front-end may start the ring again, once nothing is in flight.
     #[must_use]
     pub fn next_avail(&self) -> u16 {
-        self.ring.next_avail
+        self.ring.next_avail.get()
     }
 
     /// Replaces the way to tell the guest.
@@ -109,48 +98,63 @@ impl TransmitQueue {
         let mut steps = 0;
         let mut taken = 0;
         while taken < available && intake.burst.has_room() && steps < STEPS_PER_TURN {
-            let count = (available - taken).min(intake.burst.room());
-            let looked_at = self.look_at(count);
-            for index in 0..looked_at {
-                if !intake.burst.has_room() || steps >= STEPS_PER_TURN {
-                    return Ok(taken);
-                }
-                self.take_one(index, intake, &mut steps);
-                taken += 1;
-            }
+            taken += self.take_some(available - taken, intake, &mut steps);
         }
         Ok(taken)
     }
 
-    /// Reads the heads and first descriptors of the next `count` chains, at most a burst of them, and fetches the frames of
-    /// those that are one buffer. Returns how many.
+    /// Takes up to `count` chains, no more than the burst has room for: first all heads and first descriptors are read and
+    /// the frames fetched, then the frames are read. Returns how many were taken.
     #[inline]
-    fn look_at(&mut self, count: u16) -> u16 {
-        let mut looked_at = 0;
+    fn take_some(&mut self, count: u16, intake: &mut Intake<'_>, steps: &mut u32) -> u16 {
+        let count = count.min(intake.burst.room());
+        let memory = Arc::clone(&self.memory);
+        let mut ahead = ArrayVec::<_, BURST_FRAMES>::new();
         self.ring.prefetch_used(count);
-        for (ahead, place) in (0..count).zip(self.ahead.iter_mut()) {
-            let (head, buffer) = self.ring.single_frame(ahead);
-            if let Some(buffer) = buffer {
-                self.ring.memory().prefetch_read(buffer.limit(FETCHED_BYTES));
+        for step in 0..count {
+            let head = self.ring.head(step);
+            let single = self.ring.descriptor(head).and_then(|first| Single::find(&memory, &first));
+            if let Some(single) = &single {
+                single.fetch();
             }
-            *place = Ahead { head, buffer };
-            looked_at += 1;
+            ahead.push((head, single));
         }
-        looked_at
+        let mut taken = 0;
+        for (head, single) in &ahead {
+            if !intake.burst.has_room() || *steps >= STEPS_PER_TURN {
+                break;
+            }
+            self.take_one(*head, single.as_ref(), &memory, intake, steps);
+            taken += 1;
+        }
+        taken
     }
 
-    /// Takes the next chain, which was looked at as that with number `index`.
+    /// Takes the next chain, which begins at `head`.
     #[inline]
-    fn take_one(&mut self, index: u16, intake: &mut Intake<'_>, steps: &mut u32) {
-        let ahead = self.ahead.get(usize::from(index)).copied().unwrap_or_default();
-        let slot = self.ring.next_avail;
-        self.ring.next_avail = slot.wrapping_add(1);
+    fn take_one(
+        &mut self,
+        head: u16,
+        single: Option<&Single<'_>>,
+        memory: &MemoryTable,
+        intake: &mut Intake<'_>,
+        steps: &mut u32,
+    ) {
+        let slot = self.ring.next_avail.get();
+        self.ring.next_avail = self.ring.next_avail.after(1);
         *steps += 1;
-        let held = self.read(ahead, slot, intake, steps).unwrap_or_else(|reason| {
+        let read = match single {
+            Some(single) => {
+                *steps += 1;
+                self.read_single(single, memory, slot, intake)
+            }
+            None => self.read_chain(head, memory, slot, intake, steps),
+        };
+        let holds = read.unwrap_or_else(|reason| {
             intake.refuse(reason);
             0
         });
-        self.set_slot(slot, Slot { head: ahead.head, holds: held });
+        self.set_slot(slot, Slot { head, holds });
     }
 
     /// Takes chains without reading them: what a guest sends on a disabled queue has no effect. Returns how many.
@@ -162,8 +166,8 @@ impl TransmitQueue {
         let discarded = self.ring.available()?.min(DISCARDED_PER_TURN);
         for _ in 0..discarded {
             let head = self.ring.head(0);
-            let slot = self.ring.next_avail;
-            self.ring.next_avail = slot.wrapping_add(1);
+            let slot = self.ring.next_avail.get();
+            self.ring.next_avail = self.ring.next_avail.after(1);
             self.set_slot(slot, Slot { head, holds: 0 });
         }
         Ok(discarded)
@@ -192,7 +196,7 @@ impl TransmitQueue {
     #[inline]
     pub fn publish(&mut self) {
         while self.ring.next_used != self.ring.next_avail {
-            let index = usize::from(self.ring.next_used & self.ring.mask());
+            let index = usize::from(self.ring.next_used.get() & self.ring.mask());
             match self.slots.get(index) {
                 Some(slot) if slot.holds == 0 => self.ring.complete(slot.head, 0),
                 _ => break,
@@ -224,48 +228,35 @@ impl TransmitQueue {
         }
     }
 
-    /// Reads a chain into the vacancy of the burst: each descriptor once, the net header and the first bytes of the frame
-    /// once. Returns how often its slot is held.
+    /// Reads a frame in one buffer into the vacancy of the burst. Returns how often its slot is held.
     #[inline]
-    fn read(
+    fn read_single(
         &self,
-        ahead: Ahead,
+        single: &Single<'_>,
+        memory: &MemoryTable,
+        slot: u16,
+        intake: &mut Intake<'_>,
+    ) -> Result<u16, DropReason> {
+        let frame = intake.burst.vacancy().ok_or(DropReason::NoPrivateBuffer)?;
+        single.read(memory, self.header, self.allowed, frame)?;
+        let holds = self.settle_origin(frame, slot);
+        intake.burst.commit();
+        Ok(holds)
+    }
+
+    /// Reads a chain of several buffers, or one that breaks a rule, into the vacancy of the burst: each descriptor once, the
+    /// net header and the first bytes of the frame once. Returns how often its slot is held.
+    #[cold]
+    fn read_chain(
+        &self,
+        head: u16,
+        memory: &MemoryTable,
         slot: u16,
         intake: &mut Intake<'_>,
         steps: &mut u32,
     ) -> Result<u16, DropReason> {
         let Intake { burst, pool, .. } = intake;
         let frame = burst.vacancy().ok_or(DropReason::NoPrivateBuffer)?;
-        let chunk = match ahead.buffer {
-            Some(buffer) => {
-                *steps += 1;
-                single::read(self.ring.memory(), buffer, self.header, self.allowed, frame)?;
-                None
-            }
-            None => self.read_chain(ahead.head, frame, pool, steps)?,
-        };
-        let Sender { port, queue } = self.sender;
-        (frame.memory, frame.origin) = match chunk {
-            Some(chunk) => (pool.id(), Origin::Chunk(chunk)),
-            // What lies in the snapshot as a whole needs the guest's buffer no more.
-            None if frame.rest.is_empty() => (MemoryId::of_port(port), Origin::Nothing),
-            None => (MemoryId::of_port(port), Origin::Chain { port, queue, slot }),
-        };
-        let held = matches!(frame.origin, Origin::Chain { .. });
-        burst.commit();
-        Ok(u16::from(held))
-    }
-
-    /// Reads a chain of several buffers, or one that breaks a rule. Returns the private buffer that its rest was moved to, if
-    /// it was.
-    fn read_chain(
-        &self,
-        head: u16,
-        frame: &mut Frame,
-        pool: &mut Pool,
-        steps: &mut u32,
-    ) -> Result<Option<u16>, DropReason> {
-        let memory = self.ring.memory();
         let mut reading = Reading::new(memory, self.header, self.sender.port, frame, pool);
         let walked = self.ring.walk(head, |descriptor| {
             *steps += 1;
@@ -275,6 +266,28 @@ impl TransmitQueue {
         if finished.is_err() {
             reading.abandon();
         }
-        finished
+        let holds = match finished? {
+            Some(chunk) => {
+                (frame.memory, frame.origin) = (pool.id(), Origin::Chunk(chunk));
+                0
+            }
+            None => self.settle_origin(frame, slot),
+        };
+        burst.commit();
+        Ok(holds)
+    }
+
+    /// Says where a frame lies that stayed where it was, and what must be given back for it. Returns how often its slot is held.
+    #[inline]
+    fn settle_origin(&self, frame: &mut Frame, slot: u16) -> u16 {
+        let Sender { port, queue } = self.sender;
+        frame.memory = MemoryId::of_port(port);
+        // What lies in the snapshot as a whole needs the guest's buffer no more.
+        if frame.rest.is_empty() {
+            frame.origin = Origin::Nothing;
+            return 0;
+        }
+        frame.origin = Origin::Chain { port, queue, slot };
+        1
     }
 }

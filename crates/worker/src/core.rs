@@ -12,6 +12,7 @@ use crate::Snapshot;
 use crate::deliver::on_the_wire;
 use crate::form::Forms;
 use crate::mailbox::{Handoff, Peer, Receipt, SLOTS, Tagging, Targets};
+use crate::roster::Roster;
 use crate::run::Traits;
 
 /// Private buffers per worker: address space, until they are used.
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) locals: Vec<Local>,
     /// Where each port stands in `locals`.
     places: Box<[Option<u8>]>,
+    pub(crate) roster: Roster,
     /// Those of `locals` with something to publish, by their place.
     touched: PortSet,
     pub(crate) snapshot: Arc<Snapshot>,
@@ -57,6 +59,7 @@ impl Core {
             id,
             locals: Vec::with_capacity(MAX_PORTS),
             places: vec![None; MAX_PORTS].into_boxed_slice(),
+            roster: Roster::with_capacity(MAX_PORTS),
             touched: PortSet::EMPTY,
             snapshot,
             fdb,
@@ -87,6 +90,7 @@ impl Core {
 
     fn index_locals(&mut self) {
         self.places.fill(None);
+        self.roster.reset(self.locals.len());
         // Whoever stands elsewhere now publishes what it has.
         self.touched = (0..self.locals.len()).filter_map(PortId::new).collect();
         for (index, local) in self.locals.iter().enumerate() {

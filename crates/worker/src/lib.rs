@@ -18,6 +18,7 @@ mod mailbox;
 mod meter;
 mod poll;
 mod receive;
+mod roster;
 mod run;
 mod snapshot;
 mod thread;

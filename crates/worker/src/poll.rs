@@ -10,15 +10,14 @@ use crate::command::{Command, Inbox};
 use crate::core::Core;
 use crate::idle::{Idleness, Polling};
 use crate::meter::Meter;
-use crate::receive::Question;
-use crate::run::Run;
+use crate::run::{Run, Stretch};
 
 /// One poll-mode worker. Made by [`Fleet`](crate::Fleet), run by a thread of its own.
 #[derive(Debug)]
 pub struct Worker {
     pub(crate) core: Core,
     pub(crate) burst: Burst,
-    pub(crate) questions: Vec<Question>,
+    pub(crate) stretches: Vec<Stretch>,
     pub(crate) runs: Vec<Run>,
     pub(crate) refused: [u32; DropReason::COUNT],
     inbox: Arc<Inbox>,
@@ -42,7 +41,7 @@ impl Worker {
         Self {
             core,
             burst: Burst::new(),
-            questions: Vec::with_capacity(BURST_FRAMES),
+            stretches: Vec::with_capacity(BURST_FRAMES),
             runs: Vec::with_capacity(BURST_FRAMES),
             refused: [0; DropReason::COUNT],
             inbox,
@@ -77,20 +76,33 @@ impl Worker {
     pub fn poll_once(&mut self) -> u64 {
         let began = self.meter.begin();
         let receipts = self.core.settle();
-        let mut frames = self.core.deliver_handoffs();
-        for place in 0..self.core.locals.len() {
-            let taken = self.receive(place);
-            if taken > 0 {
-                self.core.touch(Some(place));
-            }
-            frames += taken;
-        }
+        let frames = self.core.deliver_handoffs() + self.receive_all();
         let found = receipts + frames;
         if found > 0 {
             self.core.finish_turn();
         }
         self.meter.end(began, found, frames);
         found
+    }
+
+    /// Takes a burst of each lively port, and of some of the silent ones.
+    #[inline]
+    fn receive_all(&mut self) -> u64 {
+        let mut frames = 0;
+        for index in 0..self.core.roster.lively_count() {
+            let Some(place) = self.core.roster.lively(index) else { break };
+            let taken = self.receive(place);
+            self.core.roster.looked(index, taken);
+            frames += taken;
+        }
+        for _ in 0..self.core.roster.looks(frames) {
+            let Some(place) = self.core.roster.silent() else { break };
+            let taken = self.receive(place);
+            self.core.roster.looked_at_silent(taken);
+            frames += taken;
+        }
+        self.core.roster.end_turn();
+        frames
     }
 
     fn sleep(&mut self) {

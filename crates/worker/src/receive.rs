@@ -2,35 +2,27 @@
 
 use helio_frame::{Frame, Intake};
 use helio_mirror::Selected;
-use helio_switch::{DecisionKind, ETHERNET_HEADER_BYTES, Inquiry, TAG_BYTES, inquire};
+use helio_switch::{DecisionKind, inquire};
 use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
 use crate::mailbox::Targets;
 use crate::poll::Worker;
-use crate::run::{Company, Run, Verdict};
-
-/// What must be decided for one frame of a burst. The decision is made from the first 16 bytes, the addresses and the tag if
-/// there is one, and holds for one burst of one port, in which the configuration does not change.
-#[derive(Debug)]
-pub(crate) enum Question {
-    /// The same as for the frame before.
-    AsBefore,
-    Anew(Result<Inquiry, DropReason>),
-}
+use crate::run::{Company, Run, Stretch, Traits, Verdict};
+use crate::snapshot::Snapshot;
 
 impl Worker {
     /// Takes and forwards one burst of the port at `place`. Returns the number of chains and frames taken.
     pub(crate) fn receive(&mut self, place: usize) -> u64 {
-        let Self { core, burst, questions, runs, refused, .. } = self;
+        let Self { core, burst, stretches, runs, refused, .. } = self;
         let Some(local) = core.locals.get_mut(place) else { return 0 };
         let ingress = local.id;
         burst.clear();
         local.port.take(&mut Intake { burst, pool: &mut core.pool, refused });
         let refused = core.count_refused(ingress, refused);
 
-        core.inquire(ingress, burst.frames(), questions);
-        core.decide(ingress, burst.frames(), questions, runs);
+        core.inquire(ingress, burst.frames(), stretches);
+        core.decide(ingress, burst.frames(), stretches, runs);
         let mut frames = burst.frames_mut();
         for run in runs.iter_mut() {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
@@ -44,10 +36,16 @@ impl Worker {
             core.forward(these, run);
             frames = others;
         }
-        for frame in burst.frames() {
-            core.release(frame.origin);
+        if burst.has_held() {
+            for frame in burst.frames() {
+                core.release(frame.origin);
+            }
         }
-        refused + burst.frames().len() as u64
+        let taken = refused + burst.frames().len() as u64;
+        if taken > 0 {
+            core.touch(Some(place));
+        }
+        taken
     }
 }
 
@@ -65,64 +63,69 @@ impl Core {
         total
     }
 
-    /// Asks for each frame that begins otherwise than the one before it: so the FDB entries of all come together.
+    /// Asks once for all frames that follow each other and begin alike: so the FDB entries of all come together. The answer
+    /// holds for one burst of one port, in which the configuration does not change.
     #[inline]
-    fn inquire(&self, ingress: PortId, frames: &[Frame], questions: &mut Vec<Question>) {
-        questions.clear();
-        let mut last = None;
-        for frame in frames {
-            let head = frame.head.bytes();
-            let beginning = beginning(head);
-            questions.push(match beginning {
-                Some(_) if beginning == last => Question::AsBefore,
-                _ => Question::Anew(inquire(&self.snapshot.switch, &self.fdb, ingress, head)),
-            });
-            last = beginning;
+    fn inquire(&self, ingress: PortId, frames: &[Frame], stretches: &mut Vec<Stretch>) {
+        stretches.clear();
+        let mut frames = frames;
+        while let [first, others @ ..] = frames {
+            let head = first.head.bytes();
+            let inquiry = inquire(&self.snapshot.switch, &self.fdb, ingress, head);
+            let stretch = Stretch::begin(first, others, inquiry);
+            frames = others.get(stretch.frames - 1..).unwrap_or_default();
+            stretches.push(stretch);
         }
     }
 
-    /// Decides where each frame goes, and joins those that follow each other and go the same way. There are never more runs
+    /// Decides where the frames go, and joins those that follow each other and go the same way. There are never more runs
     /// than frames.
     #[inline]
     fn decide(
         &self,
         ingress: PortId,
         frames: &[Frame],
-        questions: &[Question],
+        stretches: &[Stretch],
         runs: &mut Vec<Run>,
     ) {
         runs.clear();
-        for (frame, question) in frames.iter().zip(questions) {
-            let last = runs.last_mut();
-            let verdict = match (question, &last) {
-                (Question::Anew(Ok(inquiry)), _) => {
-                    Ok(inquiry.decide(&self.snapshot.switch, &self.fdb, ingress))
-                }
-                (Question::Anew(Err(reason)), _) => Err(*reason),
-                (Question::AsBefore, Some(run)) => run.verdict,
-                // The first frame of a burst has none before it.
-                (Question::AsBefore, None) => Err(DropReason::Runt),
+        let mut frames = frames;
+        for stretch in stretches {
+            let (these, others) = frames.split_at(stretch.frames.min(frames.len()));
+            let verdict = match &stretch.inquiry {
+                Ok(inquiry) => Ok(inquiry.decide(&self.snapshot.switch, &self.fdb, ingress)),
+                Err(reason) => Err(*reason),
             };
-            let joined = last.is_some_and(|run| run.verdict == verdict && run.extend(frame));
-            if !joined {
-                runs.push(self.begin_run(ingress, frame, verdict));
+            if !runs.last_mut().is_some_and(|run| run.join(stretch, verdict)) {
+                self.begin_runs(ingress, these, stretch, verdict, runs);
             }
+            frames = others;
         }
     }
 
-    fn begin_run(&self, ingress: PortId, frame: &Frame, verdict: Verdict) -> Run {
-        let mirror = &self.snapshot.mirror;
+    /// Makes a run of the frames of a stretch, or one of each if what becomes of their copies is decided one by one.
+    #[inline]
+    fn begin_runs(
+        &self,
+        ingress: PortId,
+        frames: &[Frame],
+        stretch: &Stretch,
+        verdict: Verdict,
+        runs: &mut Vec<Run>,
+    ) {
+        let Snapshot { mirror, switch, .. } = &*self.snapshot;
         let selected = match &verdict {
-            Ok(decision) => {
-                mirror.select(ingress, &decision.destinations(&self.snapshot.switch, ingress))
-            }
+            Ok(decision) => mirror.select(ingress, &decision.destinations(switch, ingress)),
             Err(_) => Selected::NONE,
         };
-        let company = match mirror.exact_among(&selected.wanted).is_empty() {
-            true => Company::Welcome,
-            false => Company::Refused,
-        };
-        Run::begin(frame, verdict, selected, company)
+        if mirror.exact_among(&selected.wanted).is_empty() {
+            let (frames, traits) = (stretch.frames, stretch.traits);
+            runs.push(Run::begin(frames, traits, verdict, selected, Company::Welcome));
+        } else {
+            runs.extend(frames.iter().map(|frame| {
+                Run::begin(1, Traits::of(frame), verdict, selected, Company::Refused)
+            }));
+        }
     }
 
     /// Counts the frames of a run, as taken or as dropped with the reason, and says who gets them.
@@ -136,7 +139,7 @@ impl Core {
                 // They passed policy but have nowhere to go: monitors see them all the same.
                 DecisionKind::Nowhere(reason) => block.drop_ingress(reason, count),
                 DecisionKind::Unicast(_) | DecisionKind::Flood => {
-                    block.ingress.add(count, run.bytes)
+                    block.ingress.add(count, run.traits.bytes)
                 }
             },
         }
@@ -165,12 +168,4 @@ impl Core {
         let own = run.targets.within(&self.own_targets());
         self.deliver_all(frames, run.traits, run.tagging, &own);
     }
-}
-
-/// The addresses, and the tag if there is one: what a frame is judged by. `None` for a frame so short that its length counts
-/// too, as it may end in its tag.
-#[inline]
-fn beginning(head: &[u8]) -> Option<u128> {
-    let header = head.first_chunk::<{ ETHERNET_HEADER_BYTES + TAG_BYTES }>()?;
-    header.first_chunk().map(|bytes| u128::from_ne_bytes(*bytes))
 }

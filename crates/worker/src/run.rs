@@ -1,9 +1,9 @@
-//! Frames of a burst that follow each other and go the same way: decided, counted and delivered together.
+//! Frames of a burst that follow each other and have something in common, so that it is found out, counted and done once.
 
 use helio_counters::FrameCount;
 use helio_frame::Frame;
 use helio_mirror::Selected;
-use helio_switch::Decision;
+use helio_switch::{Decision, ETHERNET_HEADER_BYTES, Inquiry, TAG_BYTES};
 use helio_types::DropReason;
 
 use crate::deliver::on_the_wire;
@@ -12,13 +12,92 @@ use crate::mailbox::{Tagging, Targets};
 /// What the switch said.
 pub(crate) type Verdict = Result<Decision, DropReason>;
 
-/// Whether the frames of a run may need something done to them.
+/// Whether frames may need something done to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// They are complete: every receiver gets them as they are, but for tags.
     Nothing,
     /// Checksums or segments were left to do.
     Offloads,
+}
+
+impl Work {
+    #[inline]
+    fn of(frame: &Frame) -> Self {
+        if frame.is_plain() { Self::Nothing } else { Self::Offloads }
+    }
+}
+
+/// What frames that are delivered together have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traits {
+    pub(crate) work: Work,
+    /// Length of the longest frame, in bytes.
+    pub(crate) longest: u32,
+    /// Sum of the lengths.
+    pub(crate) bytes: u64,
+    /// The frames as they are on a wire.
+    pub(crate) wire: FrameCount,
+}
+
+impl Traits {
+    #[inline]
+    pub(crate) fn of(frame: &Frame) -> Self {
+        Self {
+            work: Work::of(frame),
+            longest: frame.bytes,
+            bytes: u64::from(frame.bytes),
+            wire: on_the_wire(frame),
+        }
+    }
+
+    /// Those of both together; the work is the same.
+    #[inline]
+    fn join(&mut self, other: &Self) {
+        self.longest = self.longest.max(other.longest);
+        self.bytes += other.bytes;
+        self.wire = self.wire + other.wire;
+    }
+}
+
+/// The first 16 bytes of a frame: the addresses, and the tag if there is one. The switch decides by nothing else, but for a
+/// frame that ends before or in its tag: that has no beginning, and is judged by itself.
+type Beginning = Option<u128>;
+
+#[inline]
+fn beginning(frame: &Frame) -> Beginning {
+    let (beginning, after) = frame.head.bytes().split_first_chunk()?;
+    let is_whole = 16 + after.len() >= ETHERNET_HEADER_BYTES + TAG_BYTES;
+    is_whole.then(|| u128::from_ne_bytes(*beginning))
+}
+
+/// Frames that begin alike, so that the switch decides alike.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    pub(crate) frames: usize,
+    pub(crate) traits: Traits,
+    pub(crate) inquiry: Result<Inquiry, DropReason>,
+}
+
+impl Stretch {
+    /// The longest stretch that `first` and some of `others`, which come after it, make. `inquiry` is that for `first`.
+    #[inline]
+    pub(crate) fn begin(
+        first: &Frame,
+        others: &[Frame],
+        inquiry: Result<Inquiry, DropReason>,
+    ) -> Self {
+        let (mut frames, mut traits) = (1, Traits::of(first));
+        let alike = beginning(first);
+        for frame in others {
+            if alike.is_none() || beginning(frame) != alike || Work::of(frame) != traits.work {
+                break;
+            }
+            frames += 1;
+            traits.join(&Traits::of(frame));
+        }
+        Self { frames, traits, inquiry }
+    }
 }
 
 /// Whether other frames may join a run.
@@ -29,30 +108,11 @@ pub(crate) enum Company {
     Refused,
 }
 
-/// What frames that are delivered together have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Traits {
-    pub(crate) work: Work,
-    /// Length of the longest frame, in bytes.
-    pub(crate) longest: u32,
-    /// The frames as they are on a wire.
-    pub(crate) wire: FrameCount,
-}
-
-impl Traits {
-    pub(crate) fn of(frame: &Frame) -> Self {
-        let work = if frame.is_plain() { Work::Nothing } else { Work::Offloads };
-        Self { work, longest: frame.bytes, wire: on_the_wire(frame) }
-    }
-}
-
-/// A run of frames.
+/// Frames that go the same way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) verdict: Verdict,
     pub(crate) frames: usize,
-    /// Sum of their lengths.
-    pub(crate) bytes: u64,
     pub(crate) traits: Traits,
     pub(crate) tagging: Tagging,
     company: Company,
@@ -63,10 +123,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// A run of one frame, which mirror destinations want as `selected` says.
+    /// A run of `frames` frames, which mirror destinations want as `selected` says.
     #[inline]
     pub(crate) fn begin(
-        frame: &Frame,
+        frames: usize,
+        traits: Traits,
         verdict: Verdict,
         selected: Selected,
         company: Company,
@@ -75,31 +136,20 @@ impl Run {
             Ok(decision) => Tagging { vlan: decision.vlan, tag: decision.tag },
             Err(_) => Tagging::default(),
         };
-        Self {
-            verdict,
-            frames: 1,
-            bytes: u64::from(frame.bytes),
-            traits: Traits::of(frame),
-            tagging,
-            company,
-            selected,
-            targets: Targets::NONE,
-        }
+        let targets = Targets::NONE;
+        Self { verdict, frames, traits, tagging, company, selected, targets }
     }
 
-    /// Adds `frame`, for which the verdict is the same, if it can be delivered together with the run. Whether it can.
+    /// Adds the frames of a stretch if they go the same way and can be delivered together. Whether they do.
     #[inline]
-    pub(crate) fn extend(&mut self, frame: &Frame) -> bool {
-        let is_like = frame.is_plain() == (self.traits.work == Work::Nothing);
-        if !is_like || self.company == Company::Refused {
-            return false;
+    pub(crate) fn join(&mut self, stretch: &Stretch, verdict: Verdict) -> bool {
+        let joins = self.verdict == verdict
+            && self.traits.work == stretch.traits.work
+            && self.company == Company::Welcome;
+        if joins {
+            self.frames += stretch.frames;
+            self.traits.join(&stretch.traits);
         }
-        self.frames += 1;
-        self.bytes += u64::from(frame.bytes);
-        self.traits.longest = self.traits.longest.max(frame.bytes);
-        let wire = on_the_wire(frame);
-        self.traits.wire.frames += wire.frames;
-        self.traits.wire.bytes += wire.bytes;
-        true
+        joins
     }
 }
