@@ -80,3 +80,24 @@ fn a_turn_allocates_nothing_where_all_is_full() {
     stage.settle();
     assert_eq!(stage.received(1).len(), 3);
 }
+
+#[test]
+fn turns_in_which_ports_fall_silent_and_are_heard_again_allocate_nothing() {
+    let mut stage = Stage::with_exact(2, &plans(), &[1]);
+    stage.know_all(VlanId::new(10).unwrap());
+    for _ in 0..2 {
+        let workers = &mut stage.workers;
+        let idle = || {
+            (0..5000).for_each(|_| {
+                workers.iter_mut().for_each(|worker| assert_eq!(worker.poll_once(), 0))
+            })
+        };
+        assert_eq!(allocations_in(idle), 0);
+        for frame in frames() {
+            stage.send(0, &frame);
+        }
+        assert_eq!(allocations(&mut stage), 0);
+        stage.settle();
+        assert!(stage.received(1).len() > 10);
+    }
+}

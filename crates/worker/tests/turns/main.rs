@@ -19,6 +19,8 @@ mod runs;
 #[cfg(test)]
 mod several_workers;
 #[cfg(test)]
+mod silent_ports;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod tags;
