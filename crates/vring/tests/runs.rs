@@ -413,15 +413,23 @@ fn a_header_that_the_guest_changed_in_a_buffer_is_written_again() {
 fn a_buffer_is_the_one_that_was_looked_at_even_if_its_descriptor_changes_meanwhile() {
     let (mut guest, mut source) = (Receiver::new(16, V1), Source::new());
     let frames = short_frames(&mut source, 2);
-    guest.post_many(DATA, 72, 2);
-    guest.queue.prepare(&frames);
-    // A table, in unmapped memory; and a buffer that is too short.
-    guest.driver.put(0, Descriptor::new(0x50_0000, 32, INDIRECT, 0));
-    guest.driver.put(1, Descriptor::new(DATA + 0x1000, 10, WRITE, 0));
-    assert_eq!(guest.queue.offer_run(source.run(&frames)), (RunEnd::all(2), None));
-    assert_eq!(guest.settle(), [(0, 72), (1, 72)]);
-    assert_eq!(guest.driver.read(DATA + 12, 60), pattern(60));
-    assert_eq!(guest.driver.read(DATA + 72 + 12, 60), pattern(61)[1..]);
+    // More often than chains are remembered.
+    for round in 0..50 {
+        for head in [0, 1] {
+            let place = DATA + 0x100 * (2 * round + u64::from(head));
+            guest.driver.put(head, Descriptor::new(place, 72, WRITE, 0));
+            guest.driver.offer(head);
+        }
+        guest.queue.prepare(&frames);
+        // A table, in unmapped memory; and a buffer that is too short.
+        guest.driver.put(0, Descriptor::new(0x50_0000, 32, INDIRECT, 0));
+        guest.driver.put(1, Descriptor::new(DATA + 0x8000, 10, WRITE, 0));
+        assert_eq!(guest.queue.offer_run(source.run(&frames)), (RunEnd::all(2), None));
+        assert_eq!(guest.settle(), [(0, 72), (1, 72)], "round {round}");
+        let place = DATA + 0x200 * round + 12;
+        assert_eq!(guest.driver.read(place, 60), pattern(60));
+        assert_eq!(guest.driver.read(place + 0x100, 60), pattern(61)[1..]);
+    }
 }
 
 #[test]

@@ -10,8 +10,9 @@ use helio_types::PortId;
 use super::MAX_READY;
 use crate::input::Input;
 
-/// Most frames in one run.
+/// Most frames in one run, and the length that none of them reaches: long ones come alone.
 const MAX_RUN: u8 = 48;
+const MAX_BYTES: u16 = 0x2800;
 
 type Memories = [Option<Arc<MemoryTable>>; 1];
 
@@ -84,7 +85,7 @@ pub(super) fn frames(input: &mut Input<'_>) -> Vec<Frame> {
     let (longer, cut) = (u16::from(input.u8()), u32::from(input.u8()));
     let (source, _) = &*SOURCE;
     let frame = |at: u8| {
-        let bytes = usize::from(bytes.wrapping_add(longer * u16::from(at))).max(14);
+        let bytes = usize::from(bytes.wrapping_add(longer * u16::from(at)) % MAX_BYTES).max(14);
         let head = Head::copy_of(&source[usize::from(at)..][..bytes.min(HEAD_BYTES)]);
         let rest = bytes.saturating_sub(HEAD_BYTES);
         let rest = segments(3 * u64::from(at), u32::try_from(rest).unwrap(), cut);
