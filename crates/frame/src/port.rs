@@ -10,12 +10,13 @@ use helio_types::DropReason;
 
 use crate::{Burst, Delivery, Frame, MemoryId, Origin, Pool, RestBytes};
 
-/// A port as its worker drives it, from one thread. Each turn the worker takes a burst, delivers to the ports it owns,
-/// publishes once, and after one fence for all ports notifies.
+/// A port as its worker drives it, from one thread. In a turn the worker takes bursts and delivers to the ports it owns; then
+/// those that had a part in the turn are published to once and, after one fence for all of them, notified.
 ///
 /// No method waits, allocates, locks or logs, except while it carries out what the port's control thread asked for.
 pub trait Port: Send {
-    /// Takes frames that the far side sent, as many as the burst and the intake allow. Each is held once.
+    /// Takes frames that the far side sent, as many as the burst and the intake allow. Each is held once, but for those that
+    /// are complete in themselves ([`Origin::Nothing`]).
     fn take(&mut self, intake: &mut Intake<'_>);
 
     /// Holds a frame once more.
@@ -49,7 +50,7 @@ pub trait Port: Send {
     /// Makes completions and deliveries of this turn visible to the far side.
     fn publish(&mut self);
 
-    /// Signals the far side if it asked for that. Called once per turn, after a fence that follows all publishing.
+    /// Signals the far side if it asked for that. Called at most once per turn, after a fence that follows all publishing.
     fn notify(&mut self);
 
     /// Asks the far side to wake us, before the worker sleeps.

@@ -1,8 +1,9 @@
 //! Every mapping of memory that somebody else can write, and the only code that touches it.
 //!
 //! Guest memory is never borrowed: it is copied out, copied in, or reached word by word through atomics. Each
-//! access is checked against the mapping it goes to at the moment it is made, so that no address, however it
-//! came about, can reach outside the memory that a front-end shared.
+//! access is checked against the mapping it goes to at the moment it is made, or goes through a value that only
+//! such a check makes ([`GuestBytes`], [`RingArea`]), so that no address, however it came about, can reach outside
+//! the memory that a front-end shared.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod copy;

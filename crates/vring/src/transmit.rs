@@ -87,7 +87,8 @@ impl TransmitQueue {
         self.ring.set_call(call);
     }
 
-    /// Takes frames, each held once, as many as the burst has room for. A chain that holds no frame is refused with its
+    /// Takes frames, as many as the burst has room for. Each is held once, but for those that lie in their heads as a whole:
+    /// their chains are completed at the next [`TransmitQueue::publish`]. A chain that holds no frame is refused with its
     /// reason and will be completed like any other. Returns the number of chains taken.
     ///
     /// # Errors
@@ -244,8 +245,9 @@ impl TransmitQueue {
         Ok(holds)
     }
 
-    /// Reads a chain of several buffers, or one that breaks a rule, into the vacancy of the burst: each descriptor once, the
-    /// net header and the first bytes of the frame once. Returns how often its slot is held.
+    /// Reads a chain of several buffers, or one that breaks a rule, into the vacancy of the burst: each descriptor once, also
+    /// the first, as nothing is kept of the look at it; the net header and the first bytes of the frame once. Returns how often
+    /// its slot is held.
     #[cold]
     fn read_chain(
         &self,

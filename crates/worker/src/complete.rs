@@ -1,7 +1,7 @@
 //! Delivering frames that nothing is left to do to: run by run, one port after the other.
 //!
-//! A port is asked once for a whole run, so that what a frame of 64 bytes costs is mostly its bytes, and the lines of one ring
-//! with four mirrors it saved more: the lines of one ring stay at hand.
+//! A port is asked once for a whole run, so that what a frame of 64 bytes costs is mostly its bytes; and with several mirrors
+//! the lines of one ring stay at hand until all frames are written to it.
 
 use helio_counters::FrameCount;
 use helio_frame::{Frame, Run, RunEnd};
