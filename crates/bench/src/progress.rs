@@ -40,10 +40,8 @@ impl Progress {
             return;
         }
         self.said = Some(Instant::now());
-        let filled = (done * CELLS).checked_div(all).unwrap_or(0).min(CELLS);
-        let bar = format!("{}{}", "█".repeat(filled), "·".repeat(CELLS - filled));
         // Who closed stderr does not want to know.
-        let _ = write!(std::io::stderr(), "\r{bar} {done}/{all} {what:<40.40}");
+        let _ = write!(std::io::stderr(), "\r{}", bar(done, all, what));
     }
 
     /// Takes the bar away.
@@ -54,8 +52,48 @@ impl Progress {
     }
 }
 
+/// As long for every step, so that each covers the one before.
+fn bar(done: usize, all: usize, what: &str) -> String {
+    let filled = (done * CELLS).checked_div(all).unwrap_or(0).min(CELLS);
+    let cells = "█".repeat(filled) + &"·".repeat(CELLS - filled);
+    format!("{cells} {:<9} {what:<40.40}", format!("{done}/{all}"))
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_filled_as_far_as_the_run_is_and_always_as_long() {
+        let cells = |done, all| bar(done, all, "draining").matches('█').count();
+        assert_eq!([cells(0, 4), cells(2, 4), cells(4, 4)], [0, CELLS / 2, CELLS]);
+        // Searches may take more steps than was thought.
+        assert_eq!([cells(9, 4), cells(1, 0)], [CELLS, 0]);
+        let lens = ["draining", "", "something that takes more than forty letters to say"]
+            .map(|what| bar(1, 200, what).chars().count());
+        assert_eq!(lens, [lens[0]; 3]);
+        assert!(bar(1, 200, "draining").contains(" 1/200 "));
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_run_that_just_began_or_to_nobody() {
+        let mut shown = Progress { is_shown: true, began: Instant::now(), said: None };
+        shown.step(1, 2, "draining");
+        assert!(shown.said.is_none());
+        let long_ago = Instant::now() - 2 * SHORT;
+        let mut silent = Progress { is_shown: false, began: long_ago, said: None };
+        silent.step(1, 2, "draining");
+        assert!(silent.said.is_none());
+        let mut due = Progress { is_shown: true, began: long_ago, said: None };
+        due.step(1, 2, "draining");
+        assert!(due.said.is_some());
+        due.end();
+        assert!(due.said.is_none());
     }
 }

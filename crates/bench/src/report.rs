@@ -150,12 +150,13 @@ pub(crate) fn descriptors(rewriting: Rewriting) -> &'static str {
 
 /// Names of the features of interest among `bits`.
 pub(crate) fn feature_names(bits: u64) -> Vec<String> {
-    const NAMES: [(u64, &str); 10] = [
+    const NAMES: [(u64, &str); 11] = [
         (features::CSUM, "CSUM"),
         (features::GUEST_CSUM, "GUEST_CSUM"),
         (features::GUEST_TSO4, "GUEST_TSO4"),
         (features::HOST_TSO4, "HOST_TSO4"),
         (features::MRG_RXBUF, "MRG_RXBUF"),
+        (features::MQ, "MQ"),
         (features::INDIRECT_DESC, "INDIRECT_DESC"),
         (features::EVENT_IDX, "EVENT_IDX"),
         (features::VERSION_1, "VERSION_1"),

@@ -254,7 +254,7 @@ fn guests_have_the_rings_that_were_asked_for() {
          --frame imix --macs 10 --flows 10 --vlan 10,20 --payload line --core 0"
     );
     let cell = lab.cell(&line);
-    let wanted = ["MRG_RXBUF", "INDIRECT_DESC", "EVENT_IDX", "VERSION_1", "IN_ORDER"];
+    let wanted = ["MRG_RXBUF", "MQ", "INDIRECT_DESC", "EVENT_IDX", "VERSION_1", "IN_ORDER"];
     assert_eq!(cell["features"], serde_json::json!(wanted));
     assert_eq!(cell["frames"]["vlans"], serde_json::json!([10, 20]));
     assert_eq!(cell["rate"]["sustained"]["lost"], 0);
@@ -264,6 +264,40 @@ fn guests_have_the_rings_that_were_asked_for() {
         (&report["setting"]["ring_size"], &report["setting"]["queue_pairs"]),
         (&128.into(), &1.into())
     );
+}
+
+#[test]
+fn tcp_that_is_not_segmented_yet_goes_through() {
+    let lab = Lab::new(&["", ""]);
+    let cell = lab.cell(&format!("{RATE} --tso --frame 65000 --mergeable --piece 4096"));
+    assert_eq!(cell["frames"]["carried"], "tso");
+    assert!(cell["features"].as_array().unwrap().contains(&"HOST_TSO4".into()));
+    assert_eq!(
+        (&cell["rate"]["sustained"]["lost"], &cell["rate"]["drain"]["lost"]),
+        (&0.into(), &0.into())
+    );
+}
+
+#[test]
+fn guests_may_live_in_huge_pages() {
+    make_huge_pages(32);
+    let lab = Lab::new(&["", ""]);
+    let text = lab.bench("drain --rounds 5 --ring 128 --pages huge");
+    assert!(text.contains("pages 2 MiB."), "{text}");
+}
+
+/// Sees that so many pages of 2 MiB are free.
+fn make_huge_pages(count: u64) {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let field = |name| -> u64 {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse().unwrap()
+    };
+    let (total, free) = (field("HugePages_Total:"), field("HugePages_Free:"));
+    if free < count {
+        let wanted = (total + count - free).to_string();
+        std::fs::write("/proc/sys/vm/nr_hugepages", wanted).unwrap();
+    }
 }
 
 #[test]
