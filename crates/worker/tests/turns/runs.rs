@@ -316,8 +316,10 @@ fn frames_of_an_exact_session_go_one_by_one_and_others_of_the_burst_do_not() {
     stage.know_all(VlanId::UNTAGGED);
     // Short ones need no private buffer, and go alone all the same.
     for bytes in [20, 1000] {
-        let watched = |to| (0..6).map(move |seed| frame(0, to).payload(bytes, seed).complete());
-        let sent: Vec<_> = watched(1).collect();
+        // Two by two from other addresses, which go the same way.
+        let from = |seed: u8| 20 + usize::from(seed / 2);
+        let watched = |seed| frame(from(seed), 1).payload(bytes, seed).complete();
+        let sent: Vec<_> = (0..6).map(watched).collect();
         send_all(&mut stage, 0, &sent);
         send_all(&mut stage, 3, &numbered(6, &frame(3, 4)));
         stage.settle();
