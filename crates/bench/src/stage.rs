@@ -104,15 +104,21 @@ impl Stage {
             let (from, to) = (lane.from, lane.to);
             stage.lanes.push(Lane { from, queue, to, forge, next: 0, written_off: 0 });
         }
-        stage.introduce_all(plan)?;
-        for lane in &mut stage.lanes {
+        stage.introduce_again(plan)?;
+        stage.boards.fill_with(board);
+        Ok(stage)
+    }
+
+    /// Makes all guests known to the switch, which may have forgotten them. Buffers are as before a run.
+    pub(crate) fn introduce_again(&mut self, plan: &StagePlan) -> Result<(), BenchError> {
+        self.introduce_all(plan)?;
+        for lane in &mut self.lanes {
             let forge = &mut lane.forge;
-            if let Some(pair) = pair(&mut stage.guests, lane.from, lane.queue) {
+            if let Some(pair) = pair(&mut self.guests, lane.from, lane.queue) {
                 pair.sender.prepare(|slot| forge.prepare(slot));
             }
         }
-        stage.boards.fill_with(board);
-        Ok(stage)
+        Ok(())
     }
 
     /// When the first frame had come through.

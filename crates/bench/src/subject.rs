@@ -76,6 +76,29 @@ impl Subject {
         self.stage.settle();
     }
 
+    /// Makes all guests known to the switch again, which may have forgotten them.
+    ///
+    /// # Errors
+    ///
+    /// When no frame comes through.
+    pub fn introduce_again(&mut self) -> Result<(), BenchError> {
+        self.stage.introduce_again(&self.plan)
+    }
+
+    /// Whether each of the first `watchers` guests that watch receives a copy of a few frames. A switch may need a while
+    /// until all its parts know of a new mirror.
+    pub fn is_copied_to(&mut self, watchers: usize) -> bool {
+        const FRAMES: u16 = 8;
+        let before = self.copies();
+        self.stage.room(0);
+        self.stage.offer(0, FRAMES);
+        self.stage.publish(0);
+        self.stage.settle();
+        let now = self.copies();
+        let mut gained = now.iter().zip(&before).take(watchers).map(|(now, was)| now - was);
+        gained.all(|gained| gained == u64::from(FRAMES))
+    }
+
     /// Service time on the first lane.
     ///
     /// # Errors

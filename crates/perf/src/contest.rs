@@ -1,16 +1,17 @@
 //! One cell from beginning to end: switches are started and parked, rounds are played until enough of them count.
 //!
 //! In a round every contestant has one window, in an order that is shuffled anew. The floor is measured before and after
-//! each round on the same two cores; a round in which the machine changed is kept in the results, and does not count.
+//! each window on the same two cores; a round in which the machine changed is kept in the results, and does not count.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use helio_guest::Pages;
 
 use crate::cells::{Cell, Contestant, Measure, Scene};
+use crate::cores::{Cores, round_trip_ns};
 use crate::error::PerfError;
-use crate::floor::{Cores, Floor};
+use crate::floor::Floor;
 use crate::measure::{self, Common, Effort};
 use crate::peer_name::PeerName;
 use crate::peers::Machine;
@@ -27,8 +28,11 @@ const MAY_BE_STOLEN: f64 = 1.0;
 /// Times a second that the worker may be taken off its core: several times what the kernel's own threads do.
 const MAY_BE_INTERRUPTED: f64 = 500.0;
 
+/// How long is waited before a round for a host that runs the cores elsewhere.
+const MAY_BE_ELSEWHERE: Duration = Duration::from_secs(20);
+
 /// Rounds that are tried for each one that must count.
-const TRIES: usize = 3;
+const TRIES: usize = 4;
 
 /// What a run is told.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct Settings {
     pub pages: Pages,
     /// Seed of the order.
     pub seed: u64,
+    /// Where the cores must be for a round to count; without it, where they are most often.
+    pub cores: Option<Cores>,
 }
 
 /// What came out of a cell.
@@ -118,11 +124,16 @@ pub fn play(
             Ok(cores) => *counted.entry(cores).or_default() += 1,
             Err(why) => tell(&format!("{}: round {round} does not count: {why}", cell.name)),
         }
-        if counted.values().any(|count| *count == rounds) || contest.seats.is_empty() {
+        let is_wanted =
+            |cores: Option<Cores>| settings.cores.is_none_or(|w| cores.is_none_or(|c| c == w));
+        let is_enough = counted.iter().any(|(cores, count)| *count == rounds && is_wanted(*cores));
+        if is_enough || contest.seats.is_empty() {
             break;
         }
     }
-    keep_the_most(&mut contest.outcome.windows, &counted);
+    // Of two that were met as often, the one where they are far apart.
+    let most = counted.iter().max_by_key(|(_cores, count)| **count).and_then(|(cores, _)| *cores);
+    keep(&mut contest.outcome.windows, settings.cores.or(most));
     Ok(contest.outcome)
 }
 
@@ -179,37 +190,59 @@ impl Contest<'_> {
 
     /// One window for each. Where the cores were, or why the round does not count.
     fn round(&mut self, round: usize, order: &[usize]) -> Result<Counts, PerfError> {
-        let needs_floor = matches!(
-            self.cell.measure,
-            Measure::Drain | Measure::Rate | Measure::Latency | Measure::OtherGenerator
-        );
-        let floor = |needed: bool| -> Result<Option<Floor>, PerfError> {
-            needed.then(|| Floor::measure(self.cell, self.settings.pages)).transpose()
-        };
-        let before = floor(needs_floor)?;
         let names: Vec<String> = order
             .iter()
             .filter_map(|at| Some(self.seats.get(*at)?.contestant.to_string()))
             .collect();
+        self.wait_for_cores()?;
+        let mut before = self.floor()?;
+        let mut floors: Vec<Floor> = before.into_iter().collect();
         let mut windows = Vec::new();
         let mut failed = Vec::new();
         for at in order {
-            match self.window(*at) {
-                Ok(window) => windows.push(Window { round, order: names.clone(), ..window }),
+            let window = self.window(*at);
+            let after = self.floor()?;
+            floors.extend(after);
+            match window {
+                Ok(window) => {
+                    let window = Window { round, order: names.clone(), ..window };
+                    windows.push(with_floors(window, before, after));
+                }
                 Err(error) => failed.push((*at, error.to_string())),
             }
+            before = after;
         }
-        let after = floor(needs_floor)?;
-        let discarded = verdict_on(before.zip(after), &windows);
+        let discarded = verdict_on(&floors, &windows);
         for window in &mut windows {
-            window.floor_ns = before.zip(after).map(|(a, b)| [a.floor_ns, b.floor_ns]);
-            window.generator_ns = before.zip(after).map(|(a, b)| [a.generator_ns, b.generator_ns]);
-            window.cores = after.map(|floor| floor.cores());
             window.discarded.clone_from(&discarded);
         }
         self.outcome.windows.append(&mut windows);
         self.dismiss(failed);
-        Ok(discarded.map_or_else(|| Ok(after.map(|floor| floor.cores())), Err))
+        Ok(discarded.map_or_else(|| Ok(before.map(|floor| floor.cores())), Err))
+    }
+
+    /// Waits until the host runs the cores where they are wanted, or for too long.
+    fn wait_for_cores(&self) -> Result<(), PerfError> {
+        let Some(wanted) = self.settings.cores else { return Ok(()) };
+        let began = Instant::now();
+        while began.elapsed() < MAY_BE_ELSEWHERE {
+            let round_trip = round_trip_ns(self.settings.machine.worker_core)?;
+            if Cores::by(round_trip) == wanted {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// The floor now, for measures that depend on the speed of the machine.
+    fn floor(&self) -> Result<Option<Floor>, PerfError> {
+        let is_needed = match self.cell.measure {
+            Measure::Drain | Measure::Rate | Measure::Latency | Measure::OtherGenerator => true,
+            Measure::MirrorOn | Measure::IdleCpu | Measure::Memory | Measure::Start => false,
+        };
+        let Settings { machine, pages, .. } = self.settings;
+        is_needed.then(|| Floor::measure(self.cell, *pages, machine.worker_core)).transpose()
     }
 
     /// Who fails once takes no further part.
@@ -236,11 +269,10 @@ impl Contest<'_> {
                     station.peer.go_on()?;
                     let process = station.peer.process().id();
                     let switches = proc::involuntary_switches(process, core);
-                    let destinations = seat.scene.destinations();
                     let ready = match self.cell.measure {
                         // It switches mirrors itself.
                         Measure::MirrorOn => Ok(()),
-                        _ => station.mirror_to(destinations),
+                        _ => station.mirror(&seat.scene),
                     };
                     let measured = ready.and_then(|()| {
                         measure::window(
@@ -275,6 +307,7 @@ impl Contest<'_> {
             floor_ns: None,
             generator_ns: None,
             cores: None,
+            round_trip_ns: None,
             stolen_percent: CoreTicks::now()?.stolen_percent(&ticks),
             involuntary_switches: switches,
             discarded: None,
@@ -292,27 +325,37 @@ impl Contest<'_> {
     }
 }
 
-/// Figures of cores that are together cannot stand beside those of cores that are apart: only the rounds of the placement
-/// that was met most often count.
-fn keep_the_most(windows: &mut [Window], counted: &BTreeMap<Option<Cores>, usize>) {
-    // Of two that were met as often, the one where they are apart.
-    let most = counted.iter().rev().max_by_key(|(_cores, count)| **count).map(|(cores, _)| *cores);
+/// Figures of cores that are near cannot stand beside those of cores that are far apart: only rounds of one placement count.
+fn keep(windows: &mut [Window], placement: Option<Cores>) {
     for window in windows.iter_mut().filter(|window| window.discarded.is_none()) {
-        if let (Some(Some(most)), Some(cores)) = (most, window.cores)
-            && cores != most
+        if let (Some(wanted), Some(cores)) = (placement, window.cores)
+            && cores != wanted
         {
-            window.discarded = Some(format!("the cores were {cores}, in most rounds {most}"));
+            window.discarded =
+                Some(format!("the cores were {cores}, in rounds that count {wanted}"));
         }
     }
 }
 
+/// Writes down what the floor was around a window.
+fn with_floors(window: Window, before: Option<Floor>, after: Option<Floor>) -> Window {
+    let both = before.zip(after);
+    Window {
+        floor_ns: both.map(|(before, after)| [before.floor_ns, after.floor_ns]),
+        generator_ns: both.map(|(before, after)| [before.generator_ns, after.generator_ns]),
+        cores: after.map(|floor| floor.cores()),
+        round_trip_ns: after.map(|floor| floor.round_trip_ns),
+        ..window
+    }
+}
+
 /// Why a round does not count.
-fn verdict_on(floors: Option<(Floor, Floor)>, windows: &[Window]) -> Option<String> {
-    if let Some((before, after)) = floors {
-        let moved = after.floor_ns / before.floor_ns - 1.0;
-        if moved.abs() > FLOOR_MAY_MOVE {
-            let [before, after] = [before.floor_ns, after.floor_ns];
-            return Some(format!("the floor moved from {before:.1} to {after:.1} ns"));
+fn verdict_on(floors: &[Floor], windows: &[Window]) -> Option<String> {
+    let first = floors.first().map_or(0.0, |floor| floor.floor_ns);
+    for floor in floors {
+        let now = floor.floor_ns;
+        if (now / first - 1.0).abs() > FLOOR_MAY_MOVE {
+            return Some(format!("the floor moved from {first:.1} to {now:.1} ns"));
         }
     }
     windows.iter().find_map(|window| {
@@ -322,6 +365,10 @@ fn verdict_on(floors: Option<(Floor, Floor)>, windows: &[Window]) -> Option<Stri
                 "{stolen:.1} % of the time was stolen from {}",
                 window.contestant
             ));
+        }
+        let lost = window.figure("copies_lost_percent").unwrap_or(0.0);
+        if lost > 0.0 {
+            return Some(format!("{} lost {lost:.1} % of the copies", window.contestant));
         }
         let rate = proc::as_f64(window.involuntary_switches) / window.seconds.max(0.01);
         (rate > MAY_BE_INTERRUPTED)
@@ -341,36 +388,33 @@ mod tests {
             .collect()
     }
 
-    fn kept(rounds: &[Cores]) -> Vec<usize> {
-        let mut windows = windows_of(rounds);
-        let mut counted = BTreeMap::new();
-        rounds.iter().for_each(|cores| *counted.entry(Some(*cores)).or_default() += 1);
-        keep_the_most(&mut windows, &counted);
-        let kept = windows.iter().filter(|window| window.discarded.is_none());
-        kept.map(|window| window.round).collect()
-    }
-
     #[test]
-    fn rounds_with_cores_together_and_apart_are_not_mixed() {
-        use Cores::{Apart, Together};
-        assert_eq!(kept(&[Apart, Together, Together]), [1, 2]);
-        assert_eq!(kept(&[Together, Apart]), [1]);
-        assert_eq!(kept(&[Together, Together]), [0, 1]);
+    fn rounds_with_cores_near_and_far_are_not_mixed() {
+        let mut windows = windows_of(&[Cores::Far, Cores::Near, Cores::Near]);
+        keep(&mut windows, Some(Cores::Near));
+        let kept = windows.iter().filter(|window| window.discarded.is_none());
+        assert_eq!(kept.map(|window| window.round).collect::<Vec<_>>(), [1, 2]);
+        let mut windows = windows_of(&[Cores::Far, Cores::Near]);
+        keep(&mut windows, None);
+        assert!(windows.iter().all(|window| window.discarded.is_none()));
     }
 
     fn floor(floor_ns: f64) -> Floor {
-        Floor { floor_ns, generator_ns: 40.0, alone_ns: 20.0 }
+        Floor { floor_ns, generator_ns: 40.0, round_trip_ns: 400.0 }
     }
 
     #[test]
     fn a_round_does_not_count_when_the_machine_changed() {
         let quiet = [window(0, "helio", 1.0)];
-        assert_eq!(verdict_on(Some((floor(40.0), floor(43.0))), &quiet), None);
-        let moved = verdict_on(Some((floor(40.0), floor(46.0))), &quiet).unwrap();
+        assert_eq!(verdict_on(&[floor(40.0), floor(43.0)], &quiet), None);
+        let moved = verdict_on(&[floor(40.0), floor(40.0), floor(46.0)], &quiet).unwrap();
         assert!(moved.contains("from 40.0 to 46.0"), "{moved}");
         let stolen = [Window { stolen_percent: 1.5, ..window(0, "helio", 1.0) }];
-        assert!(verdict_on(None, &stolen).unwrap().contains("stolen"));
+        assert!(verdict_on(&[], &stolen).unwrap().contains("stolen"));
+        let mut incomplete = window(0, "helio", 1.0);
+        incomplete.measured = incomplete.measured.with("copies_lost_percent", 0.1);
+        assert!(verdict_on(&[], &[incomplete]).unwrap().contains("copies"));
         let interrupted = [Window { involuntary_switches: 90, ..window(0, "helio", 1.0) }];
-        assert!(verdict_on(None, &interrupted).unwrap().contains("900 times a second"));
+        assert!(verdict_on(&[], &interrupted).unwrap().contains("900 times a second"));
     }
 }

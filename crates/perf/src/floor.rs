@@ -1,11 +1,12 @@
-//! The speedometer: what one core must pay to move the frames of a cell, measured before and after each round on the
-//! cores that the round uses. When it changes, the machine has changed, and the round tells nothing.
+//! The speedometer: what one core must pay to move the frames of a cell, measured before and after each window on the
+//! cores that the window uses. When it changes, the machine has changed, and the round tells nothing.
 
 use helio_bench::{RingPlan, SelfTest, StagePlan};
 use helio_guest::Pages;
 use serde::Serialize;
 
 use crate::cells::{Carried, Cell};
+use crate::cores::{Cores, round_trip_ns};
 use crate::error::PerfError;
 use crate::station::RING;
 
@@ -16,31 +17,9 @@ pub(crate) struct Floor {
     pub(crate) floor_ns: f64,
     /// What the generator costs: sending and receiving together.
     pub(crate) generator_ns: f64,
-    /// The same with the other side in the same cache.
-    pub(crate) alone_ns: f64,
+    /// Time of a cache line from one core to the other and back.
+    pub(crate) round_trip_ns: f64,
 }
-
-/// Where the host runs our two cores. It moves them as it likes, and figures change by half when it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cores {
-    /// Each on a core of its own: what one wrote, the other must fetch.
-    Apart,
-    /// Both on one, as its two threads: they share its caches, and its time.
-    Together,
-}
-
-impl std::fmt::Display for Cores {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Apart => "apart",
-            Self::Together => "together",
-        })
-    }
-}
-
-/// Beside another core the generator costs more than twice as much, unless the other core is the same one.
-const APART: f64 = 1.4;
 
 impl Floor {
     /// Measures with the frames of `cell`.
@@ -48,23 +27,24 @@ impl Floor {
     /// # Errors
     ///
     /// When the host has no memory or no second core.
-    pub(crate) fn measure(cell: &Cell, pages: Pages) -> Result<Self, PerfError> {
+    pub(crate) fn measure(
+        cell: &Cell,
+        pages: Pages,
+        worker_core: usize,
+    ) -> Result<Self, PerfError> {
+        let round_trip_ns = round_trip_ns(worker_core)?;
         let test = SelfTest::run(&plan(cell, pages))?;
         let missing = || PerfError::Missing {
             what: "a second core".to_owned(),
             remedy: "the generator and the switch need one each",
         };
         let floor = test.floor_ns.ok_or_else(missing)?;
-        Ok(Self {
-            floor_ns: floor.median,
-            generator_ns: test.generator_ns(),
-            alone_ns: test.alone_ns.median,
-        })
+        Ok(Self { floor_ns: floor.median, generator_ns: test.generator_ns(), round_trip_ns })
     }
 
-    /// Where the cores were, by what it costs to have the other side on the other one.
+    /// How far the cores were from each other.
     pub(crate) fn cores(&self) -> Cores {
-        if self.generator_ns > self.alone_ns * APART { Cores::Apart } else { Cores::Together }
+        Cores::by(self.round_trip_ns)
     }
 }
 
@@ -78,16 +58,4 @@ fn plan(cell: &Cell, pages: Pages) -> StagePlan {
     };
     plan.frames = plan.frames.with_wire_sizes(&[bytes]);
     plan
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cores_are_together_when_the_other_one_costs_nothing() {
-        let floor = |generator_ns| Floor { floor_ns: 20.0, generator_ns, alone_ns: 20.0 };
-        assert_eq!(floor(20.5).cores(), Cores::Together);
-        assert_eq!(floor(43.0).cores(), Cores::Apart);
-    }
 }

@@ -7,6 +7,7 @@
 
 pub mod cells;
 pub mod contest;
+mod cores;
 mod error;
 mod floor;
 mod http;
@@ -22,8 +23,8 @@ mod strip;
 pub mod verdict;
 mod window;
 
+pub use cores::Cores;
 pub use error::PerfError;
-pub use floor::Cores;
 pub use peer_name::PeerName;
 pub use station::RING;
 pub use window::{Measured, Window};

@@ -14,7 +14,7 @@ use helio_perf::measure::Effort;
 use helio_perf::peers::{self, Machine};
 use helio_perf::report::{About, Played, lines_table, to_markdown};
 use helio_perf::results::{self, Results};
-use helio_perf::{PeerName, PerfError, verdict};
+use helio_perf::{Cores, PeerName, PerfError, verdict};
 
 /// Compare this switch with its peers, on the same guests, frames, rings and cores.
 #[derive(Debug, Parser)]
@@ -58,6 +58,10 @@ struct Args {
     /// Memory of the guests
     #[arg(long, default_value = "huge", value_parser = ["huge", "usual"])]
     pages: String,
+    /// Count only rounds in which the host runs the two cores "near" each other, as neighbours that share a cache, or
+    /// "far" apart [default: whichever is met most often, cell by cell]
+    #[arg(long, value_parser = cores)]
+    cores: Option<Cores>,
     /// Core of the switches' workers
     #[arg(long, default_value_t = 1, value_name = "CORE")]
     worker_core: usize,
@@ -75,6 +79,14 @@ fn tier(word: &str) -> Result<Tier, String> {
         "daily" => Ok(Tier::Daily),
         "full" => Ok(Tier::Full),
         _ => Err("the tiers are smoke, daily and full".to_owned()),
+    }
+}
+
+fn cores(word: &str) -> Result<Cores, String> {
+    match word {
+        "near" => Ok(Cores::Near),
+        "far" => Ok(Cores::Far),
+        _ => Err("the cores are near or far".to_owned()),
     }
 }
 
@@ -170,6 +182,7 @@ fn settings(args: &Args, run: &str) -> Settings {
         effort: Effort::of(args.tier),
         pages: if args.pages == "huge" { Pages::Huge } else { Pages::Usual },
         seed: args.seed,
+        cores: args.cores,
     }
 }
 

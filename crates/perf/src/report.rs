@@ -7,7 +7,7 @@ use helio_bench::Host;
 
 use crate::cells::Cell;
 use crate::contest::Outcome;
-use crate::floor::Cores;
+use crate::cores::Cores;
 use crate::statistics::Estimate;
 use crate::verdict::{Judged, Verdict};
 use crate::window::Window;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use helio_bench::{Attach, BenchError, FramePlan, LanePlan, Payload, RingPlan, StagePlan, Subject};
 use helio_guest::{
@@ -24,6 +24,11 @@ const TSO_PIECE: u32 = 4096;
 
 /// How long a switch may take until frames come through.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a switch is told to mirror, and how long it may take each time until copies come: Open vSwitch now and then
+/// does not look at its flows again.
+const MIRROR_TRIES: usize = 5;
+const MIRROR_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One switch, its guests, and what it mirrors now.
 pub struct Station {
@@ -208,6 +213,7 @@ impl Station {
         scene: &Scene,
         pages: Pages,
     ) -> Result<Self, PerfError> {
+        peers::find(name, machine)?;
         let folder = LabDir::new()?;
         let opened = Self::open_in(&folder, name, machine, cell, scene, pages);
         if opened.is_err() {
@@ -252,16 +258,28 @@ impl Station {
         self.quiet.len()
     }
 
-    /// Makes the switch mirror to these ports, if it does not yet.
+    /// Makes the switch mirror as `scene` says, if it does not yet, and waits until copies come.
     ///
     /// # Errors
     ///
-    /// When it refuses.
-    pub fn mirror_to(&mut self, destinations: Vec<usize>) -> Result<(), PerfError> {
-        if self.mirrored != destinations {
-            self.peer.mirror_to(&destinations)?;
-            self.mirrored = destinations;
+    /// When it refuses, or no copies come.
+    pub fn mirror(&mut self, scene: &Scene) -> Result<(), PerfError> {
+        let destinations = scene.destinations();
+        if self.mirrored == destinations {
+            return Ok(());
         }
-        Ok(())
+        for _ in 0..MIRROR_TRIES {
+            self.peer.mirror_to(&destinations)?;
+            // It may have forgotten where guests are, and would flood.
+            self.subject.introduce_again()?;
+            let began = Instant::now();
+            while began.elapsed() < MIRROR_PATIENCE {
+                if self.subject.is_copied_to(scene.mirrors) {
+                    self.mirrored = destinations;
+                    return Ok(());
+                }
+            }
+        }
+        Err(PerfError::Plan(format!("no copies come at {} destinations", scene.mirrors)))
     }
 }

@@ -200,6 +200,7 @@ pub(crate) mod tests {
             floor_ns: Some([40.0, 50.0]),
             generator_ns: Some([20.0, 20.0]),
             cores: None,
+            round_trip_ns: None,
             stolen_percent: 0.0,
             involuntary_switches: 0,
             discarded: None,

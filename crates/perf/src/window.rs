@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cells::{Measure, Scene};
-use crate::floor::Cores;
+use crate::cores::Cores;
 
 /// What a measurement found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -69,6 +69,8 @@ pub struct Window {
     pub generator_ns: Option<[f64; 2]>,
     /// Where the two cores were.
     pub cores: Option<Cores>,
+    /// Nanoseconds of a cache line from one of them to the other and back, after the window.
+    pub round_trip_ns: Option<f64>,
     /// Share of time that other machines had, in percent.
     pub stolen_percent: f64,
     /// How often the worker was taken off its core.

@@ -86,6 +86,12 @@ impl Ovs {
         })
     }
 
+    /// Runs `ovs-appctl` on its daemon.
+    fn appctl(&mut self, command: &str) -> Result<String, PerfError> {
+        self.commands.push(format!("ovs-appctl {command}"));
+        run(Program::new("ovs-appctl").arg("-t").arg(self.folder.join("vs.ctl")).arg(command))
+    }
+
     fn port_row(&mut self, port: usize) -> Result<String, PerfError> {
         let name = format!("vh{port}");
         let words = ["get", "Port", &name, "_uuid"];
@@ -157,7 +163,8 @@ impl Peer for Ovs {
         if !destinations.is_empty() {
             vsctl(&self.folder, &ovs_commands::mirrors(destinations), &mut self.commands)?;
         }
-        Ok(())
+        // Flows that are in use are not always looked at again when a mirror changes.
+        self.appctl("revalidator/purge").map(drop)
     }
 
     fn mirror_command(&mut self, destination: usize) -> Result<Command, PerfError> {
@@ -168,9 +175,7 @@ impl Peer for Ovs {
     }
 
     fn counters(&mut self) -> Result<String, PerfError> {
-        let control = self.folder.join("vs.ctl");
-        let mut program = Program::new("ovs-appctl");
-        run(program.arg("-t").arg(control).arg("dpif-netdev/pmd-stats-show"))
+        self.appctl("dpif-netdev/pmd-stats-show")
     }
 
     fn commands(&self) -> Vec<String> {
