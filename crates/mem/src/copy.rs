@@ -115,15 +115,124 @@ unsafe fn copy_blocks(src: *const u8, dst: *mut u8, bytes: usize) {
         // SAFETY: and so do the last 32.
         return unsafe { copy_32(src.wrapping_add(bytes - 32), dst.wrapping_add(bytes - 32)) };
     }
+    // SAFETY: `bytes >= 64`; the width is one that this processor has.
+    unsafe { copy_by(width(), src, dst, bytes) }
+}
+
+/// Registers that a copy goes through.
+///
+/// Frames of 1514 bytes cost 67 ns in all by 16 bytes at a time, 62 by 32, and 62 by 64; by the microcode's loop 64. For
+/// frames of 64 bytes there is no difference.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    /// 16 bytes, on every x86-64.
+    Sse2,
+    /// 32 bytes.
+    Avx2,
+    /// 64 bytes.
+    Avx512,
+}
+
+/// The widest registers that this processor has.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn width() -> Width {
+    if std::is_x86_feature_detected!("avx512f") {
+        Width::Avx512
+    } else if std::is_x86_feature_detected!("avx2") {
+        Width::Avx2
+    } else {
+        Width::Sse2
+    }
+}
+
+/// Copies by registers of `width`.
+///
+/// # Safety
+///
+/// As [`copy`], for at least 64 bytes, and this processor must have such registers.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_by(width: Width, src: *const u8, dst: *mut u8, bytes: usize) {
+    match width {
+        Width::Sse2 => each_block(bytes, |at| {
+            // SAFETY: the block lies in both ranges, by `each_block`.
+            unsafe { copy_64(src.wrapping_add(at), dst.wrapping_add(at)) }
+        }),
+        Width::Avx2 => {
+            each_block(bytes, |at| {
+                // SAFETY: as above, and the caller promises the registers.
+                unsafe { copy_64_avx2(src.wrapping_add(at), dst.wrapping_add(at)) }
+            });
+            // SAFETY: the caller promises AVX.
+            unsafe { leave_avx() }
+        }
+        Width::Avx512 => each_block(bytes, |at| {
+            // SAFETY: as above.
+            unsafe { copy_64_avx512(src.wrapping_add(at), dst.wrapping_add(at)) }
+        }),
+    }
+}
+
+/// Where the blocks of 64 bytes begin that `bytes` bytes, at least 64, consist of; the last one overlaps the one before it.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn each_block(bytes: usize, copy_block: impl Fn(usize)) {
     let mut done = 0;
     while bytes - done >= 64 {
-        // SAFETY: `done + 64 <= bytes`, so the block lies in both ranges.
-        unsafe { copy_64(src.wrapping_add(done), dst.wrapping_add(done)) }
+        copy_block(done);
         done += 64;
     }
     if done < bytes {
-        // SAFETY: `bytes >= 64`, so the last 64 bytes lie in both ranges.
-        unsafe { copy_64(src.wrapping_add(bytes - 64), dst.wrapping_add(bytes - 64)) }
+        copy_block(bytes - 64);
+    }
+}
+
+/// Copies 64 bytes by one register that no older instruction shares, so that none waits for its upper part.
+///
+/// # Safety
+///
+/// As [`copy`] with 64 bytes; the processor must have AVX-512F.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_64_avx512(src: *const u8, dst: *mut u8) {
+    // SAFETY: the caller promises 64 valid bytes at both places; the instructions ask for no alignment.
+    unsafe {
+        std::arch::asm!("vmovdqu64 zmm16, [{src}]", "vmovdqu64 [{dst}], zmm16",
+            src = in(reg) src, dst = in(reg) dst, out("zmm16") _, options(nostack, preserves_flags));
+    }
+}
+
+/// Copies 64 bytes. To be followed by [`leave_avx`].
+///
+/// # Safety
+///
+/// As [`copy`] with 64 bytes; the processor must have AVX.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_64_avx2(src: *const u8, dst: *mut u8) {
+    // SAFETY: the caller promises 64 valid bytes at both places; the instructions ask for no alignment.
+    unsafe {
+        std::arch::asm!("vmovdqu ymm0, [{src}]", "vmovdqu ymm1, [{src} + 32]",
+            "vmovdqu [{dst}], ymm0", "vmovdqu [{dst} + 32], ymm1",
+            src = in(reg) src, dst = in(reg) dst, out("ymm0") _, out("ymm1") _, options(nostack, preserves_flags));
+    }
+}
+
+/// Clears the upper halves of the registers, which slow down all older instructions until then.
+///
+/// # Safety
+///
+/// The processor must have AVX.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn leave_avx() {
+    // A compiler that uses AVX itself keeps something there, and does this by itself.
+    #[cfg(not(target_feature = "avx"))]
+    // SAFETY: the compiler uses no AVX, so nothing is in the upper halves but what `copy_64_avx2` left there.
+    unsafe {
+        std::arch::asm!("vzeroupper", options(nostack, nomem, preserves_flags));
     }
 }
 
@@ -262,6 +371,30 @@ mod tests {
                     assert!(place[to..to + bytes].iter().all(|byte| old.contains(byte)));
                 }
             }
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn all_widths_copy_alike() {
+        let widest = width();
+        let widths = [Width::Sse2, Width::Avx2, Width::Avx512];
+        let known = widths.iter().position(|width| *width == widest).unwrap();
+        let src: Vec<u8> = (0..5000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        for (bytes, width) in (64..4100).flat_map(|n| widths[..=known].iter().map(move |w| (n, *w)))
+        {
+            let mut dst = vec![0xee_u8; bytes + 2];
+            // SAFETY: both vectors hold `bytes + 1` bytes from index 1, and what the processor has at its widest includes the others.
+            unsafe {
+                copy_by(
+                    width,
+                    src.as_ptr().wrapping_add(1),
+                    dst.as_mut_ptr().wrapping_add(1),
+                    bytes,
+                )
+            }
+            assert_eq!(dst[1..=bytes], src[1..=bytes], "{bytes} {width:?}");
+            assert_eq!((dst[0], dst[bytes + 1]), (0xee, 0xee), "{bytes} {width:?}");
         }
     }
 

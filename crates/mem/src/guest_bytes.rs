@@ -119,6 +119,16 @@ impl<'table> GuestBytes<'table> {
         bytes
     }
 
+    /// Copies from `source`, as much as both hold; the two may overlap: the bytes are then a mixture of old and new. Returns
+    /// how much.
+    #[inline]
+    pub fn copy_from(&self, source: &GuestBytes<'_>) -> u32 {
+        let bytes = self.bytes.min(source.bytes);
+        // SAFETY: both have as many bytes mapped, by `new`; no reference into either exists, by the rules of this crate.
+        unsafe { copy(source.start.as_ptr(), self.start.as_ptr(), bytes as usize) };
+        bytes
+    }
+
     /// Writes 12 bytes, the little-endian bytes of `low` and then of `high`, and `data` right behind them. Where the 12 bytes
     /// stand already they are not written again, so that a line that holds nothing else stays shared with who reads it.
     /// `None` when there is no room for both: nothing is written then.
@@ -214,6 +224,16 @@ mod tests {
         }
         assert_eq!(place.read_12(), Some(header));
         assert_eq!(at(&table, 0xf00, 11).unwrap().write_12_and(header, b""), None);
+    }
+
+    #[test]
+    fn as_much_is_copied_as_both_ends_hold() {
+        let (table, other) = (table(), MemoryTable::anonymous(0x1000).unwrap());
+        let (from, to) = (at(&table, 0x100, 300).unwrap(), at(&other, 0xf00, 0x100).unwrap());
+        assert_eq!(to.copy_from(&from), 0x100);
+        assert_eq!(read(&other, 0xf00, 0x100), read(&table, 0x100, 0x100));
+        assert_eq!(from.copy_from(&to.skip(0xff).unwrap()), 1);
+        assert_eq!(from.copy_from(&to.skip(0x100).unwrap()), 0);
     }
 
     #[test]

@@ -202,25 +202,13 @@ impl ReceiveQueue {
         }
         let Some(place) = self.memory.bytes_at(chain.addr, chain.bytes) else { return false };
         let head = frame.head.bytes();
-        if !frame.rest.is_empty() && !self.write_rest(run, frame, chain) {
+        if !frame.rest.is_empty() && !write_rest(run, frame, place) {
             return false;
         }
         let Some(headers) = place.write_12_and(PLAIN_HEADER, head) else { return false };
         self.headers = headers;
         self.ready.pop_front();
         self.use_chain(chain.head, written);
-        true
-    }
-
-    /// Writes the part of a plain frame that is not in its snapshot. `false` when the memory it lies in is gone.
-    #[inline]
-    fn write_rest(&self, run: &Run<'_>, frame: &Frame, chain: ReadyChain) -> bool {
-        let Some(source) = run.rest_of(frame).and_then(|rest| rest.table()) else { return false };
-        let start = u32::try_from(frame.head.bytes().len()).unwrap_or(u32::MAX).saturating_add(12);
-        let whole = self.memory.resolve_whole(chain.addr, chain.bytes).unwrap_or_default();
-        let places = [whole.skip(start)];
-        let mut writer = Writer::new(&self.memory, &places);
-        frame.rest.iter().for_each(|segment| writer.copy(source, *segment));
         true
     }
 
@@ -372,6 +360,20 @@ impl ReceiveQueue {
         self.ring.next_avail = self.ring.next_avail.after(1);
         self.available = self.available.saturating_sub(1);
     }
+}
+
+/// Writes the part of a plain frame that is not in its snapshot, where it belongs in `place`, which is long enough. `false`
+/// when the memory it lies in is gone.
+#[inline]
+fn write_rest(run: &Run<'_>, frame: &Frame, place: GuestBytes<'_>) -> bool {
+    let Some(source) = run.rest_of(frame).and_then(|rest| rest.table()) else { return false };
+    let head_bytes = u32::try_from(frame.head.bytes().len()).unwrap_or(u32::MAX);
+    let mut left = head_bytes.checked_add(12).and_then(|start| place.skip(start));
+    for segment in &frame.rest {
+        let (Some(to), Some(from)) = (left, source.bytes_of(*segment)) else { return false };
+        left = to.skip(to.copy_from(&from));
+    }
+    true
 }
 
 /// The chains that were looked at, first one first.

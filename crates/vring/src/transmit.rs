@@ -25,8 +25,33 @@ const STEPS_PER_TURN: u32 = 2 * MAX_CHAIN_DESCRIPTORS as u32;
 pub struct TransmitQueue {
     ring: Ring,
     memory: Arc<MemoryTable>,
-    /// A slot for each chain taken and not completed, at its place in the avail ring.
-    slots: Box<[Slot]>,
+    slots: Slots,
+    reader: Reader,
+}
+
+/// A slot for each chain taken and not completed, at its place in the avail ring.
+#[derive(Debug)]
+struct Slots(Box<[Slot]>);
+
+impl Slots {
+    /// The slot of the entry at index `slot` of the avail ring, whose size is a power of two.
+    #[inline]
+    fn get(&mut self, slot: u16) -> Option<&mut Slot> {
+        let mask = self.0.len().wrapping_sub(1);
+        self.0.get_mut(usize::from(slot) & mask)
+    }
+
+    #[inline]
+    fn set(&mut self, slot: u16, value: Slot) {
+        if let Some(place) = self.get(slot) {
+            *place = value;
+        }
+    }
+}
+
+/// How the frames of this queue are read.
+#[derive(Debug)]
+struct Reader {
     header: NetHeaderSize,
     allowed: Offloads,
     sender: Sender,
@@ -61,12 +86,14 @@ impl TransmitQueue {
         let features = setup.features;
         let ring = Ring::start(setup, memory)?;
         Ok(Self {
-            slots: vec![Slot::default(); usize::from(ring.size())].into_boxed_slice(),
+            slots: Slots(vec![Slot::default(); usize::from(ring.size())].into_boxed_slice()),
             ring,
             memory: Arc::clone(memory),
-            header: NetHeaderSize::of(features),
-            allowed: Offloads::of_sender(features),
-            sender,
+            reader: Reader {
+                header: NetHeaderSize::of(features),
+                allowed: Offloads::of_sender(features),
+                sender,
+            },
         })
     }
 
@@ -108,13 +135,13 @@ impl TransmitQueue {
     /// the frames fetched, then the frames are read. Returns how many were taken.
     #[inline]
     fn take_some(&mut self, count: u16, intake: &mut Intake<'_>, steps: &mut u32) -> u16 {
+        let Self { ring, memory, slots, reader } = self;
         let count = count.min(intake.burst.room());
-        let memory = Arc::clone(&self.memory);
         let mut ahead = ArrayVec::<_, BURST_FRAMES>::new();
-        self.ring.prefetch_used(count);
+        ring.prefetch_used(count);
         for step in 0..count {
-            let head = self.ring.head(step);
-            let single = self.ring.descriptor(head).and_then(|first| Single::find(&memory, &first));
+            let head = ring.head(step);
+            let single = ring.descriptor(head).and_then(|first| Single::find(memory, &first));
             if let Some(single) = &single {
                 single.fetch();
             }
@@ -125,37 +152,21 @@ impl TransmitQueue {
             if !intake.burst.has_room() || *steps >= STEPS_PER_TURN {
                 break;
             }
-            self.take_one(*head, single.as_ref(), &memory, intake, steps);
+            let slot = ring.next_avail.get();
+            ring.next_avail = ring.next_avail.after(1);
+            *steps += 1;
+            let read = match single {
+                Some(single) => reader.read_single(single, memory, slot, intake, steps),
+                None => reader.read_chain(ring, *head, slot, intake, steps),
+            };
+            let holds = read.unwrap_or_else(|reason| {
+                intake.refuse(reason);
+                0
+            });
+            slots.set(slot, Slot { head: *head, holds });
             taken += 1;
         }
         taken
-    }
-
-    /// Takes the next chain, which begins at `head`.
-    #[inline]
-    fn take_one(
-        &mut self,
-        head: u16,
-        single: Option<&Single<'_>>,
-        memory: &MemoryTable,
-        intake: &mut Intake<'_>,
-        steps: &mut u32,
-    ) {
-        let slot = self.ring.next_avail.get();
-        self.ring.next_avail = self.ring.next_avail.after(1);
-        *steps += 1;
-        let read = match single {
-            Some(single) => {
-                *steps += 1;
-                self.read_single(single, memory, slot, intake)
-            }
-            None => self.read_chain(head, memory, slot, intake, steps),
-        };
-        let holds = read.unwrap_or_else(|reason| {
-            intake.refuse(reason);
-            0
-        });
-        self.set_slot(slot, Slot { head, holds });
     }
 
     /// Takes chains without reading them: what a guest sends on a disabled queue has no effect. Returns how many.
@@ -169,7 +180,7 @@ impl TransmitQueue {
             let head = self.ring.head(0);
             let slot = self.ring.next_avail.get();
             self.ring.next_avail = self.ring.next_avail.after(1);
-            self.set_slot(slot, Slot { head, holds: 0 });
+            self.slots.set(slot, Slot { head, holds: 0 });
         }
         Ok(discarded)
     }
@@ -177,8 +188,7 @@ impl TransmitQueue {
     /// Holds the frame in `slot` once more.
     #[inline]
     pub fn hold(&mut self, slot: u16) {
-        let index = usize::from(slot & self.ring.mask());
-        if let Some(slot) = self.slots.get_mut(index) {
+        if let Some(slot) = self.slots.get(slot) {
             slot.holds += 1;
         }
     }
@@ -186,8 +196,8 @@ impl TransmitQueue {
     /// Gives one hold of the frame in `slot` back.
     #[inline]
     pub fn release(&mut self, slot: u16) {
-        let index = usize::from(slot & self.ring.mask());
-        if let Some(slot) = self.slots.get_mut(index) {
+        let index = slot;
+        if let Some(slot) = self.slots.get(slot) {
             debug_assert!(slot.holds > 0, "slot {index} is released more often than it was held");
             slot.holds = slot.holds.saturating_sub(1);
         }
@@ -197,8 +207,7 @@ impl TransmitQueue {
     #[inline]
     pub fn publish(&mut self) {
         while self.ring.next_used != self.ring.next_avail {
-            let index = usize::from(self.ring.next_used.get() & self.ring.mask());
-            match self.slots.get(index) {
+            match self.slots.get(self.ring.next_used.get()) {
                 Some(slot) if slot.holds == 0 => self.ring.complete(slot.head, 0),
                 _ => break,
             }
@@ -221,14 +230,9 @@ impl TransmitQueue {
     pub fn refuse_kicks(&self) {
         self.ring.refuse_kicks();
     }
+}
 
-    fn set_slot(&mut self, slot: u16, value: Slot) {
-        let index = usize::from(slot & self.ring.mask());
-        if let Some(place) = self.slots.get_mut(index) {
-            *place = value;
-        }
-    }
-
+impl Reader {
     /// Reads a frame in one buffer into the vacancy of the burst. Returns how often its slot is held.
     #[inline]
     fn read_single(
@@ -237,7 +241,9 @@ impl TransmitQueue {
         memory: &MemoryTable,
         slot: u16,
         intake: &mut Intake<'_>,
+        steps: &mut u32,
     ) -> Result<u16, DropReason> {
+        *steps += 1;
         let frame = intake.burst.vacancy().ok_or(DropReason::NoPrivateBuffer)?;
         single.read(memory, self.header, self.allowed, frame)?;
         let holds = self.settle_origin(frame, slot);
@@ -251,16 +257,16 @@ impl TransmitQueue {
     #[cold]
     fn read_chain(
         &self,
+        ring: &Ring,
         head: u16,
-        memory: &MemoryTable,
         slot: u16,
         intake: &mut Intake<'_>,
         steps: &mut u32,
     ) -> Result<u16, DropReason> {
         let Intake { burst, pool, .. } = intake;
         let frame = burst.vacancy().ok_or(DropReason::NoPrivateBuffer)?;
-        let mut reading = Reading::new(memory, self.header, self.sender.port, frame, pool);
-        let walked = self.ring.walk(head, |descriptor| {
+        let mut reading = Reading::new(ring.memory(), self.header, self.sender.port, frame, pool);
+        let walked = ring.walk(head, |descriptor| {
             *steps += 1;
             reading.add_buffer(descriptor)
         });

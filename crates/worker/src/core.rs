@@ -231,6 +231,19 @@ impl Core {
         }
     }
 
+    /// Gives one hold back of each of these frames, which the port at `place` sent.
+    #[inline]
+    pub(crate) fn release_all(&mut self, place: usize, frames: &[Frame]) {
+        if let Some(local) = self.locals.get_mut(place) {
+            local.port.release_all(frames);
+        }
+        for frame in frames {
+            if let Origin::Chunk(chunk) = frame.origin {
+                self.pool.release(chunk);
+            }
+        }
+    }
+
     /// Deals with everything that waits in the rings from other workers at this moment.
     pub(crate) fn drain(&mut self) {
         // In order, so after as many rounds as a full ring takes nothing is left of what waited at the beginning.

@@ -37,9 +37,7 @@ impl Worker {
             frames = others;
         }
         if burst.has_held() {
-            for frame in burst.frames() {
-                core.release(frame.origin);
-            }
+            core.release_all(place, burst.frames());
         }
         let taken = refused + burst.frames().len() as u64;
         if taken > 0 {
