@@ -72,13 +72,15 @@ impl<'table> GuestBytes<'table> {
     #[inline]
     fn each_line(&self, bytes: u32, fetch: impl Fn(*const u8)) {
         let start = self.start.as_ptr();
-        let before = start.addr() % prefetch::LINE_BYTES;
-        let end = before + bytes.min(self.bytes) as usize;
-        let mut line = 0;
-        while line < end {
-            fetch(start.wrapping_sub(before).wrapping_add(line));
+        let Some(last) = (bytes.min(self.bytes) as usize).checked_sub(1) else { return };
+        // Most have one line or two.
+        fetch(start);
+        let (mut line, last) = (prefetch::LINE_BYTES, start.wrapping_add(last));
+        while start.wrapping_add(line).addr() < last.addr() {
+            fetch(start.wrapping_add(line));
             line += prefetch::LINE_BYTES;
         }
+        fetch(last);
     }
 
     /// Whether a line of cache begins `skip` bytes after the start.

@@ -12,7 +12,9 @@ mod guest_addr;
 mod guest_bytes;
 mod memory_table;
 mod prefetch;
+mod region_file;
 mod ring_area;
+mod ring_entries;
 mod segment;
 
 pub use guest_addr::GuestAddr;
@@ -20,4 +22,5 @@ pub use guest_bytes::{GuestBytes, Written};
 pub use memory_table::{AddressFault, MemoryError, MemoryTable};
 pub use prefetch::fetch;
 pub use ring_area::RingArea;
+pub use ring_entries::RingEntries;
 pub use segment::Segment;

@@ -1,11 +1,11 @@
-//! A ring in guest memory, reached word by word through atomics.
+//! A part of a ring in guest memory, reached word by word through atomics.
 
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use crate::{MemoryTable, prefetch};
+use crate::MemoryTable;
 
 /// A range of one region that holds a descriptor table, an avail ring or a used ring. The range is resolved once; each
 /// access checks that it stays inside. It keeps its memory table mapped.
@@ -27,6 +27,11 @@ impl RingArea {
     /// `start` must be the place of `bytes` mapped bytes of `table`, aligned to at least 2.
     pub(crate) fn new(start: NonNull<u8>, bytes: usize, table: Arc<MemoryTable>) -> Self {
         Self { start, bytes, table }
+    }
+
+    /// Where the first byte lies.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
     }
 
     /// The table the ring lies in.
@@ -59,53 +64,6 @@ impl RingArea {
         }
     }
 
-    /// Loads the little-endian word at `offset`, which must be aligned to 8.
-    #[inline]
-    #[must_use]
-    pub fn load_u64(&self, offset: usize) -> u64 {
-        match self.word_64(offset) {
-            Some(word) => u64::from_le(word.load(Ordering::Relaxed)),
-            None => 0,
-        }
-    }
-
-    /// Loads two little-endian words at `offset`, which must be aligned to 8.
-    #[inline]
-    #[must_use]
-    pub fn load_u64_pair(&self, offset: usize) -> [u64; 2] {
-        match self.words_64(offset) {
-            Some([first, second]) => {
-                [first, second].map(|word| u64::from_le(word.load(Ordering::Relaxed)))
-            }
-            None => [0; 2],
-        }
-    }
-
-    /// Stores two little-endian words of 32 bits at `offset`, which must be aligned to 4: each is seen whole.
-    #[inline]
-    pub fn store_u32_pair(&self, offset: usize, first: u32, second: u32) {
-        if let Some([low, high]) = self.words_32(offset) {
-            low.store(first.to_le(), Ordering::Relaxed);
-            high.store(second.to_le(), Ordering::Relaxed);
-        }
-    }
-
-    /// Fetches the line at `offset`, to be written soon.
-    #[inline]
-    pub fn prefetch_write(&self, offset: usize) {
-        if offset < self.bytes {
-            prefetch::to_write(self.start.as_ptr().wrapping_add(offset));
-        }
-    }
-
-    /// Fetches the line at `offset`, to be read soon.
-    #[inline]
-    pub fn prefetch_read(&self, offset: usize) {
-        if offset < self.bytes {
-            prefetch::to_read(self.start.as_ptr().wrapping_add(offset));
-        }
-    }
-
     #[inline]
     fn word_16(&self, offset: usize) -> Option<&AtomicU16> {
         let inside = offset.is_multiple_of(2) && offset.checked_add(2)? <= self.bytes;
@@ -118,45 +76,6 @@ impl RingArea {
         // - Validity: `offset + 2 <= bytes`, all of which is mapped as long as `table` lives, which is as long as self.
         // - Mixing: shared memory is reached by atomics and by the opaque copies of this crate only.
         Some(unsafe { AtomicU16::from_ptr(self.start.as_ptr().wrapping_add(offset).cast()) })
-    }
-
-    /// Two words of 4 bytes, side by side.
-    #[inline]
-    fn words_32(&self, offset: usize) -> Option<&[AtomicU32; 2]> {
-        let place = self.start.as_ptr().wrapping_add(offset);
-        let inside = place.addr().is_multiple_of(4) && offset.checked_add(8)? <= self.bytes;
-        debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
-        if !inside {
-            return None;
-        }
-        // SAFETY: as in `word_16`, with alignment and length checked for two words of 4 bytes, which an array has side by
-        // side; an atomic is laid out as its number.
-        Some(unsafe { &*place.cast::<[AtomicU32; 2]>() })
-    }
-
-    /// Two words of 8 bytes, side by side.
-    #[inline]
-    fn words_64(&self, offset: usize) -> Option<&[AtomicU64; 2]> {
-        let place = self.start.as_ptr().wrapping_add(offset);
-        let inside = place.addr().is_multiple_of(8) && offset.checked_add(16)? <= self.bytes;
-        debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
-        if !inside {
-            return None;
-        }
-        // SAFETY: as in `words_32`, with 8 bytes each.
-        Some(unsafe { &*place.cast::<[AtomicU64; 2]>() })
-    }
-
-    #[inline]
-    fn word_64(&self, offset: usize) -> Option<&AtomicU64> {
-        let place = self.start.as_ptr().wrapping_add(offset);
-        let inside = place.addr().is_multiple_of(8) && offset.checked_add(8)? <= self.bytes;
-        debug_assert!(inside, "ring access at {offset} of {}", self.bytes);
-        if !inside {
-            return None;
-        }
-        // SAFETY: as in `word_16`, with alignment and length checked for 8 bytes.
-        Some(unsafe { AtomicU64::from_ptr(place.cast()) })
     }
 }
 
@@ -188,14 +107,8 @@ mod tests {
     fn words_are_little_endian_at_their_place_and_nowhere_else() {
         let (table, area) = area(0x1004, 16);
         area.store_u16(2, 0x1234, Ordering::Relaxed);
-        area.store_u32_pair(8, 0x1122_3344, 0x5566_7788);
-        let expected = [
-            0, 0, 0, 0, 0, 0, 0x34, 0x12, 0, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0x88, 0x77, 0x66,
-            0x55, 0, 0, 0, 0,
-        ];
-        assert_eq!(bytes(&table, 0x1000, 24), expected);
+        assert_eq!(bytes(&table, 0x1000, 12), [0, 0, 0, 0, 0, 0, 0x34, 0x12, 0, 0, 0, 0]);
         assert_eq!(area.load_u16(2, Ordering::Relaxed), 0x1234);
-        assert_eq!(area.load_u64(4), 0x1122_3344_0000_0000);
     }
 
     #[test]
@@ -213,7 +126,6 @@ mod tests {
         let (_table, area) = area(0x1ff0, 16);
         area.store_u16(14, 9, Ordering::Relaxed);
         assert_eq!(area.load_u16(14, Ordering::Relaxed), 9);
-        assert_eq!(area.load_u64(8), 9 << 48);
     }
 
     #[test]
@@ -230,7 +142,6 @@ mod tests {
         let (table, area) = area(0x1000, 16);
         area.store_u16(16, 7, Ordering::Relaxed);
         assert_eq!(area.load_u16(16, Ordering::Relaxed), 0);
-        assert_eq!(area.load_u64(12), 0);
         assert_eq!(bytes(&table, 0x1010, 2), [0, 0]);
     }
 }

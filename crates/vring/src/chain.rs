@@ -1,9 +1,9 @@
 //! Walking a chain of descriptors. VIRTIO 1.2, sections 2.7.5.2 and 2.7.5.3.
 
-use helio_mem::{GuestAddr, MemoryTable, RingArea};
+use helio_mem::{GuestAddr, MemoryTable};
 use helio_types::DropReason;
 
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, Descriptors};
 use crate::layout::{DESCRIPTOR_BYTES, MAX_CHAIN_DESCRIPTORS};
 
 /// Whether a chain may go on in an indirect table.
@@ -24,7 +24,7 @@ pub(crate) enum Indirect {
 /// The first rule broken, or what `visit` refused.
 #[inline]
 pub(crate) fn walk(
-    descriptors: &RingArea,
+    descriptors: &Descriptors,
     size: u16,
     head: u16,
     indirect: Indirect,

@@ -1,12 +1,15 @@
 //! One descriptor, as a private copy. VIRTIO 1.2, section 2.7.5.
 
-use helio_mem::{GuestAddr, RingArea};
+use helio_mem::{GuestAddr, RingEntries};
 
 use crate::layout;
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
+
+/// The descriptors of a ring.
+pub(crate) type Descriptors = RingEntries<{ layout::DESCRIPTOR_BYTES }>;
 
 /// What a descriptor said when it was read, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +23,8 @@ pub(crate) struct Descriptor {
 impl Descriptor {
     /// Reads the descriptor at `index`, which must be below the size of the ring.
     #[inline]
-    pub(crate) fn load(table: &RingArea, index: u16) -> Self {
-        let place = layout::descriptor(index);
-        let [addr, rest] = table.load_u64_pair(place);
+    pub(crate) fn load(table: &Descriptors, index: u16) -> Self {
+        let [addr, rest] = table.load(index);
         Self::from_words(addr, rest)
     }
 

@@ -15,7 +15,7 @@ pub(crate) const DESCRIPTOR_BYTES: usize = 16;
 /// Both the avail and the used ring begin with flags and index.
 pub(crate) const FLAGS: usize = 0;
 pub(crate) const INDEX: usize = 2;
-const ENTRIES: usize = 4;
+pub(crate) const ENTRIES: usize = 4;
 
 pub(crate) fn descriptor(index: u16) -> usize {
     DESCRIPTOR_BYTES * usize::from(index)

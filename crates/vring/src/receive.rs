@@ -29,6 +29,10 @@ const MAX_CHAINS: usize = 256;
 /// Most pieces that the part of these chains lies in that a frame fills.
 const MAX_PLACES: usize = MAX_CHAIN_DESCRIPTORS as usize;
 
+/// Steps that it takes to look at a chain of one buffer. They are given back when the chain is used: then the frames bound
+/// them.
+const STEPS_OF_SINGLE: u32 = 2;
+
 /// Descriptors walked in one turn before frames are refused until the next. What is walked for a frame that then finds no
 /// room is walked again for the next frame, so the ring does not bound it.
 const STEPS_PER_TURN: u32 = 8 * MAX_CHAIN_DESCRIPTORS as u32;
@@ -128,7 +132,7 @@ impl ReceiveQueue {
         }
         let found = wanted.min(self.available);
         self.ring.prefetch_used(found);
-        self.steps += 2 * u32::from(found.saturating_sub(ahead));
+        self.steps += STEPS_OF_SINGLE * u32::from(found.saturating_sub(ahead));
         for (ahead, frame) in (ahead..found).zip(frames) {
             let head = self.ring.head(ahead);
             let Some(chain) = ReadyChain::find(&self.ring, head) else { return };
@@ -208,6 +212,7 @@ impl ReceiveQueue {
         let Some(headers) = place.write_12_and(PLAIN_HEADER, head) else { return false };
         self.headers = headers;
         self.ready.pop_front();
+        self.steps = self.steps.saturating_sub(STEPS_OF_SINGLE);
         self.use_chain(chain.head, written);
         true
     }
@@ -226,6 +231,7 @@ impl ReceiveQueue {
             if let Some(place) = self.memory.resolve_whole(chain.addr, chain.bytes)
                 && place.bytes >= needed
             {
+                self.steps = self.steps.saturating_sub(STEPS_OF_SINGLE);
                 self.write(delivery, 1, &[place]);
                 self.use_chain(chain.head, needed);
                 return Ok(Ok(()));

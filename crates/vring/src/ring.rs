@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use helio_frame::PortFault;
-use helio_mem::{GuestAddr, MemoryTable, RingArea};
+use helio_mem::{GuestAddr, MemoryTable, RingArea, RingEntries};
 use helio_types::DropReason;
 
 use crate::chain::{self, Indirect};
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, Descriptors};
 use crate::index::Index;
 use crate::{MAX_RING_SIZE, feature, layout};
 
@@ -48,9 +48,11 @@ const USED_ENTRIES_PER_LINE: usize = 8;
 /// chains are done, and a front-end that loses us can resume from the used index.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    descriptors: RingArea,
+    descriptors: Descriptors,
     avail: RingArea,
+    avail_entries: RingEntries<2>,
     used: RingArea,
+    used_entries: RingEntries<8>,
     size: u16,
     /// Next entry of the avail ring to take.
     pub(crate) next_avail: Index,
@@ -84,8 +86,10 @@ impl Ring {
         let used = area(setup.used, layout::used_ring_bytes(size), 4)?;
         let start = used.load_u16(layout::INDEX, Ordering::Acquire);
         let ring = Self {
-            descriptors,
+            descriptors: descriptors.entries(0, size).ok_or(PortFault::RingAddress)?,
+            avail_entries: avail.entries(layout::ENTRIES, size).ok_or(PortFault::RingAddress)?,
             avail,
+            used_entries: used.entries(layout::ENTRIES, size).ok_or(PortFault::RingAddress)?,
             used,
             size,
             next_avail: Index::new(start),
@@ -106,10 +110,6 @@ impl Ring {
 
     pub(crate) fn size(&self) -> u16 {
         self.size
-    }
-
-    pub(crate) fn mask(&self) -> u16 {
-        self.size - 1
     }
 
     pub(crate) fn memory(&self) -> &Arc<MemoryTable> {
@@ -148,8 +148,7 @@ impl Ring {
     /// Relaxed: the entry was written before the index that [`Ring::available`] acquired.
     #[inline]
     pub(crate) fn head(&self, ahead: u16) -> u16 {
-        let slot = self.next_avail.after(ahead).get() & self.mask();
-        self.avail.load_u16(layout::avail_entry(slot), Ordering::Relaxed)
+        self.avail_entries.load(self.next_avail.after(ahead).get())
     }
 
     /// Passes the buffers of the chain at `head` to `visit`, in order.
@@ -166,8 +165,7 @@ impl Ring {
     #[inline]
     pub(crate) fn prefetch_used(&self, count: u16) {
         for ahead in (0..count).step_by(USED_ENTRIES_PER_LINE) {
-            let slot = self.next_used.after(ahead).get() & self.mask();
-            self.used.prefetch_write(layout::used_entry(slot));
+            self.used_entries.prefetch_write(self.next_used.after(ahead).get());
         }
     }
 
@@ -181,8 +179,7 @@ impl Ring {
     /// at the next [`Ring::publish`], whose release store orders the entry before the index.
     #[inline]
     pub(crate) fn complete(&mut self, head: u16, written: u32) {
-        let slot = self.next_used.get() & self.mask();
-        self.used.store_u32_pair(layout::used_entry(slot), u32::from(head), written);
+        self.used_entries.store(self.next_used.get(), u32::from(head), written);
         self.next_used = self.next_used.after(1);
     }
 

@@ -5,7 +5,6 @@ use helio_mem::{GuestAddr, GuestBytes, MemoryTable};
 use helio_offload::{NetHeader, Offloads, RawNetHeader, check};
 use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES};
 
-use crate::NetHeaderSize;
 use crate::descriptor::Descriptor;
 
 /// Bytes fetched ahead of time of one frame: what the hardware does not fetch by itself.
@@ -46,11 +45,10 @@ impl<'table> Single<'table> {
     pub(crate) fn read(
         &self,
         memory: &MemoryTable,
-        header: NetHeaderSize,
+        header_bytes: u32,
         allowed: Offloads,
         frame: &mut Frame,
     ) -> Result<(), DropReason> {
-        let header_bytes = u32::try_from(header.bytes()).unwrap_or(0);
         let place = self.bytes.skip(header_bytes).ok_or(DropReason::HeaderShort)?;
         let bytes = place.bytes();
         if bytes > MAX_FRAME_BYTES {
@@ -68,7 +66,7 @@ impl<'table> Single<'table> {
         }
         frame.net = match allowed {
             Offloads::NONE => NetHeader::PLAIN,
-            _ => self.read_net_header(memory, header, allowed, frame)?,
+            _ => self.read_net_header(memory, header_bytes, allowed, frame)?,
         };
         Ok(())
     }
@@ -86,12 +84,12 @@ impl<'table> Single<'table> {
     fn read_net_header(
         &self,
         memory: &MemoryTable,
-        header: NetHeaderSize,
+        header_bytes: u32,
         allowed: Offloads,
         frame: &Frame,
     ) -> Result<NetHeader, DropReason> {
         let mut raw = [0; 12];
-        let raw = raw.get_mut(..header.bytes()).unwrap_or_default();
+        let raw = raw.get_mut(..header_bytes as usize).unwrap_or_default();
         let buffer = memory.resolve_whole(self.addr, self.bytes.bytes());
         memory.read(buffer.unwrap_or_default(), raw);
         let raw = RawNetHeader::from_bytes(raw).ok_or(DropReason::HeaderShort)?;

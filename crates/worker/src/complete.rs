@@ -65,7 +65,8 @@ impl Core {
             let Some((reason, count)) = end.refused else { return };
             // One at least, or a port that refuses nothing would keep us here for ever.
             let (refused, after) = after.split_at(count.max(1).min(after.len()));
-            self.count_refused_at(total(refused), to, targets, reason);
+            let wire = if refused.len() == frames.len() { traits.wire } else { total(refused) };
+            self.count_refused_at(wire, to, targets, reason);
             left = after;
             if left.is_empty() {
                 return;

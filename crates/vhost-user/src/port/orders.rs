@@ -11,7 +11,8 @@ use crate::mailbox::{Answer, Command, Installation, Order, Queue};
 use crate::ring_id::{QueueKind, RingId};
 use crate::ring_slot::{Phase, Slot};
 
-/// Publishes and signals what is completed, as the turn will not come back to a queue that leaves.
+/// Publishes and signals what is completed: the turn may not come back to a queue, because it leaves or because nothing is
+/// to be done there.
 fn finish(queue: &mut TransmitQueue) {
     queue.publish();
     fence(Ordering::SeqCst);
@@ -99,11 +100,15 @@ impl VhostPort {
             (QueueKind::Transmit, Command::SetCall(call)) => {
                 if let Some(queue) = pair.transmit.queue.as_deref_mut() {
                     queue.set_call(call);
+                    finish(queue);
                 }
             }
             (QueueKind::Receive, Command::SetCall(call)) => {
                 if let Some(queue) = pair.receive.queue.as_deref_mut() {
                     queue.set_call(call);
+                    queue.publish();
+                    fence(Ordering::SeqCst);
+                    queue.notify();
                 }
             }
             (_, Command::Install(_) | Command::Remove) => {}
