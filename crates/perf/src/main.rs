@@ -208,6 +208,11 @@ fn problems_of(played: &Played, machine: &Machine) -> Vec<String> {
         if is_lossless && window.measured.lost > 0 {
             problems.push(format!("{name}: {who} lost {} frames", window.measured.lost));
         }
+        if who.starts_with(PeerName::Helio.name())
+            && window.figure("without_effect").is_some_and(|count| count > 0.0)
+        {
+            problems.push(format!("{name}: {who} did not mirror when it was told to"));
+        }
         if !window.measured.oddities.is_empty() {
             problems.push(format!("{name}: {who}: {:?}", window.measured.oddities));
         }

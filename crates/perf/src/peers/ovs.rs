@@ -160,9 +160,10 @@ impl Peer for Ovs {
 
     fn mirror_to(&mut self, destinations: &[usize]) -> Result<(), PerfError> {
         vsctl(&self.folder, &ovs_commands::mirrors(&[]), &mut self.commands)?;
-        if !destinations.is_empty() {
-            vsctl(&self.folder, &ovs_commands::mirrors(destinations), &mut self.commands)?;
+        if destinations.is_empty() {
+            return Ok(());
         }
+        vsctl(&self.folder, &ovs_commands::mirrors(destinations), &mut self.commands)?;
         // Flows that are in use are not always looked at again when a mirror changes.
         self.appctl("revalidator/purge").map(drop)
     }
