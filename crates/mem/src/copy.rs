@@ -19,9 +19,13 @@ pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, bytes: usize) {
             // SAFETY: the caller's promise, passed on.
             unsafe { copy_below_16(src, dst, bytes) }
         }
-        16..LONG => {
-            // SAFETY: the caller's promise, passed on; at least 16 bytes.
-            unsafe { copy_blocks(src, dst, bytes) }
+        16..64 => {
+            // SAFETY: the caller's promise, passed on; 16 bytes at least and fewer than 64.
+            unsafe { copy_below_64(src, dst, bytes) }
+        }
+        64..LONG => {
+            // SAFETY: the caller's promise, passed on; at least 64 bytes, and the width is one that this processor has.
+            unsafe { copy_by(width(), src, dst, bytes) }
         }
         _ => {
             // SAFETY: `rep movsb` reads and writes exactly `bytes` bytes at the two places, which the caller promised
@@ -99,24 +103,20 @@ pub(crate) unsafe fn load_12(src: *const u8) -> (u64, u32) {
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 4096;
 
-/// As [`copy`], for at least 16 bytes: blocks, and then the last one once more from the end.
+/// As [`copy`], for 16 to 63 bytes: a block from the start and one that ends at the end.
 #[cfg(target_arch = "x86_64")]
-#[inline]
-unsafe fn copy_blocks(src: *const u8, dst: *mut u8, bytes: usize) {
+#[inline(always)]
+unsafe fn copy_below_64(src: *const u8, dst: *mut u8, bytes: usize) {
     if bytes <= 32 {
         // SAFETY: `bytes >= 16`, so the first 16 bytes lie in both ranges.
         unsafe { copy_16(src, dst) }
         // SAFETY: and so do the last 16.
         return unsafe { copy_16(src.wrapping_add(bytes - 16), dst.wrapping_add(bytes - 16)) };
     }
-    if bytes < 64 {
-        // SAFETY: `bytes > 32`, so the first 32 bytes lie in both ranges.
-        unsafe { copy_32(src, dst) }
-        // SAFETY: and so do the last 32.
-        return unsafe { copy_32(src.wrapping_add(bytes - 32), dst.wrapping_add(bytes - 32)) };
-    }
-    // SAFETY: `bytes >= 64`; the width is one that this processor has.
-    unsafe { copy_by(width(), src, dst, bytes) }
+    // SAFETY: `bytes > 32`, so the first 32 bytes lie in both ranges.
+    unsafe { copy_32(src, dst) }
+    // SAFETY: and so do the last 32.
+    unsafe { copy_32(src.wrapping_add(bytes - 32), dst.wrapping_add(bytes - 32)) }
 }
 
 /// Registers that a copy goes through.
@@ -153,7 +153,6 @@ fn width() -> Width {
 ///
 /// As [`copy`], for at least 64 bytes, and this processor must have such registers.
 #[cfg(target_arch = "x86_64")]
-#[inline]
 unsafe fn copy_by(width: Width, src: *const u8, dst: *mut u8, bytes: usize) {
     match width {
         Width::Sse2 => each_block(bytes, |at| {

@@ -162,6 +162,12 @@ impl ReceiveQueue {
     /// impossible: the queue cannot go on.
     #[inline]
     pub fn offer_run(&mut self, run: Run<'_>) -> (RunEnd, Option<PortFault>) {
+        if self.is_exhausted() {
+            // Seen before any of the frames is touched: a monitor that is dead costs next to nothing.
+            let refused =
+                (!run.frames.is_empty()).then_some((DropReason::NoRxBuffer, run.frames.len()));
+            return (RunEnd { written: 0, refused }, None);
+        }
         for (written, frame) in run.frames.iter().enumerate() {
             if !self.offer_ready(&run, frame)
                 && let Err(end) = self.offer_unready(&run, frame, written)
@@ -170,6 +176,12 @@ impl ReceiveQueue {
             }
         }
         (RunEnd::all(run.frames.len()), None)
+    }
+
+    /// Whether the guest has offered no buffer that is not used yet.
+    #[inline]
+    fn is_exhausted(&self) -> bool {
+        self.available == 0 && self.ring.available() == Ok(0)
     }
 
     /// Writes the frame after the first `written` ones of a run by looking for buffers.
@@ -361,6 +373,7 @@ impl ReceiveQueue {
         }
     }
 
+    #[inline(always)]
     fn use_chain(&mut self, head: u16, written: u32) {
         self.ring.complete(head, written);
         self.ring.next_avail = self.ring.next_avail.after(1);
