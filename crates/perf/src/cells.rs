@@ -129,6 +129,17 @@ pub enum Carried {
     Tso,
 }
 
+/// How a worker of ours waits for frames. The peers never sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Poll {
+    /// It sleeps when it is idle, as by default.
+    #[default]
+    Adaptive,
+    /// It never sleeps, as the peers.
+    Busy,
+}
+
 /// One line of the table.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -169,6 +180,9 @@ pub struct Cell {
     /// What they carry.
     #[serde(default)]
     pub carried: Carried,
+    /// How our worker waits for frames.
+    #[serde(default)]
+    pub poll: Poll,
     /// 1: the first guest sends to the second; 2: both send.
     #[serde(default = "one")]
     pub lanes: usize,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use helio_lab::ChildProcess;
 use rustix::process::Signal;
 
-use crate::cells::Carried;
+use crate::cells::{Carried, Poll};
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
 
@@ -59,6 +59,8 @@ pub struct Order {
     pub carried: Carried,
     /// Addresses it must be able to learn.
     pub macs: u32,
+    /// How its worker waits for frames, when it is ours.
+    pub poll: Poll,
 }
 
 /// A running switch.

@@ -63,6 +63,7 @@ pub(crate) fn order(folder: &LabDir, cell: &Cell, scene: &Scene, sockets: Socket
         sockets,
         carried: cell.carried,
         macs: scene.macs.max(2),
+        poll: cell.poll,
     }
 }
 

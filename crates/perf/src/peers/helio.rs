@@ -10,7 +10,7 @@ use helio_lab::{ChildProcess, Output};
 use super::{
     Command, Machine, Order, Peer, Sockets, as_typed, first_line_of, on_cores, wait_until,
 };
-use crate::cells::Carried;
+use crate::cells::{Carried, Poll};
 use crate::error::PerfError;
 use crate::http::{self, Request};
 use crate::peer_name::PeerName;
@@ -99,6 +99,9 @@ fn configuration(machine: &Machine, order: &Order) -> String {
         let _ = writeln!(text, "fdb-size = {}", order.macs + order.macs / 2);
     }
     let _ = writeln!(text, "\n[[worker]]\ncore = {}", machine.worker_core);
+    if order.poll == Poll::Busy {
+        text.push_str("poll = \"busy\"\n");
+    }
     for port in 0..order.ports {
         let _ =
             write!(text, "\n[[port]]\nname = \"p{port}\"\nsocket = \"{folder}/p{port}.sock\"\n");
@@ -192,6 +195,7 @@ mod tests {
             sockets: Sockets::Switch,
             carried: Carried::Udp,
             macs: 2,
+            poll: Poll::Adaptive,
         }
     }
 
@@ -211,6 +215,12 @@ mod tests {
     fn a_switch_for_many_addresses_has_room_for_them() {
         let text = configuration(&machine(), &Order { macs: 100_000, ..order() });
         assert!(text.contains("fdb-size = 150000\n") && text.contains("mac-limit = 100000\n"));
+    }
+
+    #[test]
+    fn a_switch_that_must_not_sleep_is_told_so() {
+        let text = configuration(&machine(), &Order { poll: Poll::Busy, ..order() });
+        assert!(text.contains("core = 1\npoll = \"busy\"\n"));
     }
 
     #[test]

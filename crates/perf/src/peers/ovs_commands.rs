@@ -103,9 +103,10 @@ fn split(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cells::Poll;
 
     fn order(sockets: Sockets, carried: Carried) -> Order {
-        Order { folder: "/r".into(), ports: 1, sockets, carried, macs: 2 }
+        Order { folder: "/r".into(), ports: 1, sockets, carried, macs: 2, poll: Poll::Adaptive }
     }
 
     #[test]

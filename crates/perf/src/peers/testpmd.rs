@@ -152,11 +152,19 @@ impl Drop for TestpmdVhost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cells::Poll;
 
     fn line(carried: Carried, sockets: Sockets) -> String {
         let machine =
             Machine { worker_core: 1, other_core: 0, helio: "/helio".into(), helio2: None };
-        let order = Order { folder: "/r".into(), ports: 2, sockets, carried, macs: 2 };
+        let order = Order {
+            folder: "/r".into(),
+            ports: 2,
+            sockets,
+            carried,
+            macs: 2,
+            poll: Poll::Adaptive,
+        };
         options(&machine, &order, &["/r/v0".into(), "/r/v1".into()], "x").join(" ")
     }
 

@@ -175,6 +175,7 @@ impl Peer for Vpp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cells::Poll;
 
     #[test]
     fn its_ports_are_one_bridge_domain_that_learns() {
@@ -184,6 +185,7 @@ mod tests {
             sockets: Sockets::Switch,
             carried: Carried::Udp,
             macs: 2,
+            poll: Poll::Adaptive,
         };
         assert_eq!(
             setup(&order).get(3..),
