@@ -11,7 +11,8 @@ use helio_types::DropReason;
 use crate::{Burst, Delivery, Frame, MemoryId, Origin, Pool, RestBytes};
 
 /// A port as its worker drives it, from one thread. In a turn the worker takes bursts and delivers to the ports it owns; then
-/// those that had a part in the turn are published to once and, after one fence for all of them, notified.
+/// those that had a part in the turn are published to once. Some turns later, after one fence for all of them, they are
+/// notified.
 ///
 /// No method waits, allocates, locks or logs, except while it carries out what the port's control thread asked for.
 pub trait Port: Send {

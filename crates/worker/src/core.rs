@@ -19,6 +19,10 @@ use crate::run::Traits;
 const CHUNKS: u16 = 512;
 /// Frames taken from each other worker in one turn: what several ports can send there in one.
 const HANDOFFS_PER_TURN: usize = 256;
+/// Working turns after which guests are asked whether they want to be told, at the latest; at the first turn that finds nothing
+/// they are asked in any case. The answer lies in a line that the guest writes, and to fetch it for each frame held guests up
+/// that send frame by frame from a core far away: of 2.6 million frames a second 18 % found no room, and 3 % without asking.
+const TURNS_WITHOUT_ASKING: u32 = 8;
 /// Bytes after which no more are taken in that turn.
 const HANDOFF_BYTES_PER_TURN: u32 = 4 * BURST_BYTES;
 
@@ -37,6 +41,10 @@ pub(crate) struct Core {
     pub(crate) roster: Roster,
     /// Those of `locals` with something to publish, by their place.
     touched: PortSet,
+    /// Those whose guests were not asked since they published, by their place.
+    unasked: PortSet,
+    /// Working turns since guests were last asked.
+    unasked_turns: u32,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) fdb: Arc<Fdb>,
     pub(crate) memories: Box<[Option<Arc<MemoryTable>>]>,
@@ -61,6 +69,8 @@ impl Core {
             places: vec![None; MAX_PORTS].into_boxed_slice(),
             roster: Roster::with_capacity(MAX_PORTS),
             touched: PortSet::EMPTY,
+            unasked: PortSet::EMPTY,
+            unasked_turns: 0,
             snapshot,
             fdb,
             memories: vec![None; MEMORY_IDS].into_boxed_slice(),
@@ -93,6 +103,7 @@ impl Core {
         self.roster.reset(self.locals.len());
         // Whoever stands elsewhere now publishes what it has.
         self.touched = (0..self.locals.len()).filter_map(PortId::new).collect();
+        self.unasked = self.touched;
         for (index, local) in self.locals.iter().enumerate() {
             if let Some(place) = self.places.get_mut(local.id.index()) {
                 *place = u8::try_from(index).ok();
@@ -254,25 +265,40 @@ impl Core {
         }
         self.settle();
         self.finish_turn();
+        self.notify();
     }
 
-    /// Makes visible what this turn did, tells those who want to be told, and wakes workers that have mail.
+    /// Makes visible what this turn did, and wakes workers that have mail. Those who want to be told are told by
+    /// [`Core::notify`]: now, if that was put off often enough.
     pub(crate) fn finish_turn(&mut self) {
         for place in &self.touched {
             if let Some(local) = self.locals.get_mut(place.index()) {
                 local.port.publish();
             }
         }
+        self.unasked = self.unasked.union(&std::mem::take(&mut self.touched));
+        for peer in self.peers.iter_mut().flatten() {
+            peer.wake();
+        }
+        self.unasked_turns += 1;
+        if self.unasked_turns >= TURNS_WITHOUT_ASKING {
+            self.notify();
+        }
+    }
+
+    /// Tells those who want to be told of what became visible.
+    pub(crate) fn notify(&mut self) {
+        self.unasked_turns = 0;
+        if self.unasked.is_empty() {
+            return;
+        }
         // One fence for all rings: each guest either sees the new index when it raises its wish to be told, or we see
         // the wish now. VIRTIO 1.2, section 2.7.7.2.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        for place in &std::mem::take(&mut self.touched) {
+        for place in &std::mem::take(&mut self.unasked) {
             if let Some(local) = self.locals.get_mut(place.index()) {
                 local.port.notify();
             }
-        }
-        for peer in self.peers.iter_mut().flatten() {
-            peer.wake();
         }
     }
 

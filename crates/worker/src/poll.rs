@@ -78,8 +78,9 @@ impl Worker {
         let receipts = self.core.settle();
         let frames = self.core.deliver_handoffs() + self.receive_all();
         let found = receipts + frames;
-        if found > 0 {
-            self.core.finish_turn();
+        match found {
+            0 => self.core.notify(),
+            _ => self.core.finish_turn(),
         }
         self.meter.end(began, found, frames);
         found

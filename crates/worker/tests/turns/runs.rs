@@ -382,14 +382,12 @@ fn only_ports_that_had_a_part_in_the_turn_are_published_to_and_told() {
         let before = told(&stage);
         // Too long for its head, so that its chain comes back when all are done with it.
         stage.send(0, &frame(0, 1).payload(500, 1).complete());
-        (0..workers).for_each(|worker| _ = stage.turn(worker));
-        let news: Vec<_> = told(&stage)
-            .iter()
-            .zip(&before)
-            .map(|(now, then)| (now.0 - then.0, now.1 - then.1))
-            .collect();
-        assert_eq!(news, [(1, 1), (1, 1), (1, 1), (0, 0), (0, 0)]);
         stage.settle();
+        let had_news = told(&stage).into_iter().zip(before);
+        let had_news: Vec<_> =
+            had_news.map(|(now, then)| (now.0 > then.0, now.1 > then.1)).collect();
+        let (yes, no) = ((true, true), (false, false));
+        assert_eq!(had_news, [yes, yes, yes, no, no]);
         assert_eq!(stage.ports[0].completed(), 2);
     }
 }
