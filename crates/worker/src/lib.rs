@@ -2,9 +2,10 @@
 //!
 //! A [`Worker`] owns its ports and everything it writes. One turn takes a burst from each of its ports, but for some of those
 //! that have long been silent (`roster`); it decides where the frames go, delivers those that go the same way together,
-//! production before copies, gives back what is done, publishes once to each port that had a part in the turn.
-//! Guests that want to be told are told after one fence, in the first turn that finds nothing or in each eighth. Workers meet only in single-producer rings (`mailbox`) and in what the control side hands them between
-//! turns (`command`). No worker waits for a guest, nor for another worker.
+//! production before copies, gives back what is done, and publishes once to each port that had a part in the turn. Guests
+//! that want to be told are told after one fence, in the first turn that finds nothing, or in each eighth with work. Workers
+//! meet only in single-producer rings (`mailbox`) and in what the control side hands them between turns (`command`). No
+//! worker waits for a guest, nor for another worker.
 #![forbid(unsafe_code)]
 
 mod command;
