@@ -1,5 +1,6 @@
 //! Guests that break the rules of frames, of notification and of good manners, each while a pair on other ports
 //! exchanges frames and loses none of them.
+#![cfg(test)]
 
 mod support;
 
