@@ -2,6 +2,7 @@
 //!
 //! Run by `RUSTFLAGS="--cfg loom" cargo test -p helio-switch --release loom`.
 
+use super::entry::Key;
 use super::*;
 use loom::sync::Arc;
 use loom::thread;
