@@ -30,8 +30,12 @@ done
 stty -F /dev/ttyS1 raw -echo
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 echo "@ready"
-# One command a line, with a number in front; the answer ends with that number and the exit status.
-while read -r number command; do
-	sh -c "$command" </dev/null
-	printf '\n@done %s %s\n' "$number" $?
-done
+# One command a line, with a number in front; the answer ends with that number and the exit status. Not in the first
+# process: that inherits what runs in the background, and busybox forgets half a line when a child ends meanwhile.
+(
+	while read -r number command; do
+		sh -c "$command" </dev/null
+		printf '\n@done %s %s\n' "$number" $?
+	done
+)
+poweroff -f
