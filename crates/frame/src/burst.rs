@@ -1,5 +1,7 @@
 //! The frames of one port in one turn.
 
+use std::convert::Infallible;
+
 use crate::{Frame, Origin};
 
 /// Most frames a worker takes from a port in one turn.
@@ -12,9 +14,9 @@ pub const BURST_BYTES: u32 = 64 * 1024;
 /// The frames taken from one port in one turn. They are filled where they lie: a frame is too large to be moved about.
 #[derive(Debug)]
 pub struct Burst {
-    frames: Box<[Frame]>,
+    frames: Box<[Frame; BURST_FRAMES]>,
     taken: usize,
-    bytes: u32,
+    bytes: u64,
     /// Frames that something must be given back for.
     held: usize,
 }
@@ -23,15 +25,15 @@ impl Burst {
     /// An empty burst. Allocates all it will ever need.
     #[must_use]
     pub fn new() -> Self {
-        let frames = (0..BURST_FRAMES).map(|_| Frame::vacant()).collect();
-        Self { frames, taken: 0, bytes: 0, held: 0 }
+        let frames = std::array::from_fn(|_| Frame::vacant());
+        Self { frames: Box::new(frames), taken: 0, bytes: 0, held: 0 }
     }
 
     /// Whether another frame may be taken.
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.taken < BURST_FRAMES && self.bytes < BURST_BYTES
+        self.taken < BURST_FRAMES && self.bytes < u64::from(BURST_BYTES)
     }
 
     /// How many more frames may be taken at most.
@@ -41,28 +43,29 @@ impl Burst {
         u16::try_from(BURST_FRAMES - self.taken).unwrap_or(0)
     }
 
-    /// The place for the next frame, with whatever the last frame there left. It counts only after [`Burst::commit`].
+    /// Lets `fill` write the next frame over whatever the last frame there left. It is taken if that succeeds. `None` when all
+    /// places are taken.
     #[inline]
-    pub fn vacancy(&mut self) -> Option<&mut Frame> {
-        self.frames.get_mut(self.taken)
-    }
-
-    /// Takes the frame that was written to the vacancy.
-    #[inline]
-    pub fn commit(&mut self) {
-        if let Some(frame) = self.frames.get(self.taken) {
-            self.bytes = self.bytes.saturating_add(frame.bytes);
+    pub fn fill<T, E>(
+        &mut self,
+        fill: impl FnOnce(&mut Frame) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        let frame = self.frames.get_mut(self.taken)?;
+        let filled = fill(frame);
+        if filled.is_ok() {
+            self.bytes += u64::from(frame.bytes);
             self.held += usize::from(frame.origin != Origin::Nothing);
             self.taken += 1;
         }
+        Some(filled)
     }
 
     /// Takes `frame`, which exists already. To be called when [`Burst::has_room`] only.
     pub fn push(&mut self, frame: Frame) {
-        if let Some(vacancy) = self.vacancy() {
+        self.fill(|vacancy| {
             *vacancy = frame;
-            self.commit();
-        }
+            Ok::<_, Infallible>(())
+        });
     }
 
     /// The frames, in the order taken.
@@ -127,12 +130,27 @@ mod tests {
         }
         assert!(!burst.has_room());
         assert_eq!(burst.frames().len(), BURST_FRAMES);
-        assert!(burst.vacancy().is_none());
+        assert!(burst.fill(|_| Ok::<_, Infallible>(())).is_none());
         burst.push(frame(60));
         assert_eq!(burst.frames().len(), BURST_FRAMES);
         burst.clear();
         assert!(burst.has_room());
         assert_eq!(burst.frames().len(), 0);
+    }
+
+    #[test]
+    fn a_frame_that_could_not_be_written_leaves_its_place_to_the_next() {
+        let mut burst = Burst::new();
+        assert_eq!(
+            burst.fill(|frame| {
+                frame.bytes = 999;
+                Err::<(), _>("no")
+            }),
+            Some(Err("no"))
+        );
+        assert_eq!((burst.frames().len(), burst.room()), (0, 32));
+        burst.push(frame(60));
+        assert_eq!(burst.frames().iter().map(|frame| frame.bytes).collect::<Vec<_>>(), [60]);
     }
 
     #[test]

@@ -51,8 +51,8 @@ impl<'table> GuestBytes<'table> {
     #[must_use]
     pub fn skip(self, skip: u32) -> Option<Self> {
         let bytes = self.bytes.checked_sub(skip)?;
-        // `skip <= bytes <= mapped`: the start stays inside the region, or right behind it.
-        let start = NonNull::new(self.start.as_ptr().wrapping_add(skip as usize))?;
+        // SAFETY: `skip <= bytes <= mapped`, so the start stays inside one mapping, or right behind it.
+        let start = unsafe { self.start.add(skip as usize) };
         Some(Self { start, bytes, mapped: self.mapped - skip, ..self })
     }
 
@@ -73,14 +73,15 @@ impl<'table> GuestBytes<'table> {
     fn each_line(&self, bytes: u32, fetch: impl Fn(*const u8)) {
         let start = self.start.as_ptr();
         let Some(last) = (bytes.min(self.bytes) as usize).checked_sub(1) else { return };
-        // Most have one line or two.
+        // Short ones have three lines at most.
         fetch(start);
-        let (mut line, last) = (prefetch::LINE_BYTES, start.wrapping_add(last));
-        while start.wrapping_add(line).addr() < last.addr() {
+        fetch(start.wrapping_add(last.min(prefetch::LINE_BYTES)));
+        fetch(start.wrapping_add(last));
+        let mut line = 2 * prefetch::LINE_BYTES;
+        while line < last {
             fetch(start.wrapping_add(line));
             line += prefetch::LINE_BYTES;
         }
-        fetch(last);
     }
 
     /// Whether a line of cache begins `skip` bytes after the start.

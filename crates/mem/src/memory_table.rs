@@ -25,11 +25,12 @@ impl Region {
         if u64::from(bytes) > mapped {
             return None;
         }
-        let start = self.host.as_ptr().wrapping_add(usize::try_from(offset).ok()?);
+        // SAFETY: `offset` is at most the length of the region, which is one mapping.
+        let start = unsafe { self.host.add(usize::try_from(offset).ok()?) };
         let mapped = u32::try_from(mapped).unwrap_or(u32::MAX);
         // SAFETY: the region is mapped as long as its table lives, of which it is borrowed; `mapped` bytes of it follow
         // `start`, and `bytes` are not more.
-        Some(unsafe { GuestBytes::new(NonNull::new(start)?, bytes, mapped) })
+        Some(unsafe { GuestBytes::new(start, bytes, mapped) })
     }
 }
 
@@ -40,6 +41,13 @@ pub struct MemoryTable {
     // Declared before the mappings: a guard must end before its region is unmapped.
     guard: Guard,
     mappings: Arc<GuestMemoryMmap>,
+}
+
+/// The `bytes` bytes at `addr`, if all of them lie in one of `regions`.
+fn bytes_in_one_of(regions: &[Region], addr: GuestAddr, bytes: u32) -> Option<GuestBytes<'_>> {
+    let offset_in = |region: &Region| addr.0.wrapping_sub(region.guest_start);
+    let region = regions.iter().find(|region| offset_in(region) < region.bytes)?;
+    region.bytes_at(offset_in(region), bytes)
 }
 
 // SAFETY: the pointers lead to mappings that live as long as the table (`mappings`), are never handed out, and are
@@ -185,13 +193,13 @@ impl MemoryTable {
     #[inline]
     #[must_use]
     pub fn bytes_at(&self, addr: GuestAddr, bytes: u32) -> Option<GuestBytes<'_>> {
-        for region in &self.regions {
-            let offset = addr.0.wrapping_sub(region.guest_start);
-            if offset < region.bytes {
-                return region.bytes_at(offset, bytes);
-            }
+        // Nearly all buffers of a guest lie in its first region.
+        let [first, others @ ..] = &*self.regions else { return None };
+        let offset = addr.0.wrapping_sub(first.guest_start);
+        if offset < first.bytes {
+            return first.bytes_at(offset, bytes);
         }
-        None
+        bytes_in_one_of(others, addr, bytes)
     }
 
     /// The bytes of `segment`, to be reached at once. `None` when it lies outside.

@@ -22,14 +22,17 @@ pub(crate) fn to_read(place: *const u8) {
     let _ = place;
 }
 
-/// Fetches the line at `place`, to be written.
+/// Fetches the line at `place`, to be written: no other core has it then.
+///
+/// The compiler's own hint is no better than that for reading where it may not use the instruction for writing, which is not
+/// part of every x86-64.
 #[inline]
 pub(crate) fn to_write(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: as for reading; a processor without this hint ignores it.
+    // SAFETY: the instruction is a hint that is valid for every address; a 64-bit processor that does not know it takes it for
+    // one that does nothing.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_ET0>(place.cast());
+        std::arch::asm!("prefetchw [{place}]", place = in(reg) place, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;

@@ -168,12 +168,15 @@ impl ReceiveQueue {
                 (!run.frames.is_empty()).then_some((DropReason::NoRxBuffer, run.frames.len()));
             return (RunEnd { written: 0, refused }, None);
         }
-        for (written, frame) in run.frames.iter().enumerate() {
-            if !self.offer_ready(&run, frame)
-                && let Err(end) = self.offer_unready(&run, frame, written)
-            {
+        let mut written = 0;
+        loop {
+            let left = run.frames.get(written..).unwrap_or_default();
+            written += self.offer_ready(&run, left);
+            let Some(frame) = run.frames.get(written) else { break };
+            if let Err(end) = self.offer_unready(&run, frame, written) {
                 return end;
             }
+            written += 1;
         }
         (RunEnd::all(run.frames.len()), None)
     }
@@ -208,25 +211,27 @@ impl ReceiveQueue {
         }
     }
 
-    /// Writes a plain frame into the next chain, if that was looked at and is large enough. Whether it did.
+    /// Writes frames into the next chains, as long as those were looked at and are large enough, and the frames are plain.
+    /// Returns how many it wrote.
     #[inline]
-    fn offer_ready(&mut self, run: &Run<'_>, frame: &Frame) -> bool {
-        let Some(chain) = self.ready.front() else { return false };
-        let written = frame.bytes + 12;
-        if chain.bytes < written || self.header != NetHeaderSize::Twelve || !frame.is_plain() {
-            return false;
+    fn offer_ready(&mut self, run: &Run<'_>, frames: &[Frame]) -> usize {
+        if self.header != NetHeaderSize::Twelve {
+            return 0;
         }
-        let Some(place) = self.memory.bytes_at(chain.addr, chain.bytes) else { return false };
-        let head = frame.head.bytes();
-        if !frame.rest.is_empty() && !write_rest(run, frame, place) {
-            return false;
+        let mut headers = self.headers;
+        let mut used = 0;
+        for frame in frames {
+            let Some(chain) = self.ready.get(used) else { break };
+            let Some(written) = write_plain(&self.memory, run, frame, &chain) else { break };
+            headers = written;
+            self.ring.write_used(used, chain.head, frame.bytes + 12);
+            used += 1;
         }
-        let Some(headers) = place.write_12_and(PLAIN_HEADER, head) else { return false };
         self.headers = headers;
-        self.ready.pop_front();
-        self.steps = self.steps.saturating_sub(STEPS_OF_SINGLE);
-        self.use_chain(chain.head, written);
-        true
+        self.ready.drop_front(used);
+        self.steps = self.steps.saturating_sub(STEPS_OF_SINGLE * u32::from(used));
+        self.chains_used(used);
+        usize::from(used)
     }
 
     /// Writes one frame into the next buffers of the guest: first all buffers it needs are found, then it is written, then
@@ -373,12 +378,37 @@ impl ReceiveQueue {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn use_chain(&mut self, head: u16, written: u32) {
-        self.ring.complete(head, written);
-        self.ring.next_avail = self.ring.next_avail.after(1);
-        self.available = self.available.saturating_sub(1);
+        self.ring.write_used(0, head, written);
+        self.chains_used(1);
     }
+
+    /// The next `count` chains are used, and their used entries written.
+    #[inline]
+    fn chains_used(&mut self, count: u16) {
+        self.ring.completed(count);
+        self.ring.next_avail = self.ring.next_avail.after(count);
+        self.available = self.available.saturating_sub(count);
+    }
+}
+
+/// Writes a plain frame into `chain`, if that is large enough.
+#[inline]
+fn write_plain(
+    memory: &MemoryTable,
+    run: &Run<'_>,
+    frame: &Frame,
+    chain: &ReadyChain,
+) -> Option<Written> {
+    if !frame.is_plain() || chain.bytes < frame.bytes + 12 {
+        return None;
+    }
+    let place = memory.bytes_at(chain.addr, chain.bytes)?;
+    if !frame.rest.is_empty() && !write_rest(run, frame, place) {
+        return None;
+    }
+    place.write_12_and(PLAIN_HEADER, frame.head.bytes())
 }
 
 /// Writes the part of a plain frame that is not in its snapshot, where it belongs in `place`, which is long enough. `false`
@@ -424,16 +454,26 @@ impl Ready {
         }
     }
 
+    /// The chain after the first `index`.
     #[inline]
-    fn front(&self) -> Option<ReadyChain> {
-        if self.count == 0 { None } else { self.chains.get(usize::from(self.first)).copied() }
+    fn get(&self, index: u16) -> Option<ReadyChain> {
+        if index >= self.count {
+            return None;
+        }
+        self.chains.get(usize::from((self.first + index) % READY_CHAINS)).copied()
+    }
+
+    /// Drops the first `count` chains, of which there are that many.
+    #[inline]
+    fn drop_front(&mut self, count: u16) {
+        self.first = (self.first + count) % READY_CHAINS;
+        self.count = self.count.saturating_sub(count);
     }
 
     #[inline]
     fn pop_front(&mut self) -> Option<ReadyChain> {
-        let chain = self.front()?;
-        self.first = (self.first + 1) % READY_CHAINS;
-        self.count -= 1;
+        let chain = self.get(0)?;
+        self.drop_front(1);
         Some(chain)
     }
 

@@ -175,12 +175,18 @@ impl Ring {
         (head < self.size).then(|| Descriptor::load(&self.descriptors, head))
     }
 
-    /// Writes the next used entry: the chain at `head` is done, and `written` bytes were written to it. The guest sees it
-    /// at the next [`Ring::publish`], whose release store orders the entry before the index.
+    /// Writes the used entry `ahead` entries after the next one: the chain at `head` is done, and `written` bytes were written
+    /// to it. To be followed by [`Ring::completed`]; the guest sees it at the next [`Ring::publish`], whose release store
+    /// orders the entry before the index.
     #[inline]
-    pub(crate) fn complete(&mut self, head: u16, written: u32) {
-        self.used_entries.store(self.next_used.get(), u32::from(head), written);
-        self.next_used = self.next_used.after(1);
+    pub(crate) fn write_used(&self, ahead: u16, head: u16, written: u32) {
+        self.used_entries.store(self.next_used.after(ahead).get(), u32::from(head), written);
+    }
+
+    /// The next `count` used entries are written.
+    #[inline]
+    pub(crate) fn completed(&mut self, count: u16) {
+        self.next_used = self.next_used.after(count);
     }
 
     /// Makes the entries written so far visible.

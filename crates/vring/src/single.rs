@@ -10,6 +10,21 @@ use crate::descriptor::Descriptor;
 /// Bytes fetched ahead of time of one frame: what the hardware does not fetch by itself.
 const FETCHED_BYTES: u32 = 4 * 64;
 
+/// How far a frame reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It lies in its snapshot as a whole.
+    Snapshot,
+    /// Its rest lies in guest memory.
+    Beyond,
+}
+
+impl Extent {
+    pub(crate) fn of(frame: &Frame) -> Self {
+        if frame.rest.is_empty() { Self::Snapshot } else { Self::Beyond }
+    }
+}
+
 /// The only buffer of a transmit chain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Single<'table> {
@@ -48,39 +63,40 @@ impl<'table> Single<'table> {
         header_bytes: u32,
         allowed: Offloads,
         frame: &mut Frame,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Extent, DropReason> {
         let place = self.bytes.skip(header_bytes).ok_or(DropReason::HeaderShort)?;
         let bytes = place.bytes();
-        if bytes > MAX_FRAME_BYTES {
-            return Err(DropReason::Oversize);
-        }
-        if bytes < MIN_FRAME_BYTES {
-            return Err(DropReason::Runt);
+        if !(MIN_FRAME_BYTES..=MAX_FRAME_BYTES).contains(&bytes) {
+            let is_short = bytes < MIN_FRAME_BYTES;
+            return Err(if is_short { DropReason::Runt } else { DropReason::Oversize });
         }
         let head_bytes = place.read_blocks(frame.head.room());
         frame.head.set_len(head_bytes);
         frame.bytes = bytes;
         frame.rest.clear();
+        let mut extent = Extent::Snapshot;
         if head_bytes == HEAD_BYTES {
-            self.note_rest(memory, header_bytes, frame);
+            extent = self.note_rest(memory, header_bytes, frame);
         }
-        frame.net = match allowed {
-            Offloads::NONE => NetHeader::PLAIN,
-            _ => self.read_net_header(memory, header_bytes, allowed, frame)?,
-        };
-        Ok(())
+        frame.net = NetHeader::PLAIN;
+        if allowed != Offloads::NONE {
+            frame.net = self.read_net_header(memory, header_bytes, allowed, frame)?;
+        }
+        Ok(extent)
     }
 
-    #[inline]
-    fn note_rest(&self, memory: &MemoryTable, header_bytes: u32, frame: &mut Frame) {
+    /// Not inlined, as the next one: so what short frames without offloads need stays in registers.
+    #[inline(never)]
+    fn note_rest(&self, memory: &MemoryTable, header_bytes: u32, frame: &mut Frame) -> Extent {
         let skip = header_bytes + u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX);
         let whole = memory.resolve_whole(self.addr, self.bytes.bytes());
         if let Some(rest) = whole.map(|whole| whole.skip(skip)).filter(|rest| rest.bytes > 0) {
             frame.rest.push(rest);
         }
+        Extent::of(frame)
     }
 
-    #[inline]
+    #[inline(never)]
     fn read_net_header(
         &self,
         memory: &MemoryTable,

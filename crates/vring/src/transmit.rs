@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use helio_frame::{BURST_FRAMES, Frame, Intake, MemoryId, Origin, PortFault};
 use helio_mem::MemoryTable;
 use helio_offload::Offloads;
@@ -14,7 +13,7 @@ use helio_types::{DropReason, PortId};
 
 use crate::reading::Reading;
 use crate::ring::{Call, Ring, RingSetup};
-use crate::single::Single;
+use crate::single::{Extent, Single};
 use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize};
 
 /// Chains that are discarded in one turn while the queue is disabled.
@@ -60,6 +59,29 @@ struct Reader {
     header_bytes: u32,
     allowed: Offloads,
     sender: Sender,
+}
+
+/// A chain that was looked at before it is read.
+#[derive(Clone, Copy, Debug)]
+struct Ahead<'table> {
+    head: u16,
+    /// Its buffer, if it has one only.
+    single: Option<Single<'table>>,
+}
+
+impl<'table> Ahead<'table> {
+    const NONE: Self = Self { head: 0, single: None };
+
+    /// Looks at the chain `step` entries after the next one, and fetches its buffer.
+    #[inline]
+    fn look(ring: &Ring, memory: &'table MemoryTable, step: u16) -> Self {
+        let head = ring.head(step);
+        let single = ring.descriptor(head).and_then(|first| Single::find(memory, &first));
+        if let Some(single) = &single {
+            single.fetch();
+        }
+        Self { head, single }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,26 +165,20 @@ impl TransmitQueue {
     fn take_some(&mut self, count: u16, intake: &mut Intake<'_>, steps: &mut u32) -> u16 {
         let Self { ring, memory, slots, reader } = self;
         let count = count.min(intake.burst.room());
-        let mut ahead = ArrayVec::<_, BURST_FRAMES>::new();
+        let mut ahead = [Ahead::NONE; BURST_FRAMES];
         ring.prefetch_used(count);
-        for step in 0..count {
-            let head = ring.head(step);
-            let single = ring.descriptor(head).and_then(|first| Single::find(memory, &first));
-            if let Some(single) = &single {
-                single.fetch();
-            }
-            ahead.push((head, single));
+        for (place, step) in ahead.iter_mut().zip(0..count) {
+            *place = Ahead::look(ring, memory, step);
         }
         let mut taken = 0;
-        for (head, single) in &ahead {
-            if !intake.burst.has_room() || *steps >= STEPS_PER_TURN {
+        for Ahead { head, single } in ahead.get(..usize::from(count)).unwrap_or_default() {
+            if !intake.burst.has_room() {
                 break;
             }
-            let slot = ring.next_avail.get();
-            ring.next_avail = ring.next_avail.after(1);
-            *steps += 1;
+            let slot = ring.next_avail.after(taken).get();
             let read = match single {
-                Some(single) => reader.read_single(single, memory, slot, intake, steps),
+                Some(single) => reader.read_single(single, memory, slot, intake),
+                None if *steps >= STEPS_PER_TURN => break,
                 None => reader.read_chain(ring, *head, slot, intake, steps),
             };
             let holds = read.unwrap_or_else(|reason| {
@@ -172,6 +188,8 @@ impl TransmitQueue {
             slots.set(slot, Slot { head: *head, holds });
             taken += 1;
         }
+        *steps += u32::from(taken);
+        ring.next_avail = ring.next_avail.after(taken);
         taken
     }
 
@@ -212,12 +230,16 @@ impl TransmitQueue {
     /// Completes the chains that nobody holds, in the order taken, up to the first that is held, and makes that visible.
     #[inline]
     pub fn publish(&mut self) {
-        while self.ring.next_used != self.ring.next_avail {
-            match self.slots.get(self.ring.next_used.get()) {
-                Some(slot) if slot.holds == 0 => self.ring.complete(slot.head, 0),
+        let in_flight = self.in_flight();
+        let mut completed = 0;
+        while completed < in_flight {
+            match self.slots.get(self.ring.next_used.after(completed).get()) {
+                Some(slot) if slot.holds == 0 => self.ring.write_used(completed, slot.head, 0),
                 _ => break,
             }
+            completed += 1;
         }
+        self.ring.completed(completed);
         self.ring.publish();
     }
 
@@ -247,14 +269,12 @@ impl Reader {
         memory: &MemoryTable,
         slot: u16,
         intake: &mut Intake<'_>,
-        steps: &mut u32,
     ) -> Result<u16, DropReason> {
-        *steps += 1;
-        let frame = intake.burst.vacancy().ok_or(DropReason::NoPrivateBuffer)?;
-        single.read(memory, self.header_bytes, self.allowed, frame)?;
-        let holds = self.settle_origin(frame, slot);
-        intake.burst.commit();
-        Ok(holds)
+        let filled = intake.burst.fill(|frame| {
+            let extent = single.read(memory, self.header_bytes, self.allowed, frame)?;
+            Ok(self.settle_origin(frame, slot, extent))
+        });
+        filled.unwrap_or(Err(DropReason::NoPrivateBuffer))
     }
 
     /// Reads a chain of several buffers, or one that breaks a rule, into the vacancy of the burst: each descriptor once, also
@@ -270,38 +290,42 @@ impl Reader {
         steps: &mut u32,
     ) -> Result<u16, DropReason> {
         let Intake { burst, pool, .. } = intake;
-        let frame = burst.vacancy().ok_or(DropReason::NoPrivateBuffer)?;
-        let mut reading = Reading::new(ring.memory(), self.header, self.sender.port, frame, pool);
-        let walked = ring.walk(head, |descriptor| {
-            *steps += 1;
-            reading.add_buffer(descriptor)
-        });
-        let finished = walked.and_then(|()| reading.finish(self.allowed));
-        if finished.is_err() {
-            reading.abandon();
-        }
-        let holds = match finished? {
-            Some(chunk) => {
-                (frame.memory, frame.origin) = (pool.id(), Origin::Chunk(chunk));
-                0
+        let filled = burst.fill(|frame| {
+            let mut reading =
+                Reading::new(ring.memory(), self.header, self.sender.port, frame, pool);
+            let walked = ring.walk(head, |descriptor| {
+                *steps += 1;
+                reading.add_buffer(descriptor)
+            });
+            let finished = walked.and_then(|()| reading.finish(self.allowed));
+            if finished.is_err() {
+                reading.abandon();
             }
-            None => self.settle_origin(frame, slot),
-        };
-        burst.commit();
-        Ok(holds)
+            if let Some(chunk) = finished? {
+                (frame.memory, frame.origin) = (pool.id(), Origin::Chunk(chunk));
+                return Ok(0);
+            }
+            let extent = Extent::of(frame);
+            Ok(self.settle_origin(frame, slot, extent))
+        });
+        filled.unwrap_or(Err(DropReason::NoPrivateBuffer))
     }
 
     /// Says where a frame lies that stayed where it was, and what must be given back for it. Returns how often its slot is held.
     #[inline]
-    fn settle_origin(&self, frame: &mut Frame, slot: u16) -> u16 {
+    fn settle_origin(&self, frame: &mut Frame, slot: u16, extent: Extent) -> u16 {
         let Sender { port, queue } = self.sender;
         frame.memory = MemoryId::of_port(port);
-        // What lies in the snapshot as a whole needs the guest's buffer no more.
-        if frame.rest.is_empty() {
-            frame.origin = Origin::Nothing;
-            return 0;
+        match extent {
+            // The guest's buffer is needed no more.
+            Extent::Snapshot => {
+                frame.origin = Origin::Nothing;
+                0
+            }
+            Extent::Beyond => {
+                frame.origin = Origin::Chain { port, queue, slot };
+                1
+            }
         }
-        frame.origin = Origin::Chain { port, queue, slot };
-        1
     }
 }

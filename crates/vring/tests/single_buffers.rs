@@ -25,7 +25,11 @@ fn take(guest: &mut Transmitter, pieces: &[(u64, u32)]) -> Seen {
     let head = guest.driver.chain(pieces, 0);
     guest.driver.offer(head);
     guest.burst.clear();
-    guest.burst.vacancy().unwrap().head.room().fill(FILL);
+    let marked: Option<Result<(), ()>> = guest.burst.fill(|frame| {
+        frame.head.room().fill(FILL);
+        Err(())
+    });
+    assert_eq!(marked, Some(Err(())), "the mark stays in the place of the next frame");
     assert_eq!(guest.take(), Ok(1));
     let refused = DropReason::ALL
         .iter()

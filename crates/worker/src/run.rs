@@ -51,6 +51,19 @@ impl Traits {
         }
     }
 
+    /// Adds a frame of the same work.
+    #[inline]
+    fn add(&mut self, frame: &Frame) {
+        let bytes = u64::from(frame.bytes);
+        self.longest = self.longest.max(frame.bytes);
+        self.bytes += bytes;
+        self.wire = self.wire
+            + match self.work {
+                Work::Nothing => FrameCount { frames: 1, bytes },
+                Work::Offloads => on_the_wire(frame),
+            };
+    }
+
     /// Those of both together; the work is the same.
     #[inline]
     fn join(&mut self, other: &Self) {
@@ -66,9 +79,9 @@ type Beginning = Option<u128>;
 
 #[inline]
 fn beginning(frame: &Frame) -> Beginning {
-    let (beginning, after) = frame.head.bytes().split_first_chunk()?;
-    let is_whole = 16 + after.len() >= ETHERNET_HEADER_BYTES + TAG_BYTES;
-    is_whole.then(|| u128::from_ne_bytes(*beginning))
+    const WITH_TAG: usize = ETHERNET_HEADER_BYTES + TAG_BYTES;
+    let whole = frame.head.bytes().first_chunk::<WITH_TAG>()?;
+    whole.first_chunk().map(|beginning| u128::from_ne_bytes(*beginning))
 }
 
 /// Frames that begin alike, so that the switch decides alike.
@@ -94,7 +107,7 @@ impl Stretch {
                 break;
             }
             frames += 1;
-            traits.join(&Traits::of(frame));
+            traits.add(frame);
         }
         Self { frames, traits, inquiry }
     }
