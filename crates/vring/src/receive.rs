@@ -14,7 +14,7 @@ use crate::writer::Writer;
 use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize, feature};
 
 /// Chains looked at ahead of time, at most: those of two bursts.
-const READY_CHAINS: u16 = 64;
+const READY_CHAINS: u16 = 128;
 /// Bytes fetched ahead of time for one frame: all of an ordinary one.
 const FETCHED_BYTES: u32 = 24 * 64;
 

@@ -393,7 +393,7 @@ fn a_burst_ends_with_its_frames_or_with_its_bytes_and_the_rest_stays_in_the_ring
     for _ in 0..BURST_FRAMES + 1 {
         guest.driver.offer(0);
     }
-    assert_eq!(guest.take(), Ok(32));
+    assert_eq!(guest.take(), Ok(64));
     guest.settle();
     assert_eq!(guest.take(), Ok(1));
     guest.settle();

@@ -213,8 +213,8 @@ fn a_burst_is_bounded_in_frames_and_what_is_left_comes_next() {
     for _ in 0..BURST_FRAMES + 1 {
         stage.send(0, &frame(0, 1).complete());
     }
-    assert_eq!(stage.turn(0), 32);
-    assert_eq!(stage.received(1).len(), 32);
+    assert_eq!(stage.turn(0), 64);
+    assert_eq!(stage.received(1).len(), 64);
     assert_eq!(stage.turn(0), 1);
     assert_eq!(stage.received(1).len(), 1);
     assert_eq!(stage.turn(0), 0);
