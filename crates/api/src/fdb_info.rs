@@ -34,7 +34,7 @@ pub struct FdbEntryInfo {
     pub port: String,
     /// How it came into the FDB.
     pub kind: FdbEntryKind,
-    /// Seconds since it was last seen; 0 for a static entry.
+    /// Seconds since it was last seen, or up to a fiftieth of the ageing time less; 0 for a static entry.
     pub age_s: u64,
 }
 

@@ -1,25 +1,27 @@
 //! An address on its way to its entry.
 
-use super::entry::Key;
+use super::entry::{Key, Tag};
 use helio_types::{MacAddr, VlanId};
 
 /// An address of a VLAN, and where in one FDB its entry may be: found out, and fetched, some time before it is looked at.
-/// In another FDB it is met with as unknown.
+/// In another FDB it means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
-    pub(super) key: Key,
-    pub(super) places: [u32; 2],
+    /// As it is in the first bucket.
+    pub(super) tag: Tag,
+    /// The place of the first bucket.
+    pub(super) first: u32,
 }
 
 impl super::Fdb {
-    /// Prepares a lookup: computes where the entry may be, and fetches it. Asked for all frames of a burst before the first
-    /// lookup, that took a quarter off the whole cost of a 64-byte frame among 100,000 addresses.
+    /// Prepares a lookup: computes where the entry may be, and fetches the bucket where it nearly always is. Asked for all
+    /// frames of a burst before the first lookup, that took 4 ns off the 64 of a 64-byte frame among 100,000 addresses; to
+    /// fetch the other bucket as well took nothing off.
     #[inline]
     #[must_use]
     pub fn address(&self, vlan: VlanId, mac: MacAddr) -> Address {
-        let key = Key::new(vlan, mac);
-        let places = self.buckets.places(key);
-        self.buckets.fetch(places);
-        Address { key, places }
+        let address = self.buckets.address(Key::new(vlan, mac));
+        self.buckets.fetch(&address);
+        address
     }
 }

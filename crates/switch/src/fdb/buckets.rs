@@ -1,8 +1,64 @@
 //! The slots of the FDB in buckets of one cache line, and the two buckets where a key may be.
 
-use super::entry::{Key, Value};
-use super::slot::Slot;
-use crate::sync::SLOTS;
+use super::Address;
+use super::entry::{Key, Tag, Value};
+use super::places::Places;
+use crate::sync::{AtomicU64, Ordering, SLOTS};
+
+/// Slots of its first bucket that keys take without a look at the second.
+const EAGER_SLOTS: usize = SLOTS * 3 / 4;
+
+/// A slot: zero, or the word of an entry. It changes by exchange of one word for another only, so an entry is put in by one
+/// thread and taken out by one; and because the word is the whole entry, an equal word is as good as the same one.
+struct Slot(AtomicU64);
+
+impl Slot {
+    #[inline]
+    fn word(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Acquire: who takes an entry out of the counts comes after the one who put it into them. Release: the same from the
+    /// other side, and see [`super::epochs`].
+    fn exchange(&self, old: u64, new: u64) -> bool {
+        self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// An entry as it stood in its slot a moment ago.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'t> {
+    slot: &'t Slot,
+    tag: Tag,
+    pub(super) value: Value,
+}
+
+impl<'t> Held<'t> {
+    fn of(slot: &'t Slot) -> Option<Self> {
+        let (tag, value) = Value::split(slot.0.load(Ordering::Acquire))?;
+        Some(Self { slot, tag, value })
+    }
+
+    /// The entry that is in the same slot now.
+    pub(super) fn again(&self) -> Option<Self> {
+        Self::of(self.slot)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_in_second(&self) -> bool {
+        self.tag.is_in_second()
+    }
+
+    /// Gives the entry another value, if it still is as it was.
+    pub(super) fn replace(&self, value: Value) -> bool {
+        self.slot.exchange(self.tag.with(self.value), self.tag.with(value))
+    }
+
+    /// Takes the entry out, if it still is as it was. `true` for one caller only.
+    pub(super) fn take_out(&self) -> bool {
+        self.slot.exchange(self.tag.with(self.value), 0)
+    }
+}
 
 /// A cache line of slots. (An atomic of the model checker is larger.)
 #[cfg_attr(not(loom), repr(align(64)))]
@@ -14,149 +70,113 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    fn free_slots(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.is_free()).count()
+    /// The value of the entry with `tag`. Looks at all slots, without a branch: which of them it is cannot be foretold.
+    #[inline]
+    fn find(&self, tag: Tag) -> Option<Value> {
+        let rests = self.slots.iter().map(|slot| tag.taken_out_of(slot.word()));
+        Value::from_rest(rests.fold(u64::MAX, u64::min))
+    }
+
+    fn taken_slots(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.word() != 0).count()
     }
 }
 
-/// All buckets; their number is a power of two.
+/// All buckets.
 pub(super) struct Buckets {
     buckets: Box<[Bucket]>,
-    mask: u32,
-    secrets: [u64; 2],
+    places: Places,
 }
 
 impl Buckets {
-    /// At least `slots` free slots, in at least two buckets.
+    /// At least `slots` free slots.
     pub(super) fn new(slots: usize, seed: u64) -> Self {
-        // The most entries there may be need 2^19 buckets.
-        let count = slots.div_ceil(SLOTS).next_power_of_two().clamp(2, 1 << 31);
-        let bucket = || Bucket { slots: std::array::from_fn(|_| Slot::free()) };
-        Self {
-            buckets: std::iter::repeat_with(bucket).take(count).collect(),
-            mask: u32::try_from(count - 1).unwrap_or(0),
-            secrets: [mix(seed), mix(seed.wrapping_add(1)) | 1],
-        }
+        let places = Places::new(slots.div_ceil(SLOTS), seed);
+        let bucket = || Bucket { slots: std::array::from_fn(|_| Slot(AtomicU64::new(0))) };
+        let buckets = std::iter::repeat_with(bucket).take(places.buckets()).collect();
+        Self { buckets, places }
     }
 
-    /// The places of the two buckets of `key`, always different ones.
     #[inline]
-    pub(super) fn places(&self, key: Key) -> [u32; 2] {
-        let hash = self.hash(key);
-        let first = low_bits(hash) & self.mask;
-        // An odd number changes at least the lowest bit.
-        [first, first ^ (low_bits(hash >> 32) & self.mask | 1)]
+    pub(super) fn address(&self, key: Key) -> Address {
+        self.places.of(key)
     }
 
-    /// The two buckets at the places of a key. Always `Some`: the mask keeps the places in range.
+    /// The value of the entry of an address.
     #[inline]
-    pub(super) fn candidates(&self, [first, second]: [u32; 2]) -> Option<Candidates<'_>> {
-        let bucket = |place: u32| self.buckets.get(place as usize);
-        Some(Candidates { first: bucket(first)?, second: bucket(second)? })
+    pub(super) fn find(&self, address: &Address) -> Option<Value> {
+        let first = self.bucket(address.first)?.find(address.tag);
+        first.or_else(|| self.second(address)?.find(address.tag.in_second()))
     }
 
-    /// Fetches the two buckets at the places of a key.
+    /// The two buckets of an address. Always `Some` for an address of this FDB.
+    pub(super) fn candidates(&self, address: &Address) -> Option<Candidates<'_>> {
+        let (first, second) = (self.bucket(address.first)?, self.second(address)?);
+        Some(Candidates { first, second, tag: address.tag })
+    }
+
+    /// Fetches the first bucket of an address.
     #[inline]
-    pub(super) fn fetch(&self, places: [u32; 2]) {
-        for bucket in places.iter().filter_map(|place| self.buckets.get(*place as usize)) {
+    pub(super) fn fetch(&self, address: &Address) {
+        if let Some(bucket) = self.bucket(address.first) {
             helio_mem::fetch(bucket);
         }
     }
 
-    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.buckets.iter().flat_map(|bucket| &bucket.slots)
+    /// All entries, with the places of their buckets.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, Held<'_>)> {
+        (0..).zip(&self.buckets).flat_map(|(place, bucket)| {
+            bucket.slots.iter().filter_map(Held::of).map(move |held| (place, held))
+        })
     }
 
-    /// Both halves of a product with one secret, after another was mixed in: without the secrets nobody can
-    /// tell which keys collide.
+    /// The key of an entry in the bucket at `place`.
+    pub(super) fn key_of(&self, place: u32, held: &Held<'_>) -> Key {
+        self.places.key_at(place, held.tag)
+    }
+
     #[inline]
-    fn hash(&self, key: Key) -> u64 {
-        let [first, second] = self.secrets;
-        let (low, high) = (key.to_word() ^ first).carrying_mul(second, 0);
-        low ^ high
+    fn bucket(&self, place: u32) -> Option<&Bucket> {
+        self.buckets.get(place as usize)
+    }
+
+    #[inline]
+    fn second(&self, address: &Address) -> Option<&Bucket> {
+        self.bucket(self.places.other(address.first, address.tag))
     }
 }
 
-/// The two buckets where a key may be. Their slots have an order, which all threads see alike.
+/// The two buckets where the entry of a key may be. Their slots have positions, which all threads see alike.
 #[derive(Clone, Copy)]
 pub(super) struct Candidates<'t> {
     first: &'t Bucket,
     second: &'t Bucket,
+    tag: Tag,
 }
 
 impl<'t> Candidates<'t> {
-    /// The slots with their positions.
-    pub(super) fn slots(self) -> impl Iterator<Item = (usize, &'t Slot)> {
-        self.first.slots.iter().chain(&self.second.slots).enumerate()
+    /// The entries of the key, with their positions: one, unless several threads are putting it in.
+    pub(super) fn held(self) -> impl Iterator<Item = (usize, Held<'t>)> {
+        self.slots().enumerate().filter_map(|(position, (slot, tag))| {
+            Held::of(slot).filter(|held| held.tag == tag).map(|held| (position, held))
+        })
     }
 
-    /// The live entry of `key`.
-    pub(super) fn find(self, key: Key) -> Option<(&'t Slot, Value)> {
-        let of = |slot: &'t Slot| slot.read(key).map(|value| (slot, value));
-        self.first.slots.iter().find_map(of).or_else(|| self.second.slots.iter().find_map(of))
+    /// Puts in an entry, and gives its position: in the first bucket while that has much room, for there it is found with one
+    /// look, and then in the emptier one, so that both fill evenly, and late.
+    pub(super) fn put_in(self, value: Value) -> Option<usize> {
+        let taken = self.first.taken_slots();
+        let prefers_second = taken >= EAGER_SLOTS && self.second.taken_slots() < taken;
+        let split = if prefers_second { SLOTS } else { 0 };
+        let positions = self.slots().enumerate();
+        let preferred = positions.clone().skip(split).chain(positions.take(split));
+        preferred.filter(|(_, (slot, _))| slot.word() == 0).find_map(|(position, (slot, tag))| {
+            slot.exchange(0, tag.with(value)).then_some(position)
+        })
     }
 
-    /// Claims a slot for `key`, in the emptier bucket if possible: so both fill evenly, and late.
-    pub(super) fn claim(self, key: Key) -> Option<(usize, &'t Slot)> {
-        let split = if self.second.free_slots() > self.first.free_slots() { SLOTS } else { 0 };
-        let preferred = self.slots().skip(split);
-        preferred.chain(self.slots().take(split)).find(|(_, slot)| slot.claim(key))
-    }
-}
-
-/// The low half of a hash, as an index that is yet to be masked.
-fn low_bits(hash: u64) -> u32 {
-    u32::try_from(hash & 0xffff_ffff).unwrap_or(0)
-}
-
-/// Spreads each bit over all others. The constants are those of SplitMix64.
-const fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use helio_types::{MacAddr, VlanId};
-    use std::ptr;
-
-    fn key(number: u64) -> Key {
-        Key::new(VlanId::UNTAGGED, MacAddr::from_u64(number))
-    }
-
-    #[test]
-    fn the_two_buckets_of_a_key_differ_in_the_smallest_table_as_well() {
-        for slots in [1, 64, 4096] {
-            let buckets = Buckets::new(slots, 7);
-            for number in 0..1000 {
-                let candidates = buckets.candidates(buckets.places(key(number))).unwrap();
-                assert!(!ptr::eq(candidates.first, candidates.second));
-                assert_eq!(candidates.slots().count(), 2 * SLOTS);
-            }
-        }
-    }
-
-    #[test]
-    fn another_seed_puts_keys_elsewhere() {
-        let place = |seed, number| {
-            let buckets = Buckets::new(1 << 16, seed);
-            low_bits(buckets.hash(key(number))) & buckets.mask
-        };
-        let same = (0..100).filter(|&number| place(1, number) == place(2, number)).count();
-        assert!(same < 5, "{same} of 100 keys stay in place");
-    }
-
-    #[test]
-    fn both_buckets_of_a_key_can_be_filled_and_no_more() {
-        let buckets = Buckets::new(1, 7);
-        let candidates = buckets.candidates(buckets.places(key(1))).unwrap();
-        let mut places: Vec<_> =
-            (0..2 * SLOTS).map(|_| candidates.claim(key(1)).unwrap().0).collect();
-        assert!(candidates.claim(key(1)).is_none());
-        places.sort_unstable();
-        assert!(places.into_iter().eq(0..2 * SLOTS));
+    fn slots(self) -> impl Iterator<Item = (&'t Slot, Tag)> + Clone {
+        let of = |bucket: &'t Bucket, tag| bucket.slots.iter().map(move |slot| (slot, tag));
+        of(self.first, self.tag).chain(of(self.second, self.tag.in_second()))
     }
 }

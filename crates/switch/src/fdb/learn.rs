@@ -1,9 +1,9 @@
-//! Learning: called by workers for the source of each frame. In the usual case, an address seen on the same port
-//! in the same second, it writes nothing.
+//! Learning: called by workers for the source of each frame. In the usual case, an address seen on the same port in the same
+//! epoch, it writes nothing.
 
-use super::buckets::Candidates;
-use super::entry::{Key, Value};
-use super::{Address, Fdb, Slot};
+use super::buckets::{Candidates, Held};
+use super::entry::Value;
+use super::{Address, Fdb};
 use crate::sync::{Ordering, fence};
 use helio_types::{MacAddr, PortId, VlanId};
 
@@ -50,14 +50,24 @@ impl Fdb {
     /// Notes that an address was seen on `port`.
     #[inline]
     pub fn see(&self, address: &Address, port: PortId) -> Learned {
-        let key = address.key;
-        let Some(candidates) = self.buckets.candidates(address.places) else {
+        match self.buckets.find(address) {
+            Some(value) if value == Value::new(port, self.epochs.stamp()) => Learned::Known,
+            Some(value) if value == Value::pinned(port) => Learned::Known,
+            _ => self.see_changed(address, port),
+        }
+    }
+
+    /// As [`Fdb::see`], for all that is not as it was.
+    #[cold]
+    #[inline(never)]
+    fn see_changed(&self, address: &Address, port: PortId) -> Learned {
+        let Some(candidates) = self.buckets.candidates(address) else {
             return Learned::TableFull;
         };
         for _ in 0..ATTEMPTS {
-            let learned = match candidates.find(key) {
-                Some((slot, known)) => self.see_again(slot, known, port),
-                None => Some(self.insert_learned(candidates, key, port)),
+            let learned = match candidates.held().next() {
+                Some((_, known)) => self.see_again(&known, port),
+                None => Some(self.insert_learned(candidates, port)),
             };
             if let Some(learned) = learned {
                 return learned;
@@ -67,29 +77,25 @@ impl Fdb {
     }
 
     /// `None` when the entry changed meanwhile.
-    fn see_again(&self, slot: &Slot, known: Value, port: PortId) -> Option<Learned> {
-        let same_port = known.port() == Some(port);
-        if known.is_static() {
+    fn see_again(&self, known: &Held<'_>, port: PortId) -> Option<Learned> {
+        let same_port = known.value.port() == Some(port);
+        if known.value.is_static() {
             return Some(if same_port { Learned::Known } else { Learned::Static });
         }
         if !same_port {
-            return self.move_entry(slot, known, port);
+            return self.move_entry(known, port);
         }
-        let now = self.now();
-        if known.seen_s() != now {
-            // If it fails, another worker has seen the address in this very moment.
-            slot.replace(known, known.seen_at(now));
-        }
-        Some(Learned::Known)
+        let now = self.seen_now(port);
+        (known.value == now || known.replace(now)).then_some(Learned::Known)
     }
 
     /// `None` when the entry changed meanwhile.
-    fn move_entry(&self, slot: &Slot, known: Value, port: PortId) -> Option<Learned> {
+    fn move_entry(&self, known: &Held<'_>, port: PortId) -> Option<Learned> {
         if !self.tally.ports.reserve(port) {
             return Some(Learned::LimitReached);
         }
-        if slot.replace(known, Value::learned(port, self.now())) {
-            self.uncount(known);
+        if known.replace(self.seen_now(port)) {
+            self.uncount(known.value);
             self.tally.moves.fetch_add(1, Ordering::Relaxed);
             Some(Learned::Moved)
         } else {
@@ -98,11 +104,11 @@ impl Fdb {
         }
     }
 
-    fn insert_learned(&self, candidates: Candidates<'_>, key: Key, port: PortId) -> Learned {
+    fn insert_learned(&self, candidates: Candidates<'_>, port: PortId) -> Learned {
         if !self.tally.ports.reserve(port) {
             return Learned::LimitReached;
         }
-        match self.insert(candidates, key, Value::learned(port, self.now())) {
+        match self.insert(candidates, self.seen_now(port)) {
             Some(Duplicate::Stays) => Learned::New,
             Some(Duplicate::GaveWay) => Learned::Known,
             None => {
@@ -113,37 +119,29 @@ impl Fdb {
         }
     }
 
-    /// Makes a new entry, which is counted already; `None` when no slot is free.
-    pub(super) fn insert(
-        &self,
-        candidates: Candidates<'_>,
-        key: Key,
-        value: Value,
-    ) -> Option<Duplicate> {
-        let (position, slot) = candidates.claim(key)?;
-        slot.publish(value);
-        // Two workers may insert one key into two slots. Each publishes, passes a fence and then looks at the
-        // other slots. One of the fences is the later one, and who passed that sees both entries.
-        fence(Ordering::SeqCst);
-        for (other_position, other) in candidates.slots() {
-            if other_position != position
-                && self.settle(key, (position, slot), (other_position, other)) == Duplicate::GaveWay
-            {
-                return Some(Duplicate::GaveWay);
-            }
-        }
-        Some(Duplicate::Stays)
+    fn seen_now(&self, port: PortId) -> Value {
+        Value::new(port, self.epochs.stamp_to_write())
     }
 
-    /// If both slots hold a live entry of `key`, removes the one that [`goes_before`] the other.
-    fn settle(&self, key: Key, own: (usize, &Slot), other: (usize, &Slot)) -> Duplicate {
+    /// Makes a new entry, which is counted already; `None` when no slot is free.
+    pub(super) fn insert(&self, candidates: Candidates<'_>, value: Value) -> Option<Duplicate> {
+        let own = candidates.put_in(value)?;
+        // Two workers may insert one key into two slots. Each puts it in, passes a fence and then looks at the other slots.
+        // One of the fences is the later one, and who passed that sees both entries.
+        fence(Ordering::SeqCst);
+        Some(self.settle(candidates, own))
+    }
+
+    /// As long as another slot than that at position `own` holds the key as well, removes the one that [`goes_before`].
+    fn settle(&self, candidates: Candidates<'_>, own: usize) -> Duplicate {
         for _ in 0..SETTLE_ATTEMPTS {
-            let Some(theirs) = other.1.read(key) else { break };
-            let Some(mine) = own.1.read(key) else { return Duplicate::GaveWay };
-            let own_goes = goes_before((own.0, mine), (other.0, theirs));
-            let (slot, value) = if own_goes { (own.1, mine) } else { (other.1, theirs) };
-            if self.remove(slot, value) {
-                return if own_goes { Duplicate::GaveWay } else { Duplicate::Stays };
+            let at_own = |(position, _): &(usize, Held<'_>)| *position == own;
+            let Some(theirs) = candidates.held().find(|held| !at_own(held)) else { break };
+            let Some(mine) = candidates.held().find(at_own) else { return Duplicate::GaveWay };
+            let own_goes = goes_before(mine, theirs);
+            let removed = self.remove(if own_goes { &mine.1 } else { &theirs.1 });
+            if removed && own_goes {
+                return Duplicate::GaveWay;
             }
         }
         Duplicate::Stays
@@ -152,6 +150,7 @@ impl Fdb {
 
 /// Which of two entries of one key is removed: a learned one before a static one, otherwise the one in the later
 /// slot. All threads choose alike, so they never remove both.
-fn goes_before(one: (usize, Value), other: (usize, Value)) -> bool {
-    if one.1.is_static() == other.1.is_static() { one.0 > other.0 } else { other.1.is_static() }
+fn goes_before((at, one): (usize, Held<'_>), (other_at, other): (usize, Held<'_>)) -> bool {
+    let (pinned, other_pinned) = (one.value.is_static(), other.value.is_static());
+    if pinned == other_pinned { at > other_at } else { other_pinned }
 }

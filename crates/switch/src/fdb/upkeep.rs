@@ -1,7 +1,9 @@
 //! What the control thread does with the FDB: ageing, flushing, static entries, listing. Workers go on meanwhile.
 
-use super::entry::{Key, Value};
-use super::{Fdb, Slot};
+use super::Fdb;
+use super::buckets::Held;
+use super::entry::Value;
+use super::epochs::Stamp;
 use crate::sync::Ordering;
 use helio_types::{MacAddr, PortId, VlanId};
 use std::fmt;
@@ -24,7 +26,8 @@ pub struct FdbEntry {
     pub mac: MacAddr,
     /// The port.
     pub port: PortId,
-    /// Seconds since the address was last seen; 0 for a static entry.
+    /// Seconds since the address was last seen, or less, by less than a step of
+    /// [`FdbSettings::ageing_s`](super::FdbSettings::ageing_s); 0 for a static entry.
     pub age_s: u32,
     /// Where it comes from.
     pub kind: EntryKind,
@@ -66,15 +69,34 @@ impl fmt::Display for StaticRefused {
 impl std::error::Error for StaticRefused {}
 
 impl Fdb {
-    /// Removes the learned entries that were not seen for longer than the ageing time. Returns how many.
+    /// Removes the learned entries that were not seen for longer than the ageing time; see [`FdbSettings::ageing_s`] for how
+    /// exactly that is told. Returns how many. Called by the thread that calls [`Fdb::set_clock`].
+    ///
+    /// [`FdbSettings::ageing_s`]: super::FdbSettings::ageing_s
     pub fn age(&self) -> usize {
-        let now = self.now();
-        if self.ageing_s == 0 {
-            return 0;
+        let kept = self.epochs.first_kept();
+        let removed = if self.epochs.ageing_s() == 0 {
+            self.make_old();
+            0
+        } else {
+            self.remove_where(|_, held| {
+                !held.value.is_static() && self.epochs.is_over(held.value.stamp())
+            })
+        };
+        self.epochs.forget_before(kept);
+        removed
+    }
+
+    /// Gives entries that do not age the stamp of the oldest before their epoch is forgotten.
+    fn make_old(&self) {
+        for (_, held) in self.buckets.entries() {
+            if let Some(port) = held.value.port()
+                && self.epochs.is_over(held.value.stamp())
+            {
+                // If it fails, the address was seen again or has moved, which both make it new, or it is gone.
+                held.replace(Value::new(port, Stamp::OLD));
+            }
         }
-        self.remove_where(|_, value| {
-            !value.is_static() && now.saturating_sub(value.seen_s()) > self.ageing_s
-        })
     }
 
     /// Removes the entries that `filter` names. Returns how many.
@@ -82,33 +104,38 @@ impl Fdb {
     /// A worker that still forwards for a port can learn on it again: flush a removed port after the workers
     /// have taken over the table without it.
     pub fn flush(&self, filter: FlushFilter) -> usize {
-        self.remove_where(|key, value| match filter {
-            FlushFilter::All => !value.is_static(),
-            FlushFilter::Vlan(vlan) => !value.is_static() && key.vlan() == Some(vlan),
-            FlushFilter::Port(port) => !value.is_static() && value.port() == Some(port),
-            FlushFilter::PortVlan(port, vlan) => {
-                !value.is_static() && value.port() == Some(port) && key.vlan() == Some(vlan)
+        self.remove_where(|place, held| {
+            let (value, is_learned) = (held.value, !held.value.is_static());
+            let is_in = |vlan| self.buckets.key_of(place, held).vlan() == Some(vlan);
+            match filter {
+                FlushFilter::All => is_learned,
+                FlushFilter::Vlan(vlan) => is_learned && is_in(vlan),
+                FlushFilter::Port(port) => is_learned && value.port() == Some(port),
+                FlushFilter::PortVlan(port, vlan) => {
+                    is_learned && value.port() == Some(port) && is_in(vlan)
+                }
+                FlushFilter::RemovedPort(port) => value.port() == Some(port),
             }
-            FlushFilter::RemovedPort(port) => value.port() == Some(port),
         })
     }
 
-    fn remove_where(&self, condemned: impl Fn(Key, Value) -> bool) -> usize {
-        let remove = |slot: &&Slot| {
-            // Seen again between the look and the removal: look again. Each round another thread has changed
-            // this slot, which it does once per second and move.
-            loop {
-                match slot.read_any() {
-                    Some((key, value)) if condemned(key, value) => {
-                        if self.remove(slot, value) {
-                            return true;
-                        }
-                    }
-                    _ => return false,
+    /// Removes the entries that are `condemned` by the place of their bucket and what they hold. Returns how many.
+    fn remove_where(&self, condemned: impl Fn(u32, &Held<'_>) -> bool) -> usize {
+        let remove = |(place, held): &(u32, Held<'_>)| {
+            // Seen again between the look and the removal: look again. Each round another thread has changed this slot, which
+            // it does once per epoch and move.
+            let mut held = Some(*held);
+            while let Some(entry) = held
+                && condemned(*place, &entry)
+            {
+                if self.remove(&entry) {
+                    return true;
                 }
+                held = entry.again();
             }
+            false
         };
-        self.buckets.slots().filter(remove).count()
+        self.buckets.entries().filter(remove).count()
     }
 
     /// Pins `mac` in `vlan` to `port`, also if it was learned or pinned elsewhere. Called by one thread only.
@@ -126,17 +153,16 @@ impl Fdb {
         if mac.is_group() {
             return Err(StaticRefused::GroupAddress);
         }
-        let key = Key::new(vlan, mac);
         let candidates =
-            self.buckets.candidates(self.buckets.places(key)).ok_or(StaticRefused::TableFull)?;
+            self.buckets.candidates(&self.address(vlan, mac)).ok_or(StaticRefused::TableFull)?;
         self.tally.statics.fetch_add(1, Ordering::Relaxed);
-        while let Some((slot, known)) = candidates.find(key) {
-            if slot.replace(known, Value::pinned(port)) {
-                self.uncount(known);
+        while let Some((_, known)) = candidates.held().next() {
+            if known.replace(Value::pinned(port)) {
+                self.uncount(known.value);
                 return Ok(());
             }
         }
-        if self.insert(candidates, key, Value::pinned(port)).is_none() {
+        if self.insert(candidates, Value::pinned(port)).is_none() {
             self.tally.statics.fetch_sub(1, Ordering::Relaxed);
             return Err(StaticRefused::TableFull);
         }
@@ -146,31 +172,25 @@ impl Fdb {
     /// Removes the static entry of `mac` in `vlan`. Returns whether there was one. Called by the thread that
     /// calls [`Fdb::add_static`].
     pub fn remove_static(&self, vlan: VlanId, mac: MacAddr) -> bool {
-        let key = Key::new(vlan, mac);
-        let places = self.buckets.places(key);
-        let Some(candidates) = self.buckets.candidates(places) else { return false };
-        candidates.slots().any(|(_, slot)| {
-            slot.read(key).is_some_and(|value| value.is_static() && self.remove(slot, value))
-        })
+        let Some(candidates) = self.buckets.candidates(&self.address(vlan, mac)) else {
+            return false;
+        };
+        candidates.held().any(|(_, held)| held.value.is_static() && self.remove(&held))
     }
 
     /// All entries, in no order. An address that is being learned by two workers right now may be there twice.
     #[must_use]
     pub fn entries(&self) -> Vec<FdbEntry> {
-        let now = self.now();
-        self.buckets
-            .slots()
-            .filter_map(Slot::read_any)
-            .filter_map(|(key, value)| listed(key, value, now))
-            .collect()
+        let listed = |(place, held): (u32, Held<'_>)| {
+            let (key, stamp) = (self.buckets.key_of(place, &held), held.value.stamp());
+            Some(FdbEntry {
+                vlan: key.vlan()?,
+                mac: key.mac(),
+                port: held.value.port()?,
+                age_s: self.epochs.age_s(stamp),
+                kind: if held.value.is_static() { EntryKind::Static } else { EntryKind::Learned },
+            })
+        };
+        self.buckets.entries().filter_map(listed).collect()
     }
-}
-
-fn listed(key: Key, value: Value, now: u32) -> Option<FdbEntry> {
-    let (kind, age_s) = if value.is_static() {
-        (EntryKind::Static, 0)
-    } else {
-        (EntryKind::Learned, now.saturating_sub(value.seen_s()))
-    };
-    Some(FdbEntry { vlan: key.vlan()?, mac: key.mac(), port: value.port()?, age_s, kind })
 }
