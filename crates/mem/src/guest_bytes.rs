@@ -59,36 +59,17 @@ impl<'table> GuestBytes<'table> {
     /// Fetches the lines of the first `bytes` bytes, to be read soon.
     #[inline]
     pub fn prefetch_read(&self, bytes: u32) {
-        self.each_line(bytes, prefetch::to_read);
+        each_line(self.start.as_ptr(), bytes.min(self.bytes) as usize, prefetch::to_read);
     }
 
-    /// Fetches the lines of the first `bytes` bytes, to be written soon: they need not be asked back from the core that has
-    /// them when the write comes.
+    /// Fetches the line of the first byte, to be read soon, and those of the `bytes` bytes after the first `skip`, at least
+    /// one, to be written soon: they need not be asked back from the core that has them when the write comes. Lines behind the
+    /// end are fetched as well.
     #[inline]
-    pub fn prefetch_write(&self, bytes: u32) {
-        self.each_line(bytes, prefetch::to_write);
-    }
-
-    #[inline]
-    fn each_line(&self, bytes: u32, fetch: impl Fn(*const u8)) {
+    pub fn prefetch_write(&self, skip: u32, bytes: u32) {
         let start = self.start.as_ptr();
-        let Some(last) = (bytes.min(self.bytes) as usize).checked_sub(1) else { return };
-        // Short ones have three lines at most.
-        fetch(start);
-        fetch(start.wrapping_add(last.min(prefetch::LINE_BYTES)));
-        fetch(start.wrapping_add(last));
-        let mut line = 2 * prefetch::LINE_BYTES;
-        while line < last {
-            fetch(start.wrapping_add(line));
-            line += prefetch::LINE_BYTES;
-        }
-    }
-
-    /// Whether a line of cache begins `skip` bytes after the start.
-    #[inline]
-    #[must_use]
-    pub fn line_begins_after(&self, skip: u32) -> bool {
-        (self.start.as_ptr().addr() + skip as usize).is_multiple_of(prefetch::LINE_BYTES)
+        prefetch::to_read(start);
+        each_line(start.wrapping_add(skip as usize), bytes as usize, prefetch::to_write);
     }
 
     /// The first 12 bytes, as a little-endian number of 8 bytes and one of 4. `None` when there are fewer.
@@ -154,8 +135,24 @@ impl<'table> GuestBytes<'table> {
     }
 }
 
+/// Fetches the lines of the `bytes` bytes from `start` on; that of the first in any case.
+#[inline]
+fn each_line(start: *const u8, bytes: usize, fetch: impl Fn(*const u8)) {
+    let last = bytes.saturating_sub(1);
+    fetch(start);
+    let mut line = prefetch::LINE_BYTES;
+    while line < last {
+        fetch(start.wrapping_add(line));
+        line += prefetch::LINE_BYTES;
+    }
+    fetch(start.wrapping_add(last));
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::GuestAddr;
 
@@ -240,10 +237,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_begins_every_64_bytes() {
-        let table = table();
-        let place = at(&table, 64 - 12, 12).unwrap();
-        assert!(place.line_begins_after(12) && !place.line_begins_after(0));
-        assert!(at(&table, 128, 0).unwrap().line_begins_after(0));
+    fn each_line_of_a_range_is_fetched_wherever_it_begins() {
+        let memory = [0_u8; 4096];
+        for (start, bytes) in [(0, 1), (0, 64), (0, 65), (63, 2), (12, 60), (60, 72), (5, 1514)] {
+            let lines =
+                |from: usize, to: usize| (from..to).map(|at| at / 64).collect::<BTreeSet<_>>();
+            let fetched = RefCell::new(BTreeSet::new());
+            let base = memory.as_ptr();
+            each_line(base.wrapping_add(start), bytes, |place| {
+                fetched.borrow_mut().insert((place.addr() - base.addr()) / 64);
+            });
+            assert_eq!(fetched.into_inner(), lines(start, start + bytes), "{start} {bytes}");
+        }
     }
 }

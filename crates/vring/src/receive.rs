@@ -133,29 +133,19 @@ impl ReceiveQueue {
         let found = wanted.min(self.available);
         self.ring.prefetch_used(found);
         self.steps += STEPS_OF_SINGLE * u32::from(found.saturating_sub(ahead));
-        for (ahead, frame) in (ahead..found).zip(frames) {
-            let head = self.ring.head(ahead);
-            let Some(chain) = ReadyChain::find(&self.ring, head) else { return };
-            let Some(place) = self.memory.bytes_at(chain.addr, chain.bytes) else { return };
-            self.fetch(place, frame.bytes);
-            self.ready.push_back(chain);
-        }
-    }
-
-    /// Fetches the lines of a buffer that a frame of `bytes` bytes will be written to.
-    #[inline]
-    fn fetch(&self, place: GuestBytes<'_>, bytes: u32) {
         let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
-        let bytes = bytes.min(FETCHED_BYTES);
-        match place.skip(header_bytes) {
-            Some(after)
-                if self.headers == Written::OnlyData && place.line_begins_after(header_bytes) =>
-            {
-                place.prefetch_read(1);
-                after.prefetch_write(bytes);
-            }
-            _ => place.prefetch_write(bytes + header_bytes),
+        // A net header that stands there already is only read, and may have a line of its own.
+        let skip = if self.headers == Written::OnlyData { header_bytes } else { 0 };
+        let Self { ring, memory, ready, .. } = self;
+        let mut looked = ahead;
+        for (frame, ahead) in frames.iter().zip(ahead..found) {
+            let Some(chain) = ReadyChain::find(ring, ring.head(ahead)) else { break };
+            let Some(place) = memory.bytes_at(chain.addr, chain.bytes) else { break };
+            place.prefetch_write(skip, frame.bytes.min(FETCHED_BYTES) + (header_bytes - skip));
+            ready.put(ahead, chain);
+            looked += 1;
         }
+        ready.set_len(looked);
     }
 
     /// Writes frames that nothing must be done to, in order, until one is refused. The fault is there when the avail index is
@@ -445,13 +435,17 @@ impl Ready {
         self.count
     }
 
+    /// Puts a chain after the first `index`. It counts after [`Ready::set_len`].
     #[inline]
-    fn push_back(&mut self, chain: ReadyChain) {
-        let index = usize::from((self.first + self.count) % READY_CHAINS);
-        if let Some(place) = self.chains.get_mut(index) {
+    fn put(&mut self, index: u16, chain: ReadyChain) {
+        if let Some(place) = self.chains.get_mut(usize::from((self.first + index) % READY_CHAINS)) {
             *place = chain;
-            self.count += 1;
         }
+    }
+
+    #[inline]
+    fn set_len(&mut self, count: u16) {
+        self.count = count;
     }
 
     /// The chain after the first `index`.
