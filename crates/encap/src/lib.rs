@@ -3,7 +3,7 @@
 //!
 //! Pure: no I/O, no clock, no shared state. The control thread compiles a [`Template`] per session and destination;
 //! the worker that sends a copy asks it for a [`Plan`] and fills one [`OuterHeader`] per part of the plan. The worker that
-//! receives asks [`parse()`]. What always holds: nothing here
+//! receives asks [`parse()`], and keeps a [`SequenceTracker`] per remote session. What always holds: nothing here
 //! allocates or panics, and no loop has a bound that a sender chooses.
 //!
 //! A remote VLAN (RSPAN) needs no outer header: its tag is an edit of the frame's own head, which is the switch's.
@@ -19,6 +19,7 @@ mod parse;
 mod plan;
 mod reader;
 mod refusal;
+mod sequence;
 mod stream;
 mod template;
 mod underlay;
@@ -35,6 +36,7 @@ pub use outer_header::{INNER_ROOM_BYTES, MAX_OUTER_BYTES, OuterHeader};
 pub use parse::{Decapsulated, parse};
 pub use plan::{MAX_FRAGMENTS, NoFit, Oversize, Part, Path, Plan, SnapLen};
 pub use refusal::Refusal;
+pub use sequence::{Arrival, SequenceCounts, SequenceTracker};
 pub use stream::{RemoteSession, Stream, StreamKind};
 pub use template::Template;
 pub use underlay::{Addresses, DontFragment, IpVersion, OuterTag, Underlay};

@@ -77,7 +77,7 @@ impl Stream {
         }
     }
 
-    /// Number of the copy, where the stream is numbered.
+    /// Number of the copy, where the stream is numbered: what a [`SequenceTracker`](crate::SequenceTracker) takes.
     #[must_use]
     pub const fn sequence(&self) -> Option<u32> {
         match self {
