@@ -1,4 +1,4 @@
-//! Fuzz targets for what guests and files send us. Each target is an ordinary function, so that tests replay its inputs on
+//! Fuzz targets for what guests, files and networks send us. Each target is an ordinary function, so that tests replay its inputs on
 //! any toolchain; `libfuzzer/` calls the same functions with inputs of its own.
 //!
 //! A target panics when something does not hold that must hold for every input. Nothing here is part of the switch.
@@ -17,6 +17,7 @@ mod input;
 mod outcome;
 
 pub mod config_text;
+pub mod encap_parse;
 pub mod frame_parse;
 pub mod net_header;
 pub mod receive_buffers;
@@ -28,10 +29,11 @@ pub use outcome::Outcome;
 pub type Target = fn(&[u8]) -> Outcome;
 
 /// All targets, by the names of their folders.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("transmit_chain", transmit_chain::run),
     ("receive_buffers", receive_buffers::run),
     ("net_header", net_header::run),
     ("frame_parse", frame_parse::run),
+    ("encap_parse", encap_parse::run),
     ("config_text", config_text::run),
 ];

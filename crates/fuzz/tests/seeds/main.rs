@@ -3,6 +3,7 @@
 //! With HELIO_WRITE_SEEDS=1 the files are written anew, for when the form of an input changes.
 #![cfg(test)]
 
+mod copies;
 mod frames;
 mod script;
 mod switching;
@@ -41,6 +42,7 @@ fn seeds() -> Vec<Seed> {
     seeds.extend(wires::receive());
     seeds.extend(frames::seeds());
     seeds.extend(switching::seeds());
+    seeds.extend(copies::seeds());
     seeds.extend(texts::seeds());
     seeds
 }
