@@ -15,8 +15,9 @@ use crate::{MAX_CHAIN_DESCRIPTORS, NetHeaderSize, feature};
 
 /// Chains looked at ahead of time, at most: those of two bursts.
 const READY_CHAINS: u16 = 128;
-/// Bytes fetched ahead of time for one frame: all of an ordinary one.
-const FETCHED_BYTES: u32 = 24 * 64;
+/// Bytes fetched ahead of time for one frame; the hardware fetches what follows while they are written. Frames of 1518 bytes
+/// cost 56.5 ns with all their lines fetched, 51.2 so, and 50.2 with three lines, which cost 3 % between far cores.
+const FETCHED_BYTES: u32 = 6 * 64;
 
 /// The net header of a frame that nothing is left to do to, in one chain.
 const PLAIN_HEADER: (u64, u32) = {
