@@ -11,15 +11,17 @@ mod mirroring_word;
 mod port_info;
 mod qemu_args;
 mod reply;
+mod uplink_info;
 mod worker_info;
 
 pub use fdb_info::{FdbEntryInfo, FdbEntryKind, FdbFilter};
 pub use helio_config::{
-    DEFAULT_CONTROL, PortConfig, PortEntry, PortSettings, SettingsEntry, SocketMode,
+    Attachment, DEFAULT_CONTROL, PortConfig, PortEntry, PortSettings, SettingsEntry, SocketMode,
     StaticMacEntry, VlanSetting,
 };
 pub use mirror_info::{MirrorDestinationInfo, MirrorInfo};
 pub use port_info::{MemoryInfo, PortInfo, PortState};
 pub use qemu_args::{QemuArgs, QemuRequest};
 pub use reply::{ErrorReply, FlushReply, VersionInfo};
+pub use uplink_info::UplinkInfo;
 pub use worker_info::{TurnTimes, WorkerInfo};

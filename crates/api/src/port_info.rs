@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use helio_config::{PortConfig, SocketMode, StaticMacEntry, VlanSetting};
+use helio_config::{Attachment, PortConfig, SocketMode, StaticMacEntry, VlanSetting};
 use helio_types::Mirroring;
 use serde::{Deserialize, Serialize};
 
-use crate::mirroring_word;
+use crate::{UplinkInfo, mirroring_word};
 
 /// What we do with a port, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,10 +93,15 @@ pub struct PortInfo {
     /// Those of `drops` that were meant for the port.
     #[serde(default)]
     pub egress_drops: BTreeMap<String, u64>,
-    /// Path of the vhost-user socket.
+    /// Path of the vhost-user socket; empty for an uplink.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub socket: String,
-    /// Which side of the socket the switch is.
-    pub mode: SocketMode,
+    /// Which side of the socket the switch is; `None` for an uplink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<SocketMode>,
+    /// The interface of an uplink; `None` for a VM port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<UplinkInfo>,
     /// The worker that serves it; `None` while there is none.
     pub worker: Option<usize>,
     /// VLAN membership.
@@ -105,7 +110,7 @@ pub struct PortInfo {
     pub mtu: u16,
     /// Whether frames that the port sends are refused.
     pub receive_only: bool,
-    /// Queue pairs offered to the front-end.
+    /// Queue pairs offered to the front-end; 0 for an uplink.
     pub queue_pairs: u16,
     /// Queue pairs that the guest uses now.
     pub queue_pairs_active: u16,
@@ -125,6 +130,10 @@ impl PortInfo {
     /// The port of this plan, down, with all counters at zero.
     #[must_use]
     pub fn new(port: &PortConfig) -> Self {
+        let (socket, uplink) = match &port.attachment {
+            Attachment::Vm(socket) => (Some(socket), None),
+            Attachment::Uplink(uplink) => (None, Some(UplinkInfo::new(uplink))),
+        };
         Self {
             name: port.name.clone(),
             state: PortState::Down,
@@ -138,13 +147,14 @@ impl PortInfo {
             drops: BTreeMap::new(),
             ingress_drops: BTreeMap::new(),
             egress_drops: BTreeMap::new(),
-            socket: port.socket.to_string_lossy().into_owned(),
-            mode: port.mode,
+            socket: socket.map_or_else(String::new, |vm| vm.path.to_string_lossy().into_owned()),
+            mode: socket.map(|vm| vm.mode),
+            uplink,
             worker: port.worker.map(helio_types::WorkerId::index),
             vlan: VlanSetting::from(&port.vlan),
             mtu: port.mtu,
             receive_only: port.receive_only,
-            queue_pairs: port.queue_pairs,
+            queue_pairs: socket.map_or(0, |vm| vm.queue_pairs),
             queue_pairs_active: 0,
             mac_limit: port.mac_limit,
             static_mac: port.static_macs.iter().map(StaticMacEntry::from).collect(),

@@ -32,8 +32,14 @@ impl QemuArgs {
     ///
     /// # Errors
     ///
-    /// A sentence: the request asks for no queue pair or for more than the port offers, or for no memory.
+    /// A sentence: the port is an uplink, or the request asks for no queue pair or for more than the port offers, or for no memory.
     pub fn for_port(port: &PortInfo, request: &QemuRequest) -> Result<Self, String> {
+        let Some(mode) = port.mode else {
+            return Err(format!(
+                "port {} is an uplink; guests attach to ports with a socket",
+                port.name
+            ));
+        };
         let offered = port.queue_pairs;
         let pairs = request.queue_pairs.unwrap_or(offered);
         if pairs == 0 || pairs > offered {
@@ -47,8 +53,8 @@ impl QemuArgs {
             return Err("a guest needs memory; ask for at least 1 MiB".to_owned());
         }
         let mut args = memory_args(memory);
-        args.extend(card_args(port, pairs));
-        Ok(Self { args, notes: notes(port) })
+        args.extend(card_args(port, mode, pairs));
+        Ok(Self { args, notes: notes(mode) })
     }
 
     /// The options as a shell reads them: one option with its value in each line.
@@ -82,11 +88,11 @@ fn memory_args(memory_mib: u64) -> Vec<String> {
     .to_vec()
 }
 
-fn card_args(port: &PortInfo, pairs: u16) -> Vec<String> {
+fn card_args(port: &PortInfo, mode: SocketMode, pairs: u16) -> Vec<String> {
     let name = &port.name;
     // QEMU takes a comma for the end of a value unless it is doubled.
     let path = port.socket.replace(',', ",,");
-    let role = match port.mode {
+    let role = match mode {
         SocketMode::Server => "reconnect=1",
         SocketMode::Client => "server=on,wait=off",
     };
@@ -126,12 +132,12 @@ fn mac(port: &PortInfo) -> String {
     format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
 }
 
-fn notes(port: &PortInfo) -> Vec<String> {
+fn notes(mode: SocketMode) -> Vec<String> {
     let mut notes = vec![
         "The memory lines are needed once for each guest; \"share=on\" lets the switch read it, and the sizes of -m and -object must agree.".to_owned(),
         "QEMU 7.2 under \"-accel tcg\" crashes with MSI-X here; write vectors=0 on the -device line then.".to_owned(),
     ];
-    match port.mode {
+    match mode {
         SocketMode::Server => notes.extend([
             "From QEMU 9.2 on, \"reconnect=1\" is spelt \"reconnect-ms=1000\".".to_owned(),
             "QEMU must be in the group of the socket: where libvirt starts it, write socket-group = \"kvm\" under [switch].".to_owned(),
@@ -183,7 +189,7 @@ mod tests {
     #[test]
     fn qemu_listens_when_the_switch_connects() {
         let mut client = port("columbia");
-        client.mode = SocketMode::Client;
+        client.mode = Some(SocketMode::Client);
         let text = text(&client, None);
         assert!(text.contains("server=on,wait=off") && !text.contains("reconnect"), "{text}");
     }

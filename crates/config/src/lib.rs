@@ -5,6 +5,7 @@
 //! host; [`check_host`] makes the ones that do.
 #![forbid(unsafe_code)]
 
+mod attachment;
 mod host;
 mod nearest;
 mod plan;
@@ -18,6 +19,7 @@ mod socket_access;
 mod table;
 mod vlan_setting;
 
+pub use attachment::{Attachment, UplinkInterface, VmSocket};
 pub use host::{HostError, check_host};
 pub use plan::{Config, DEFAULT_CONTROL, MirrorConfig, PollMode, SwitchConfig, WorkerConfig};
 pub use port::{PortConfig, SocketMode, StaticMac, check_port_name};

@@ -20,7 +20,7 @@ pub struct Config {
     pub switch: SwitchConfig,
     /// The workers: 1 to 64, each on a core of its own.
     pub workers: Vec<WorkerConfig>,
-    /// The ports: at most 256, with unique names, sockets and static addresses.
+    /// The ports: at most 256, with unique names, sockets, interfaces and static addresses.
     pub ports: Vec<PortConfig>,
     /// The mirror sessions that have settings of their own.
     pub mirrors: Vec<MirrorConfig>,
@@ -136,7 +136,7 @@ impl Config {
     /// A sentence that says what to write: the path is too long, or it is the socket of a port.
     pub fn set_control(&mut self, path: &Path) -> Result<(), String> {
         check_socket_path("control", &path.to_string_lossy())?;
-        if let Some(port) = self.ports.iter().find(|port| port.socket == path) {
+        if let Some(port) = self.ports.iter().find(|port| port.attachment.socket() == Some(path)) {
             let (shown, name) = (path.display(), &port.name);
             return Err(format!("{shown} is the socket of port {name:?}; write another path"));
         }
@@ -148,7 +148,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Name, socket or a static address belongs to another port or to the control socket already, there is
+    /// Name, socket, interface or a static address belongs to another port or to the control socket already, there is
     /// no such worker, or the switch is full.
     pub fn check_fits(&self, port: &PortConfig) -> Result<(), PortError> {
         let mut faults = Faults::default();
@@ -164,17 +164,7 @@ impl Config {
                 format!("there is a port {:?} already; write another name", port.name),
             );
         }
-        let socket = port.socket.display();
-        if port.socket == self.switch.control {
-            faults.add("socket", format!("{socket} is the control socket; write another path"));
-        }
-        if let Some(other) = self.ports.iter().find(|other| other.socket == port.socket) {
-            let name = &other.name;
-            faults.add(
-                "socket",
-                format!("{socket} is the socket of port {name:?}; write another path"),
-            );
-        }
+        self.check_attachment(port, &mut faults);
         if let Some(worker) = port.worker.filter(|worker| worker.index() >= self.workers.len()) {
             let (index, last) = (worker.index(), self.workers.len().saturating_sub(1));
             faults.add(
@@ -184,6 +174,29 @@ impl Config {
         }
         self.check_static_entries(port, &mut faults);
         faults.none_or(Some(()))
+    }
+
+    fn check_attachment(&self, port: &PortConfig, faults: &mut Faults) {
+        let attachment = &port.attachment;
+        let others = || self.ports.iter();
+        if let Some(socket) = attachment.socket() {
+            let shown = socket.display();
+            if socket == self.switch.control {
+                faults.add("socket", format!("{shown} is the control socket; write another path"));
+            }
+            if let Some(other) = others().find(|port| port.attachment.socket() == Some(socket)) {
+                let name = &other.name;
+                let text = format!("{shown} is the socket of port {name:?}; write another path");
+                faults.add("socket", text);
+            }
+        }
+        if let Some(own) = attachment.interface()
+            && let Some(other) = others().find(|port| port.attachment.interface() == Some(own))
+        {
+            let name = &other.name;
+            let text = format!("{own} is the interface of port {name:?}; write another one");
+            faults.add("interface", text);
+        }
     }
 
     fn check_static_entries(&self, port: &PortConfig, faults: &mut Faults) {

@@ -1,12 +1,11 @@
 //! The checked plan of one port.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use helio_types::{MacAddr, Mirroring, SessionId, VlanId, VlanMode, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::{PortEntry, PortError};
+use crate::{Attachment, PortEntry, PortError};
 
 /// Which side of the vhost-user socket the switch is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,10 +50,8 @@ pub struct StaticMac {
 pub struct PortConfig {
     /// 1 to 63 letters, digits, `_`, `.` and `-`; unique in the switch.
     pub name: String,
-    /// Path of the vhost-user socket, at most 107 bytes; unique in the switch.
-    pub socket: PathBuf,
-    /// Which side of the socket the switch is.
-    pub mode: SocketMode,
+    /// What it is attached to.
+    pub attachment: Attachment,
     /// Part the port takes in mirroring.
     pub mirroring: Mirroring,
     /// Mirror session it takes part in.
@@ -67,8 +64,6 @@ pub struct PortConfig {
     pub receive_only: bool,
     /// The worker to serve it; `None` lets the switch choose.
     pub worker: Option<WorkerId>,
-    /// Queue pairs offered to the front-end, 1 to 128.
-    pub queue_pairs: u16,
     /// Most addresses learned behind the port.
     pub mac_limit: u32,
     /// Addresses that are behind the port without being learned.
@@ -78,14 +73,12 @@ pub struct PortConfig {
 impl PortConfig {
     /// MTU of a port that names none, in bytes.
     pub const DEFAULT_MTU: u16 = 9000;
-    /// Queue pairs that a port offers when it names no number.
-    pub const DEFAULT_QUEUE_PAIRS: u16 = 8;
     /// Addresses learned behind a port that names no limit.
     pub const DEFAULT_MAC_LIMIT: u32 = 4096;
     /// Longest path of a Unix socket, in bytes without the final zero. See unix(7).
     pub const MAX_SOCKET_BYTES: usize = 107;
 
-    /// A port with all settings at their defaults.
+    /// A VM port with all settings at their defaults.
     ///
     /// # Errors
     ///

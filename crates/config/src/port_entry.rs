@@ -1,14 +1,13 @@
 //! A port as people write it, and the checks that turn it into a [`PortConfig`].
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use helio_types::{MacAddr, Mirroring, SessionId, VlanMode, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::nearest;
-use crate::port::{SocketMode, StaticMac, check_port_name};
+use crate::port::{StaticMac, check_port_name};
 use crate::problem::Faults;
 use crate::range::within;
 use crate::vlan_setting::{VlanSetting, vlan_id};
@@ -20,9 +19,13 @@ use crate::{PortConfig, PortError};
 pub struct PortEntry {
     /// Name of the port.
     pub name: String,
-    /// Path of the vhost-user socket.
+    /// Path of the vhost-user socket; empty for an uplink.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub socket: String,
-    /// `server` or `client`.
+    /// The interface of an uplink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// `server` or `client`; of an uplink `auto`, `zero-copy`, `copy` or `skb`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// `none`, `source` or `destination`.
@@ -46,6 +49,12 @@ pub struct PortEntry {
     /// Queue pairs offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_pairs: Option<u64>,
+    /// Queues that an uplink uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<u64>,
+    /// Frames that an uplink leaves to the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass: Vec<String>,
     /// Most addresses learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_limit: Option<u64>,
@@ -70,7 +79,7 @@ pub enum StaticMacEntry {
 }
 
 impl PortEntry {
-    /// Name and socket, and the defaults for all else.
+    /// Name and socket of a VM port, and the defaults for all else.
     #[must_use]
     pub fn new(name: &str, socket: &str) -> Self {
         Self { name: name.to_owned(), socket: socket.to_owned(), ..Self::default() }
@@ -90,15 +99,12 @@ impl PortEntry {
     /// Every check is made before the first `?`, so that one call names all faults.
     fn check_into(&self, faults: &mut Faults) -> Option<PortConfig> {
         let name = faults.keep("name", check_port_name(&self.name).map(|()| self.name.clone()));
-        let socket = faults.keep("socket", check_socket(&self.socket));
-        let mode = faults.keep("mode", socket_mode(self.mode.as_deref()));
+        let attachment = self.check_attachment(faults);
         let mirroring = faults.keep("mirroring", mirroring(self.mirroring.as_deref()));
         let session = faults.keep("session", session_id(self.session.unwrap_or(0)));
         let vlan = faults.keep("vlan", self.vlan.clone().unwrap_or_default().mode());
         let mtu = faults.keep("mtu", mtu(self.mtu.unwrap_or(u64::from(PortConfig::DEFAULT_MTU))));
         let worker = faults.keep("worker", self.worker.map(worker_id).transpose());
-        let queue_pairs = self.queue_pairs.unwrap_or(u64::from(PortConfig::DEFAULT_QUEUE_PAIRS));
-        let queue_pairs = faults.keep("queue-pairs", within("queue-pairs", queue_pairs, 1..=128));
         let mac_limit = self.mac_limit.unwrap_or(u64::from(PortConfig::DEFAULT_MAC_LIMIT));
         let mac_limit = faults.keep("mac-limit", within("mac-limit", mac_limit, 1..=1_048_576));
         let static_macs =
@@ -109,15 +115,13 @@ impl PortEntry {
         }
         Some(PortConfig {
             name: name?,
-            socket: socket?,
-            mode: mode?,
+            attachment: attachment?,
             mirroring: mirroring?,
             session: session?,
             vlan: vlan?,
             mtu: mtu?,
             receive_only,
             worker: worker?,
-            queue_pairs: queue_pairs?,
             mac_limit: mac_limit?,
             static_macs: static_macs?,
         })
@@ -142,10 +146,6 @@ impl PortEntry {
 const RECEIVE_ONLY_ALONE: &str =
     "receive-only = true needs mirroring = \"destination\"; write that, or receive-only = false";
 
-fn check_socket(path: &str) -> Result<PathBuf, String> {
-    check_socket_path("socket", path).map(|()| PathBuf::from(path))
-}
-
 /// Whether `path` can be bound at all: the kernel's address has room for 107 bytes. See unix(7).
 pub(crate) fn check_socket_path(key: &str, path: &str) -> Result<(), String> {
     if path.is_empty() {
@@ -162,14 +162,6 @@ pub(crate) fn check_socket_path(key: &str, path: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn socket_mode(word: Option<&str>) -> Result<SocketMode, String> {
-    match word {
-        None | Some("server") => Ok(SocketMode::Server),
-        Some("client") => Ok(SocketMode::Client),
-        Some(other) => Err(wrong_word("mode", other, &["server", "client"])),
-    }
 }
 
 pub(crate) fn mirroring(word: Option<&str>) -> Result<Mirroring, String> {
@@ -232,20 +224,20 @@ impl TryFrom<PortEntry> for PortConfig {
 
 impl From<PortConfig> for PortEntry {
     fn from(port: PortConfig) -> Self {
-        Self {
-            socket: port.socket.to_string_lossy().into_owned(),
-            mode: Some(port.mode.name().to_owned()),
+        let mut entry = Self {
             mirroring: Some(port.mirroring.name().to_owned()),
             session: Some(u64::from(port.session.0)),
             vlan: Some(VlanSetting::from(&port.vlan)),
             mtu: Some(u64::from(port.mtu)),
             receive_only: Some(port.receive_only),
             worker: port.worker.and_then(|worker| u64::try_from(worker.index()).ok()),
-            queue_pairs: Some(u64::from(port.queue_pairs)),
             mac_limit: Some(u64::from(port.mac_limit)),
             static_mac: port.static_macs.iter().map(StaticMacEntry::from).collect(),
             name: port.name,
-        }
+            ..Self::default()
+        };
+        port.attachment.write_to(&mut entry);
+        entry
     }
 }
 
@@ -278,7 +270,8 @@ mod tests {
             "receive_only":true,"worker":1,"queue_pairs":4,"mac_limit":16,
             "static_mac":["52:54:00:00:00:01",{"mac":"52:54:00:00:00:02","vlan":20}]}"#;
         let port: PortConfig = serde_json::from_str(json).unwrap();
-        assert_eq!(port.mode, SocketMode::Client);
+        let crate::Attachment::Vm(socket) = &port.attachment else { panic!("{port:?}") };
+        assert_eq!((socket.mode, socket.queue_pairs), (crate::SocketMode::Client, 4));
         assert_eq!(port.session, SessionId(7));
         assert_eq!(port.static_entries().count(), 2);
         let again = serde_json::to_value(&port).unwrap();
@@ -305,7 +298,7 @@ mod tests {
             queue_pairs: Some(129),
             ..columbia()
         };
-        assert_eq!(faulty_keys(&entry), ["name", "mode", "session", "mtu", "queue-pairs"]);
+        assert_eq!(faulty_keys(&entry), ["name", "mode", "queue-pairs", "session", "mtu"]);
         assert!(entry.check().unwrap_err().to_string().contains("did you mean \"server\"?"));
     }
 

@@ -26,6 +26,7 @@ const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
 const PORT_KEYS: &[&str] = &[
     "name",
     "socket",
+    "interface",
     "mode",
     "mirroring",
     "session",
@@ -34,6 +35,8 @@ const PORT_KEYS: &[&str] = &[
     "receive-only",
     "worker",
     "queue-pairs",
+    "queues",
+    "pass",
     "mac-limit",
     "static-mac",
 ];
@@ -253,7 +256,9 @@ fn port_path(index: usize, entries: &DeTable<'_>) -> String {
 }
 
 fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option<PortEntry> {
-    for (key, example) in NEEDED {
+    let is_uplink = table.get("interface").is_some();
+    let needed = if is_uplink { &NEEDED[..1] } else { &NEEDED[..] };
+    for (key, example) in needed {
         if table.get(key).is_none() {
             table.note(
                 key,
@@ -265,10 +270,12 @@ fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option
     let [(_, name_example), (_, socket_example)] = NEEDED;
     let name = table.string("name", name_example, problems);
     let socket = table.string("socket", socket_example, problems);
+    let mode = if is_uplink { "mode = \"auto\"" } else { "mode = \"server\"" };
     let entry = PortEntry {
         name: String::new(),
         socket: String::new(),
-        mode: table.string("mode", "mode = \"server\"", problems),
+        interface: table.string("interface", "interface = \"eth1\"", problems),
+        mode: table.string("mode", mode, problems),
         mirroring: table.string("mirroring", "mirroring = \"source\"", problems),
         session: table.number("session", "session = 0", problems),
         vlan: table.get("vlan").and_then(|value| read_vlan(table, value, problems)),
@@ -276,14 +283,42 @@ fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option
         receive_only: table.flag("receive-only", problems),
         worker: table.number("worker", "worker = 0", problems),
         queue_pairs: table.number("queue-pairs", "queue-pairs = 8", problems),
+        queues: table.number("queues", "queues = 1", problems),
+        pass: read_pass(table, problems),
         mac_limit: table.number("mac-limit", "mac-limit = 4096", problems),
         static_mac: read_static_macs(table, problems),
     };
+    if is_uplink {
+        // One that is not text has been noted.
+        entry.interface.as_ref()?;
+        return Some(PortEntry { name: name?, socket: socket.unwrap_or_default(), ..entry });
+    }
     Some(PortEntry { name: name?, socket: socket?, ..entry })
 }
 
 const NEEDED: [(&str, &str); 2] =
     [("name", "name = \"columbia\""), ("socket", "socket = \"/run/helio/columbia.sock\"")];
+
+fn read_pass(port: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<String> {
+    let Some(value) = port.get("pass") else { return Vec::new() };
+    let rules = match value.get_ref() {
+        DeValue::Array(items) => items.iter().map(|item| match item.get_ref() {
+            DeValue::String(rule) => Some(rule.clone().into_owned()),
+            _ => None,
+        }),
+        _ => {
+            port.note_kind("pass", value, "a list", "pass = [\"0x88cc\"]", problems);
+            return Vec::new();
+        }
+    };
+    let rules = rules.collect::<Option<Vec<_>>>();
+    if rules.is_none() {
+        let text =
+            "found something else than text in quotes; write, for example, pass = [\"0x88cc\"]";
+        port.note("pass", text.to_owned(), problems);
+    }
+    rules.unwrap_or_default()
+}
 
 fn read_vlan(
     port: &Table<'_, '_>,

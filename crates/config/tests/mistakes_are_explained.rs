@@ -240,3 +240,33 @@ fn a_file_that_cannot_be_read_is_named() {
         "{error}"
     );
 }
+
+const UPLINK: &str = "[[port]]\nname = \"uplink0\"\ninterface = \"eth1\"\n";
+
+#[test]
+fn an_uplink_is_a_port_with_an_interface_instead_of_a_socket() {
+    let text = format!("{UPLINK}mode = \"skb\"\nqueues = 2\npass = [\"0x88cc\"]\n{COLUMBIA}");
+    let config = Config::from_str(&text, "helio.toml").expect("it is right");
+    assert_eq!(config.ports[0].attachment.interface(), Some("eth1"));
+    assert_eq!(
+        answer(&format!("{UPLINK}socket = \"/run/a.sock\"\n")),
+        "helio.toml:3: port.uplink0.interface: a port has a socket or an interface; leave one of them out"
+    );
+    assert_eq!(
+        answer(&format!("{UPLINK}mode = \"natve\"\n")),
+        "helio.toml:4: port.uplink0.mode: mode = \"natve\" is not known; write \"auto\" or \"zero-copy\" or \"copy\" or \"skb\""
+    );
+    assert_eq!(
+        answer(&format!("{UPLINK}pass = [1]\n")),
+        "helio.toml:4: port.uplink0.pass: found something else than text in quotes; write, for example, pass = [\"0x88cc\"]"
+    );
+    assert_eq!(
+        answer("[[port]]\nname = \"uplink0\"\ninterface = 1\n"),
+        "helio.toml:3: port.uplink0.interface: found a number; write text in quotes, as in interface = \"eth1\""
+    );
+    let twice = format!("{UPLINK}[[port]]\nname = \"uplink1\"\ninterface = \"eth1\"\n");
+    assert_eq!(
+        answer(&twice),
+        "helio.toml:6: port.uplink1.interface: eth1 is the interface of port \"uplink0\"; write another one"
+    );
+}

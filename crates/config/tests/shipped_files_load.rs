@@ -47,7 +47,8 @@ fn the_commented_lines_of_the_default_file_are_a_right_configuration() {
         .collect();
     let config = Config::from_str(&uncommented, "default.toml, uncommented")
         .unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.workers.len(), config.ports.len(), config.mirrors.len()), (1, 1, 1));
+    assert_eq!((config.workers.len(), config.ports.len(), config.mirrors.len()), (1, 2, 1));
+    assert_eq!(config.ports[1].attachment.interface(), Some("eth1"));
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn wrong_requests_are_answered_with_an_error_in_json() {
         (Method::GET, "/v1/nothing", "", 404, "there is nothing at /v1/nothing"),
         (Method::PUT, "/v1/ports", "", 405, "/v1/ports does not take PUT"),
         (Method::POST, "/v1/ports", "{", 400, "was not understood"),
-        (Method::POST, "/v1/ports", r#"{"name":"a"}"#, 400, "missing field `socket`"),
+        (Method::POST, "/v1/ports", r#"{"name":"a"}"#, 400, "socket is empty; write a path"),
         (
             Method::POST,
             "/v1/ports",

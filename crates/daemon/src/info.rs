@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use helio_api::{
-    FdbEntryInfo, FdbEntryKind, MemoryInfo, MirrorDestinationInfo, MirrorInfo, PortInfo, PortState,
-    TurnTimes, WorkerInfo,
+    FdbEntryInfo, FdbEntryKind, MemoryInfo, MirrorDestinationInfo, MirrorInfo, PortInfo, TurnTimes,
+    WorkerInfo,
 };
 use helio_config::{MirrorConfig, WorkerConfig};
 use helio_counters::{FrameCount, PortCounts};
 use helio_switch::{EntryKind, FdbEntry};
 use helio_types::{DropReason, Mirroring, SessionId};
-use helio_vhost_user::StateWord;
+use helio_vhost_user::VhostPortHandle;
 use helio_worker::{Fleet, WorkerReport};
 
 use crate::feature_names::feature_names;
@@ -19,15 +19,11 @@ use crate::ports::{Ports, ServedPort};
 /// One port with its counters.
 pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {
     let counts = counts(port, fleet);
-    let state = port.handle.state();
-    PortInfo {
-        state: match state.word {
-            StateWord::Down => PortState::Down,
-            StateWord::Waiting => PortState::Waiting,
-            StateWord::Up => PortState::Up,
-            StateWord::Faulted => PortState::Faulted,
-        },
-        detail: state.detail,
+    let (state, detail) = port.handle.state();
+    let vm = port.handle.vm();
+    let mut info = PortInfo {
+        state,
+        detail,
         ingress_frames: counts.ingress.frames,
         ingress_bytes: counts.ingress.bytes,
         egress_frames: counts.egress.frames,
@@ -36,15 +32,19 @@ pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {
         ingress_drops: by_reason(&counts.ingress_drops),
         egress_drops: by_reason(&counts.egress_drops),
         worker: Some(port.worker.index()),
-        queue_pairs_active: port.handle.active_pairs(),
-        memory: port.handle.memory().map(|memory| MemoryInfo {
+        queue_pairs_active: vm.map_or(0, VhostPortHandle::active_pairs),
+        memory: vm.and_then(VhostPortHandle::memory).map(|memory| MemoryInfo {
             regions: memory.regions,
             bytes: memory.bytes,
             sealed: memory.shrink_sealed,
         }),
-        features: feature_names(port.handle.features()),
+        features: vm.map(|vm| feature_names(vm.features())).unwrap_or_default(),
         ..PortInfo::new(&port.config)
+    };
+    if let Some(uplink) = &mut info.uplink {
+        port.handle.describe_uplink(uplink);
     }
+    info
 }
 
 /// All sessions that have a port or a setting, lowest number first.

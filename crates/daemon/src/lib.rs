@@ -7,6 +7,7 @@ mod error;
 mod feature_names;
 mod housekeeping;
 mod info;
+mod port_handle;
 mod ports;
 mod start;
 mod switch;

@@ -3,14 +3,15 @@
 use helio_config::PortConfig;
 use helio_counters::PortCounts;
 use helio_types::{MAX_PORTS, PortId, WorkerId};
-use helio_vhost_user::VhostPortHandle;
+
+use crate::port_handle::PortHandle;
 
 /// A port that is served.
 pub(crate) struct ServedPort {
     pub(crate) id: PortId,
     pub(crate) config: PortConfig,
     pub(crate) worker: WorkerId,
-    pub(crate) handle: VhostPortHandle,
+    pub(crate) handle: PortHandle,
     /// What the counters of its slot held when it came.
     pub(crate) base: PortCounts,
 }

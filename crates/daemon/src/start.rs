@@ -137,7 +137,9 @@ fn make_fleet(config: &Config) -> Result<(Arc<Fleet>, Vec<helio_worker::Worker>)
 
 fn open_ports(switch: &RunningSwitch, config: &Config) -> Result<(), DaemonError> {
     for port in &config.ports {
-        create_parent(&port.socket)?;
+        if let Some(socket) = port.attachment.socket() {
+            create_parent(socket)?;
+        }
         let refused = |error: helio_control::ControlError| DaemonError::Port {
             name: port.name.clone(),
             cause: error.message,

@@ -6,18 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use helio_api::{
     FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, WorkerInfo,
 };
-use helio_config::{Config, SocketMode};
+use helio_config::Config;
 use helio_control::{ControlError, ControlErrorKind, Switch};
 use helio_frame::MemoryDirectory;
 use helio_switch::FlushFilter;
 use helio_types::{Mirroring, VlanId, WorkerId};
-use helio_vhost_user::{
-    MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, VhostPort,
-};
+use helio_vhost_user::SocketAccess;
 use helio_worker::{Fleet, WorkerGone};
 
 use crate::compile::compile;
 use crate::info;
+use crate::port_handle::{self, Surroundings};
 use crate::ports::{Ports, ServedPort};
 
 /// The switch while it runs.
@@ -91,7 +90,7 @@ impl RunningSwitch {
         Ok(SocketAccess { mode: access.mode, group })
     }
 
-    /// Opens the socket of a port and gives it to its worker. It serves nobody yet.
+    /// Makes a port, opens its socket if it has one, and gives it to its worker. It serves nobody yet.
     fn open(&self, config: PortConfig, ports: &Ports) -> Result<ServedPort, ControlError> {
         let full = || ControlError::conflict("the switch has no free port slot");
         let id = ports.free_id().ok_or_else(full)?;
@@ -99,25 +98,15 @@ impl RunningSwitch {
         let worker = chosen.ok_or_else(|| ControlError::conflict("the switch has no worker"))?;
         let wakeups = self.fleet.wakeups(worker).ok_or_else(|| gone(WorkerGone))?;
         let access = self.access()?;
-        let name = config.name.clone();
-        let parts = PortParts {
+        let around = Surroundings {
             id,
             name: config.name.clone(),
-            socket: config.socket.clone(),
-            role: match config.mode {
-                SocketMode::Server => SocketRole::Server,
-                SocketMode::Client => SocketRole::Client,
-            },
-            access,
-            queue_pairs: u8::try_from(config.queue_pairs).unwrap_or(MAX_QUEUE_PAIRS),
             wakeups,
             directory: Arc::clone(&self.fleet) as Arc<dyn MemoryDirectory>,
-            events: Box::new(move |event| log_event(&name, event)),
         };
-        let (port, handle) =
-            VhostPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
+        let (port, handle) = port_handle::make(&config, around, access)?;
         let base = self.fleet.counts(id);
-        self.fleet.add_port(worker, id, Box::new(port)).map_err(gone)?;
+        self.fleet.add_port(worker, id, port).map_err(gone)?;
         Ok(ServedPort { id, config, worker, handle, base })
     }
 
@@ -156,9 +145,7 @@ impl Switch for RunningSwitch {
         ports.insert(served);
         let started = self.install(&ports).and_then(|()| {
             let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
-            port.handle.start().map_err(|error| {
-                ControlError::new(ControlErrorKind::Internal, error.to_string())
-            })?;
+            port.handle.start()?;
             Ok(info::port_info(port, &self.fleet))
         });
         drop(ports);
@@ -257,15 +244,4 @@ impl Switch for RunningSwitch {
 
 fn gone(error: WorkerGone) -> ControlError {
     ControlError::new(ControlErrorKind::Internal, error.to_string())
-}
-
-/// A front-end that connects and goes away in a loop would flood the log, so only what must not happen is a warning; the
-/// housekeeping tells of states that last.
-fn log_event(port: &str, event: &PortEvent) {
-    match event {
-        PortEvent::WorkerSilent => tracing::warn!("port {port}: {event}"),
-        PortEvent::Connected | PortEvent::SessionEnded(_) | PortEvent::Note(_) => {
-            tracing::debug!("port {port}: {event}")
-        }
-    }
 }

@@ -15,8 +15,29 @@ pub enum Origin {
         /// Which of the chains that the queue has taken and not completed.
         slot: u16,
     },
+    /// A chunk of the UMEM of an uplink. Of a frame in several chunks it is the first.
+    Umem {
+        /// The port of the uplink.
+        port: PortId,
+        /// Which queue of the port, counted from 0.
+        queue: u8,
+        /// Which of the chunks that the queue receives into.
+        chunk: u16,
+    },
     /// A private buffer of the worker's pool.
     Chunk(u16),
     /// Nothing: the frame is complete in itself.
     Nothing,
+}
+
+impl Origin {
+    /// The port to which it must be given back, if it is a port's.
+    #[inline]
+    #[must_use]
+    pub fn port(self) -> Option<PortId> {
+        match self {
+            Self::Chain { port, .. } | Self::Umem { port, .. } => Some(port),
+            Self::Chunk(_) | Self::Nothing => None,
+        }
+    }
 }

@@ -26,10 +26,10 @@ pub trait Port: Send {
     /// Gives one hold back. What was held last is completed at the next [`Port::publish`], in the order taken.
     fn release(&mut self, origin: Origin);
 
-    /// Gives one hold back of each of these frames that a chain of this port is held for.
+    /// Gives one hold back of each of these frames that something of this port is held for.
     fn release_all(&mut self, frames: &[Frame]) {
         for frame in frames {
-            if let Origin::Chain { .. } = frame.origin {
+            if frame.origin.port().is_some() {
                 self.release(frame.origin);
             }
         }

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use helio_config::{Config, ConfigError, PortConfig, PortEntry, PortSettings, check_port_name};
+use helio_config::{
+    Attachment, Config, ConfigError, PortConfig, PortEntry, PortSettings, check_port_name,
+};
 use helio_types::{MAX_PORTS, MAX_WORKERS, Mirroring};
 
 use crate::Outcome;
@@ -44,10 +46,14 @@ fn assert_limits(config: &Config) {
     assert!((1..=MAX_WORKERS).contains(&config.workers.len()));
     assert!(config.ports.len() <= MAX_PORTS);
     let names: BTreeSet<_> = config.ports.iter().map(|port| &port.name).collect();
-    let sockets = config.ports.iter().map(|port| &port.socket).chain([&config.switch.control]);
+    let ports = config.ports.iter().filter_map(|port| port.attachment.socket());
+    let sockets = ports.chain([config.switch.control.as_path()]);
     let statics: Vec<_> = config.ports.iter().flat_map(PortConfig::static_entries).collect();
     assert_eq!(names.len(), config.ports.len());
-    assert_eq!(sockets.collect::<BTreeSet<_>>().len(), config.ports.len() + 1);
+    let interfaces = config.ports.iter().filter_map(|port| port.attachment.interface());
+    let far_sides =
+        sockets.collect::<BTreeSet<_>>().len() + interfaces.collect::<BTreeSet<_>>().len();
+    assert_eq!(far_sides, config.ports.len() + 1);
     for (at, entry) in statics.iter().enumerate() {
         assert!(!statics[..at].contains(entry), "{entry:?} is there twice");
     }
@@ -60,8 +66,18 @@ fn assert_limits(config: &Config) {
 
 fn assert_port(port: &PortConfig) {
     assert_eq!(check_port_name(&port.name), Ok(()));
-    assert!((1..=PortConfig::MAX_SOCKET_BYTES).contains(&port.socket.as_os_str().len()));
-    assert!((1..=128).contains(&port.queue_pairs) && port.mtu >= 68);
+    assert!(port.mtu >= 68);
+    match &port.attachment {
+        Attachment::Vm(socket) => {
+            let path = socket.path.as_os_str();
+            assert!((1..=PortConfig::MAX_SOCKET_BYTES).contains(&path.len()));
+            assert!((1..=128).contains(&socket.queue_pairs));
+        }
+        Attachment::Uplink(uplink) => {
+            assert!((1..=15).contains(&uplink.name.len()));
+            assert!(uplink.queues.is_none_or(|count| (1..=64).contains(&count)));
+        }
+    }
     assert!(!port.receive_only || port.mirroring == Mirroring::Destination);
     for entry in &port.static_macs {
         assert!(!entry.mac.is_group());

@@ -121,12 +121,26 @@ fn port_name(text: &str) -> Result<String, String> {
 pub(crate) struct AddArgs {
     #[command(flatten)]
     pub(crate) port: PortName,
-    /// Path of the vhost-user socket
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: PathBuf,
-    /// "server": the switch listens; "client": QEMU listens [default: server]
-    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["server", "client"]))]
+    /// Path of the vhost-user socket of a VM port
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "interface",
+        conflicts_with = "interface"
+    )]
+    pub(crate) socket: Option<PathBuf>,
+    /// Interface of the host, for an uplink
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// "server": the switch listens; "client": QEMU listens [default: server]. Of an uplink: "auto", "zero-copy", "copy" or "skb" [default: auto]
+    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["server", "client", "auto", "zero-copy", "copy", "skb"]))]
     pub(crate) mode: Option<String>,
+    /// Queues of the interface to use [default: all]
+    #[arg(long, value_name = "COUNT", requires = "interface")]
+    pub(crate) queues: Option<u64>,
+    /// Frames of the interface that go to the host: an EtherType, as 0x88cc, or a destination; may be repeated
+    #[arg(long, value_name = "WHICH", requires = "interface")]
+    pub(crate) pass: Vec<String>,
     #[command(flatten)]
     pub(crate) live: LiveArgs,
     /// Refuse frames that the port sends; only for a mirror destination

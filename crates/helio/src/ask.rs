@@ -125,7 +125,10 @@ fn with_query(path: &str, terms: [Option<String>; 2]) -> String {
 
 fn port_entry(args: AddArgs) -> Result<PortEntry, Failure> {
     Ok(PortEntry {
-        socket: absolute(&args.socket)?,
+        socket: args.socket.as_deref().map(absolute).transpose()?.unwrap_or_default(),
+        interface: args.interface,
+        queues: args.queues,
+        pass: args.pass,
         mode: args.mode,
         vlan: vlan_setting(&args.live.vlan),
         mirroring: args.live.mirroring,

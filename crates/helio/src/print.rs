@@ -48,7 +48,7 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
     let lines = [
         ("name", port.name.clone()),
         ("state", format!("{}: {}", port.state, port.detail)),
-        ("socket", format!("{} ({})", port.socket, port.mode)),
+        far_side(port),
         ("mirroring", format!("{}, session {}", mirroring(port), port.session)),
         ("vlan", port.vlan.to_string()),
         ("mtu", format!("{} bytes", port.mtu)),
@@ -60,10 +60,29 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         ("egress", format!("{} frames, {} bytes", port.egress_frames, port.egress_bytes)),
         ("drops", format!("{} frames{}", port.drops_total(), reasons(&port.drops))),
     ];
+    // What only a guest has.
+    let of_guest = ["queue pairs", "memory", "features"];
     for (key, value) in lines {
-        writeln!(out, "{key:<12} {value}")?;
+        if port.uplink.is_none() || !of_guest.contains(&key) {
+            writeln!(out, "{key:<12} {value}")?;
+        }
+    }
+    if let Some(uplink) = &port.uplink {
+        let total: u64 = uplink.kernel_drops.values().sum();
+        let pass = if uplink.pass.is_empty() { "-".to_owned() } else { uplink.pass.join(" ") };
+        writeln!(out, "{:<12} {total} frames{}", "kernel drops", reasons(&uplink.kernel_drops))?;
+        writeln!(out, "{:<12} {pass}", "to the host")?;
     }
     Ok(())
+}
+
+/// The socket of a VM port, or the interface of an uplink.
+fn far_side(port: &PortInfo) -> (&'static str, String) {
+    match (&port.uplink, port.mode) {
+        (Some(uplink), _) => ("interface", uplink.to_string()),
+        (None, Some(mode)) => ("socket", format!("{} ({mode})", port.socket)),
+        (None, None) => ("socket", port.socket.clone()),
+    }
 }
 
 /// What one line says after a port was added or changed.

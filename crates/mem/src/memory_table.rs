@@ -4,7 +4,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{
+    GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MmapRegion,
+};
 
 use crate::copy::{copy, store_12};
 use crate::guard::Guard;
@@ -41,6 +44,8 @@ pub struct MemoryTable {
     // Declared before the mappings: a guard must end before its region is unmapped.
     guard: Guard,
     mappings: Arc<GuestMemoryMmap>,
+    /// Keeps mapped what a library mapped.
+    _owner: Option<Box<dyn Send + Sync>>,
 }
 
 /// The `bytes` bytes at `addr`, if all of them lie in one of `regions`.
@@ -117,7 +122,7 @@ impl MemoryTable {
         // The largest first: nearly all addresses lie there.
         regions.sort_by_key(|region| std::cmp::Reverse(region.bytes));
         let guard = Guard::new(ranges.into_iter()).map_err(MemoryError::Host)?;
-        Ok(Self { regions: regions.into_boxed_slice(), guard, mappings })
+        Ok(Self { regions: regions.into_boxed_slice(), guard, mappings, _owner: None })
     }
 
     /// Private memory of our own, as one region at guest address 0.
@@ -129,6 +134,42 @@ impl MemoryTable {
         let mappings = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), bytes)])
             .map_err(|error| MemoryError::Host(io::Error::other(error)))?;
         Self::new(Arc::new(mappings))
+    }
+
+    /// Memory that a library mapped, as one region at guest address 0: the UMEM of an uplink. `owner` is dropped with the
+    /// table. Nobody can truncate such memory, so it is not guarded.
+    ///
+    /// # Errors
+    ///
+    /// When `start` is no beginning of a page.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` bytes from `start` on must be mapped for reading and writing until `owner` is dropped. Meanwhile they may be
+    /// reached by the kernel and through memory tables only, never through a Rust reference, but for bytes that are at that
+    /// time named by no segment in use.
+    pub unsafe fn of_mapping(
+        start: NonNull<u8>,
+        bytes: usize,
+        owner: Box<dyn Send + Sync>,
+    ) -> Result<Self, MemoryError> {
+        let refused = |error| MemoryError::Host(io::Error::other(error));
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: the caller promises that the range is mapped; the region does not own it, so it never unmaps it.
+        let mapped =
+            unsafe { MmapRegion::<()>::build_raw(start.as_ptr(), bytes, protection, flags) };
+        let mapped = mapped.map_err(|error| refused(error.to_string()))?;
+        let mapped = GuestRegionMmap::new(mapped, GuestAddress(0))
+            .ok_or_else(|| refused("the memory has no end".to_owned()))?;
+        let mappings = GuestMemoryMmap::from_regions(vec![mapped])
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(Self {
+            regions: Box::new([Region { guest_start: 0, bytes: bytes as u64, host: start }]),
+            guard: Guard::new(std::iter::empty()).map_err(MemoryError::Host)?,
+            mappings: Arc::new(mappings),
+            _owner: Some(owner),
+        })
     }
 
     /// The mappings, for code that works on `vm-memory`'s types.
@@ -472,6 +513,43 @@ mod tests {
         assert!(table.is_poisoned());
         assert!(!other.is_poisoned());
         assert_eq!(table.write(segment, b"data"), 4);
+    }
+
+    #[test]
+    fn memory_of_a_library_stays_mapped_as_long_as_its_table() {
+        /// Says when it is dropped.
+        struct Owner(Arc<MemoryTable>, std::sync::mpsc::Sender<()>);
+        impl Drop for Owner {
+            fn drop(&mut self) {
+                assert_eq!(self.0.total_bytes(), 0x2000);
+                self.1.send(()).unwrap();
+            }
+        }
+        let (dropped, is_dropped) = std::sync::mpsc::channel();
+        let library = Arc::new(table(&[(0, 0x2000)]));
+        let start = library.regions[0].host;
+        let owner = Box::new(Owner(Arc::clone(&library), dropped));
+        // SAFETY: the owner keeps the table, and so the mapping; both tables reach it by opaque copies only.
+        let table = unsafe { MemoryTable::of_mapping(start, 0x2000, owner) }.unwrap();
+        let last = Segment { offset: 0x1ff0, bytes: 16, region: 0 };
+        assert_eq!(table.write(last, b"from the library"), 16);
+        let mut out = [0; 16];
+        assert_eq!(library.read(last, &mut out), 16);
+        assert_eq!(out, *b"from the library");
+        assert_eq!(table.write(Segment { bytes: 17, ..last }, &out), 0);
+        assert!(!table.is_poisoned() && is_dropped.try_recv().is_err());
+        drop(table);
+        assert!(is_dropped.try_recv().is_ok());
+    }
+
+    #[test]
+    fn memory_that_begins_inside_a_page_is_refused() {
+        let library = table(&[(0, 0x2000)]);
+        let start = library.regions[0].host.as_ptr().wrapping_add(64);
+        // SAFETY: the bytes are mapped as long as `library`, which outlives what is made here.
+        let refused =
+            unsafe { MemoryTable::of_mapping(NonNull::new(start).unwrap(), 64, Box::new(())) };
+        assert!(matches!(refused, Err(MemoryError::Host(_))));
     }
 
     proptest! {

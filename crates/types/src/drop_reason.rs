@@ -70,8 +70,10 @@ drop_reasons! {
     NoRxBuffer => "no-rx-buffer",
     /// The posted receive buffers cannot hold the frame, or are not as VIRTIO demands.
     RxBufferTooSmall => "rx-buffer-too-small",
-    /// The port has no running receive queue.
+    /// The port has no running receive queue, or its uplink no link.
     PortDown => "port-down",
+    /// All chunks of the uplink for sending hold frames that its interface has not sent yet.
+    NoTxChunk => "no-tx-chunk",
     /// Longer than the MTU of the port.
     Mtu => "mtu",
     /// The mailbox to the worker that owns the port is full.

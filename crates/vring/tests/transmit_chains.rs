@@ -418,7 +418,9 @@ fn chains_are_completed_in_the_order_taken_however_they_are_given_back() {
             assert_eq!((port, queue), (sender().port, sender().queue));
             slot
         }
-        Origin::Chunk(_) | Origin::Nothing => panic!("the frame did not stay where it is"),
+        Origin::Chunk(_) | Origin::Umem { .. } | Origin::Nothing => {
+            panic!("the frame did not stay where it is")
+        }
     };
     guest.queue.hold(slot(0));
     for at in [3, 1, 0] {

@@ -212,7 +212,7 @@ impl Core {
         match origin {
             Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.hold(chunk),
-            Origin::Chain { port, .. } => {
+            Origin::Chain { port, .. } | Origin::Umem { port, .. } => {
                 if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
                     local.port.hold(origin);
                 }
@@ -232,7 +232,7 @@ impl Core {
         match origin {
             Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.release(chunk),
-            Origin::Chain { port, .. } => {
+            Origin::Chain { port, .. } | Origin::Umem { port, .. } => {
                 let place = self.place(port);
                 self.touch(place);
                 if let Some(local) = place.and_then(|place| self.locals.get_mut(place)) {

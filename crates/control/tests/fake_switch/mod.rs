@@ -38,7 +38,7 @@ impl FakeSwitch {
 fn info(port: &PortConfig) -> PortInfo {
     let mut info = PortInfo::new(port);
     info.state = PortState::Waiting;
-    info.detail = format!("waiting for a front-end to connect to {}", port.socket.display());
+    info.detail = format!("waiting for a front-end to connect to {}", info.socket);
     info.ingress_frames = 12;
     info.drops.insert("no-rx-buffer".to_owned(), 3);
     info

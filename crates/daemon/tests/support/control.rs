@@ -20,6 +20,12 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    pub fn json(&self) -> Value {
+        from_str(&self.body).unwrap()
+    }
+}
+
 impl Control {
     pub fn connect(path: &Path) -> Self {
         let stream = UnixStream::connect(path).unwrap();

@@ -282,6 +282,7 @@ impl Worker {
 
     fn release(&mut self, id: PortId, origin: Origin) {
         match origin {
+            Origin::Umem { .. } => panic!("a guest's frame lies in no UMEM"),
             Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.release(chunk),
             Origin::Chain { .. } => {

@@ -1,0 +1,197 @@
+//! What control holds of a port, whatever its kind: the only place that makes ports, besides the tests of their crates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use helio_api::{PortState, UplinkInfo};
+use helio_config::{Attachment, PortConfig, SocketMode, UplinkInterface, VmSocket};
+use helio_control::{ControlError, ControlErrorKind};
+use helio_frame::{MemoryDirectory, Port, Wakeups};
+use helio_types::PortId;
+use helio_uplink::{
+    StateWord as UplinkWord, UplinkEvent, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues,
+};
+use helio_vhost_user::{
+    MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
+    VhostPortHandle,
+};
+
+/// How long who adds an uplink waits to hear whether its interface can be used. A queue that its last owner has just let go of
+/// takes a moment.
+const UPLINK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What every port is made from, besides what it is attached to.
+pub(crate) struct Surroundings {
+    pub(crate) id: PortId,
+    pub(crate) name: String,
+    pub(crate) wakeups: Arc<dyn Wakeups>,
+    pub(crate) directory: Arc<dyn MemoryDirectory>,
+}
+
+/// The control half of a port.
+pub(crate) enum PortHandle {
+    Vm(VhostPortHandle),
+    Uplink(UplinkHandle),
+}
+
+/// Makes the port of `config`. Its worker gets the first half; it serves nobody before [`PortHandle::start`].
+pub(crate) fn make(
+    config: &PortConfig,
+    around: Surroundings,
+    access: SocketAccess,
+) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
+    match &config.attachment {
+        Attachment::Vm(socket) => make_vm(socket, around, access),
+        Attachment::Uplink(uplink) => make_uplink(uplink, around),
+    }
+}
+
+fn make_vm(
+    socket: &VmSocket,
+    around: Surroundings,
+    access: SocketAccess,
+) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
+    let name = around.name.clone();
+    let parts = PortParts {
+        id: around.id,
+        name: around.name,
+        socket: socket.path.clone(),
+        role: match socket.mode {
+            SocketMode::Server => SocketRole::Server,
+            SocketMode::Client => SocketRole::Client,
+        },
+        access,
+        queue_pairs: u8::try_from(socket.queue_pairs).unwrap_or(MAX_QUEUE_PAIRS),
+        wakeups: around.wakeups,
+        directory: around.directory,
+        events: Box::new(move |event| log_event(&name, event)),
+    };
+    let (port, handle) =
+        VhostPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
+    Ok((Box::new(port), PortHandle::Vm(handle)))
+}
+
+fn make_uplink(
+    uplink: &UplinkInterface,
+    around: Surroundings,
+) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
+    let name = around.name.clone();
+    let parts = UplinkParts {
+        id: around.id,
+        name: around.name,
+        interface: uplink.name.clone(),
+        mode: uplink.mode,
+        queues: match uplink.queues {
+            None => UplinkQueues::All,
+            Some(count) => UplinkQueues::First(u32::from(count)),
+        },
+        pass: uplink.pass.clone(),
+        wakeups: around.wakeups,
+        directory: around.directory,
+        events: Box::new(move |event| log_uplink_event(&name, event)),
+    };
+    let (port, handle) =
+        UplinkPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
+    Ok((Box::new(port), PortHandle::Uplink(handle)))
+}
+
+impl PortHandle {
+    /// Lets front-ends in, or opens the interface. The worker must have the port by now.
+    pub(crate) fn start(&mut self) -> Result<(), ControlError> {
+        let started = match self {
+            Self::Vm(handle) => handle.start().map_err(|error| error.to_string()),
+            Self::Uplink(handle) => handle.start().map_err(|error| error.to_string()),
+        };
+        started.map_err(|error| ControlError::new(ControlErrorKind::Internal, error))?;
+        if let Self::Uplink(handle) = self {
+            // The answer to who added it says whether the interface can be used.
+            handle.wait_for_first_try(UPLINK_PATIENCE);
+        }
+        Ok(())
+    }
+
+    /// Ends the session, or closes the interface. Afterwards the worker may drop the port.
+    pub(crate) fn stop(&mut self) {
+        match self {
+            Self::Vm(handle) => handle.stop(),
+            Self::Uplink(handle) => handle.stop(),
+        }
+    }
+
+    /// What the port does, in a word and in a sentence.
+    pub(crate) fn state(&self) -> (PortState, String) {
+        match self {
+            Self::Vm(handle) => {
+                let state = handle.state();
+                let word = match state.word {
+                    StateWord::Down => PortState::Down,
+                    StateWord::Waiting => PortState::Waiting,
+                    StateWord::Up => PortState::Up,
+                    StateWord::Faulted => PortState::Faulted,
+                };
+                (word, state.detail)
+            }
+            Self::Uplink(handle) => {
+                let state = handle.state();
+                let word = match state.word {
+                    UplinkWord::Down => PortState::Down,
+                    UplinkWord::Waiting => PortState::Waiting,
+                    UplinkWord::Up => PortState::Up,
+                };
+                (word, state.detail)
+            }
+        }
+    }
+
+    /// The session of a VM port.
+    pub(crate) fn vm(&self) -> Option<&VhostPortHandle> {
+        match self {
+            Self::Vm(handle) => Some(handle),
+            Self::Uplink(_) => None,
+        }
+    }
+
+    /// Adds to `info` how the interface is used, and what the kernel dropped.
+    pub(crate) fn describe_uplink(&self, info: &mut UplinkInfo) {
+        let Self::Uplink(handle) = self else { return };
+        if let Some(facts) = handle.facts() {
+            info.mode = Some(facts.way.name().to_owned());
+            info.queues = facts.queues;
+            info.interface_mtu = facts.mtu;
+            info.multi_buffer = facts.multi_buffer;
+        }
+        let drops = handle.kernel_drops();
+        let reasons = [
+            ("no-chunk", drops.no_chunk),
+            ("rx-ring-full", drops.ring_full),
+            ("refused-to-send", drops.refused_to_send),
+            ("other", drops.other),
+        ];
+        let occurred = reasons.into_iter().filter(|(_, count)| *count > 0);
+        info.kernel_drops = occurred.map(|(reason, count)| (reason.to_owned(), count)).collect();
+    }
+}
+
+/// A front-end that connects and goes away in a loop would flood the log, so only what must not happen is a warning; the
+/// housekeeping tells of states that last.
+fn log_event(port: &str, event: &PortEvent) {
+    match event {
+        PortEvent::WorkerSilent => tracing::warn!("port {port}: {event}"),
+        PortEvent::Connected | PortEvent::SessionEnded(_) | PortEvent::Note(_) => {
+            tracing::debug!("port {port}: {event}")
+        }
+    }
+}
+
+/// States of uplinks are told by the housekeeping, too.
+fn log_uplink_event(port: &str, event: &UplinkEvent) {
+    match event {
+        UplinkEvent::WorkerSilent => tracing::warn!("port {port}: {event}"),
+        UplinkEvent::Opened(_)
+        | UplinkEvent::Refused(_)
+        | UplinkEvent::Closed(_)
+        | UplinkEvent::Note(_) => {
+            tracing::debug!("port {port}: {event}")
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What drivers are asked and told by ethtool: how many queues there are, and not to change frames before the XDP program
+//! sees them. Used by the control thread.
+
+use std::io;
+
+use crate::interface::{Interfaces, request};
+
+// Linux 6.18, include/uapi/linux/ethtool.h.
+const GET_FLAGS: u32 = 0x25;
+const SET_FLAGS: u32 = 0x26;
+const GET_CHANNELS: u32 = 0x3c;
+/// The driver takes VLAN tags out of frames: an XDP program does not see them any more.
+const STRIPS_TAGS: u32 = 1 << 8;
+/// The driver joins segments: what the switch would forward was never on the wire.
+const JOINS_SEGMENTS: u32 = 1 << 15;
+
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    command: u32,
+    max_rx: u32,
+    max_tx: u32,
+    max_other: u32,
+    max_combined: u32,
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// Carries out an ethtool request. `body` must be the structure that its command demands.
+fn ask<T>(interfaces: &Interfaces, name: &str, body: &mut T) -> io::Result<()> {
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_data = (&raw mut *body).cast();
+    interfaces.ask(libc::SIOCETHTOOL, &mut request)
+}
+
+/// Number of queues that an interface receives on; 1 when its driver does not say.
+pub(crate) fn receive_queues(interfaces: &Interfaces, name: &str) -> io::Result<u32> {
+    let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
+    match ask(interfaces, name, &mut channels) {
+        Ok(()) => Ok((channels.rx + channels.combined).max(1)),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Err(error),
+        Err(_) => Ok(1),
+    }
+}
+
+/// An interface whose driver was told to leave frames as they are. Dropping it allows again what was allowed before; a
+/// process that is killed does not come to that.
+#[derive(Debug)]
+pub(crate) struct FramesLeftAlone {
+    interfaces: Interfaces,
+    name: String,
+    /// What was allowed and is not now.
+    withdrawn: u32,
+}
+
+impl FramesLeftAlone {
+    /// Tells the driver. One that knows nothing of the kind does nothing of the kind.
+    ///
+    /// # Errors
+    ///
+    /// When the driver goes on with it.
+    pub(crate) fn demand(name: &str) -> io::Result<Self> {
+        let interfaces = Interfaces::new()?;
+        let mut left_alone = Self { interfaces, name: name.to_owned(), withdrawn: 0 };
+        let Ok(flags) = left_alone.flags() else { return Ok(left_alone) };
+        let unwanted = flags & (STRIPS_TAGS | JOINS_SEGMENTS);
+        if unwanted != 0 {
+            left_alone.set_flags(flags & !unwanted)?;
+            left_alone.withdrawn = unwanted;
+        }
+        Ok(left_alone)
+    }
+
+    fn flags(&self) -> io::Result<u32> {
+        let mut value = Value { command: GET_FLAGS, data: 0 };
+        ask(&self.interfaces, &self.name, &mut value).map(|()| value.data)
+    }
+
+    fn set_flags(&self, flags: u32) -> io::Result<()> {
+        ask(&self.interfaces, &self.name, &mut Value { command: SET_FLAGS, data: flags })
+    }
+}
+
+impl Drop for FramesLeftAlone {
+    fn drop(&mut self) {
+        if self.withdrawn != 0
+            && let Ok(flags) = self.flags()
+        {
+            // An interface that is gone needs nothing back.
+            let _ = self.set_flags(flags | self.withdrawn);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Uplinks: ports on interfaces of the host, by AF_XDP.
+//!
+//! An uplink has two halves. [`UplinkPort`] goes to a worker, which receives and sends through the rings of the sockets.
+//! [`UplinkHandle`] stays with control: its thread opens the interface, hands the rings to the worker, watches the link,
+//! takes the rings back when the interface goes away, and opens it again when it comes back.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod book;
+mod control_thread;
+mod ethtool;
+mod handle;
+mod interface;
+mod mailbox;
+mod opening;
+mod parts;
+mod port;
+mod program;
+mod promiscuous;
+mod receiver;
+mod sender;
+mod sockets;
+mod status;
+mod umem;
+mod watch;
+
+pub use book::Census;
+pub use handle::UplinkHandle;
+pub use parts::{UplinkError, UplinkEvent, UplinkParts, UplinkQueues};
+pub use port::UplinkPort;
+pub use sockets::KernelDrops;
+pub use status::{StateWord, UplinkFacts, UplinkState, UplinkWay};

@@ -1,0 +1,283 @@
+//! Opening an interface: program, sockets and queues, in the best way that is allowed and possible. Done by the control
+//! thread.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use helio_types::UplinkMode;
+
+use crate::control_thread::Stop;
+use crate::ethtool::FramesLeftAlone;
+use crate::interface::{Interface, Interfaces};
+use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkQueues};
+use crate::port::{Queue, Queues};
+use crate::program::{Attached, Hook, Program, name_attached};
+use crate::promiscuous::Promiscuous;
+use crate::receiver::{Place, Receiver};
+use crate::sender::Sender;
+use crate::sockets::{BindError, Mover, Sockets};
+use crate::status::{UplinkFacts, UplinkWay};
+
+/// How long a queue or a program of a process that has just ended is waited for: the kernel takes them away a little later.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+/// First pause between two tries; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// What is undone when an interface is closed. The program goes first: then frames are the host's again.
+#[derive(Debug)]
+pub(crate) struct Grip {
+    pub(crate) attached: Attached,
+    _promiscuous: Promiscuous,
+    _left_alone: Option<FramesLeftAlone>,
+}
+
+/// An interface that is open.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) grip: Grip,
+    pub(crate) queues: Box<Queues>,
+    pub(crate) table: std::sync::Arc<helio_mem::MemoryTable>,
+    /// Second descriptors of the sockets: to wake the worker, and to ask for what was dropped.
+    pub(crate) wakers: Vec<OwnedFd>,
+    pub(crate) watched: Vec<OwnedFd>,
+    pub(crate) interface: Interface,
+    pub(crate) facts: UplinkFacts,
+    /// What is not as an operator would expect.
+    pub(crate) note: Option<String>,
+}
+
+/// Opens the interface of an uplink.
+pub(crate) fn open(
+    shared: &Shared,
+    interfaces: &Interfaces,
+    stop: &Stop,
+) -> Result<Opening, UplinkError> {
+    let opener = Opener { shared, stop, name: &shared.interface };
+    let interface = interfaces
+        .find(opener.name)
+        .map_err(|cause| opener.host("its settings cannot be read", cause))?
+        .ok_or_else(|| UplinkError::NoInterface { interface: opener.name.to_owned() })?;
+    let queues = opener.queues(&interface)?;
+    let promiscuous = Promiscuous::new(interface.index).map_err(|cause| {
+        opener.refused("receive all frames", "CAP_NET_RAW", "it does not receive all frames", cause)
+    })?;
+    let (left_alone, note) = match FramesLeftAlone::demand(opener.name) {
+        Ok(left_alone) => (Some(left_alone), None),
+        Err(cause) => {
+            let note = "the driver takes VLAN tags out of frames, or joins segments, and does not leave that off";
+            (None, Some(format!("{note}: {cause}")))
+        }
+    };
+    let (attached, sockets, way) = opener.reach(&interface, queues)?;
+    let facts = UplinkFacts { way, queues, mtu: interface.mtu, multi_buffer: sockets.multi_buffer };
+    let refused = |cause| opener.host("its sockets cannot be watched", cause);
+    let wakers = sockets.watched().map_err(refused)?;
+    let watched = sockets.watched().map_err(refused)?;
+    let table = std::sync::Arc::clone(&sockets.chunks.table);
+    let queues = opener.make_queues(sockets)?;
+    for (queue, socket) in (0_u32..).zip(&wakers) {
+        let connected = attached.connect(queue, socket.as_raw_fd());
+        connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
+    }
+    let grip = Grip { attached, _promiscuous: promiscuous, _left_alone: left_alone };
+    Ok(Opening { grip, queues, table, wakers, watched, interface, facts, note })
+}
+
+/// The number of queues that an uplink shall use.
+pub(crate) fn wanted_queues(queues: UplinkQueues, interface: &Interface) -> u32 {
+    match queues {
+        UplinkQueues::All => interface.queues.min(MAX_QUEUES),
+        UplinkQueues::First(count) => count,
+    }
+}
+
+struct Opener<'a> {
+    shared: &'a Shared,
+    stop: &'a Stop,
+    name: &'a str,
+}
+
+impl Opener<'_> {
+    fn queues(&self, interface: &Interface) -> Result<u32, UplinkError> {
+        let (wanted, there) = (wanted_queues(self.shared.queues, interface), interface.queues);
+        if wanted > there {
+            return Err(UplinkError::Queues { interface: self.name.to_owned(), wanted, there });
+        }
+        Ok(wanted)
+    }
+
+    /// Attaches the program and binds the sockets in the first way that the host has.
+    fn reach(
+        &self,
+        interface: &Interface,
+        queues: u32,
+    ) -> Result<(Attached, Sockets, UplinkWay), UplinkError> {
+        let load = || {
+            Program::load(queues, &self.shared.pass).map_err(|cause| {
+                let rights = "CAP_BPF and CAP_NET_ADMIN";
+                self.refused("load an XDP program", rights, "the XDP program is refused", cause)
+            })
+        };
+        let mut attached: Option<(Attached, Hook)> = None;
+        let mut refusal = None;
+        for way in UplinkWay::of(self.shared.mode) {
+            let (hook, mover) = match way {
+                UplinkWay::ZeroCopy => (Hook::Driver, Mover::Card),
+                UplinkWay::Copy => (Hook::Driver, Mover::Kernel),
+                UplinkWay::Skb => (Hook::Packet, Mover::Kernel),
+            };
+            // A program that is there for a way before stays; until it has sockets, frames are the host's.
+            let program = match attached.take_if(|(_, at)| *at == hook) {
+                Some((program, _)) => program,
+                None => match self.attach(load()?, interface, hook)? {
+                    Ok(program) => program,
+                    Err(cause) => {
+                        refusal = Some(cause);
+                        continue;
+                    }
+                },
+            };
+            match self.bind(queues, mover, interface.mtu)? {
+                Ok(sockets) => return Ok((program, sockets, *way)),
+                Err(error) => refusal = Some(error.cause),
+            }
+            attached = Some((program, hook));
+        }
+        let cause = refusal.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        Err(self.no_mode(cause))
+    }
+
+    /// The inner error is one that another way may not have.
+    fn attach(
+        &self,
+        program: Program,
+        interface: &Interface,
+        hook: Hook,
+    ) -> Result<io::Result<Attached>, UplinkError> {
+        let mut pauses = Pauses::begin(self.stop);
+        let mut program = program;
+        loop {
+            let (again, cause) = match program.attach(interface.index, hook) {
+                Ok(attached) => return Ok(Ok(attached)),
+                Err(refused) => refused,
+            };
+            program = again;
+            match cause.raw_os_error() {
+                Some(libc::EBUSY | libc::EEXIST) if pauses.next() => {}
+                Some(libc::EBUSY | libc::EEXIST) => {
+                    return Err(UplinkError::OtherProgram {
+                        interface: self.name.to_owned(),
+                        which: name_attached(interface.index),
+                    });
+                }
+                Some(libc::EPERM | libc::EACCES) => {
+                    let rights = "CAP_BPF and CAP_NET_ADMIN";
+                    return Err(self.refused("attach an XDP program", rights, "", cause));
+                }
+                _ => return Ok(Err(cause)),
+            }
+        }
+    }
+
+    /// The inner error is one that another way may not have.
+    fn bind(
+        &self,
+        queues: u32,
+        mover: Mover,
+        mtu: u32,
+    ) -> Result<Result<Sockets, BindError>, UplinkError> {
+        let mut pauses = Pauses::begin(self.stop);
+        loop {
+            let error = match Sockets::bind(self.name, queues, mover, mtu) {
+                Ok(sockets) => return Ok(Ok(sockets)),
+                Err(error) => error,
+            };
+            match (error.cause.raw_os_error(), error.queue) {
+                (Some(libc::EBUSY), Some(_)) if pauses.next() => {}
+                (Some(libc::EBUSY), Some(queue)) => {
+                    return Err(UplinkError::QueueInUse { interface: self.name.to_owned(), queue });
+                }
+                (Some(libc::EPERM | libc::EACCES), _) => {
+                    return Err(self.refused(
+                        "open AF_XDP sockets",
+                        "CAP_NET_RAW",
+                        "",
+                        error.cause,
+                    ));
+                }
+                (Some(libc::ENODEV), _) => {
+                    return Err(UplinkError::NoInterface { interface: self.name.to_owned() });
+                }
+                (_, None) => {
+                    return Err(self.host("there is no memory for its chunks", error.cause));
+                }
+                _ => return Ok(Err(error)),
+            }
+        }
+    }
+
+    fn make_queues(&self, sockets: Sockets) -> Result<Box<Queues>, UplinkError> {
+        let Sockets { chunks, rings, .. } = sockets;
+        let mut queues = Vec::with_capacity(rings.len());
+        for (number, rings) in (0_u8..).zip(rings) {
+            let missing = || self.host("its chunks do not suffice", io::ErrorKind::Other.into());
+            let own = chunks.of_queue(u32::from(number)).ok_or_else(missing)?;
+            let place = Place { port: self.shared.id, queue: number };
+            queues.push(Queue {
+                receiver: Receiver::new(place, rings.rx, rings.fill, own),
+                sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own),
+            });
+        }
+        Ok(Box::new(Queues::new(queues, chunks.table)))
+    }
+
+    fn host(&self, what: &'static str, cause: io::Error) -> UplinkError {
+        UplinkError::Host { interface: self.name.to_owned(), what, cause }
+    }
+
+    /// The error for something that the host refused: for want of a right, or else.
+    fn refused(
+        &self,
+        right: &'static str,
+        capabilities: &'static str,
+        otherwise: &'static str,
+        cause: io::Error,
+    ) -> UplinkError {
+        let interface = self.name.to_owned();
+        match cause.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => {
+                UplinkError::NotPermitted { interface, what: right, capabilities }
+            }
+            _ => self.host(otherwise, cause),
+        }
+    }
+
+    fn no_mode(&self, cause: io::Error) -> UplinkError {
+        let mode: UplinkMode = self.shared.mode;
+        UplinkError::NoSuchMode { interface: self.name.to_owned(), mode, cause }
+    }
+}
+
+/// Pauses between tries, longer and longer, until patience or the uplink ends.
+struct Pauses<'a> {
+    stop: &'a Stop,
+    until: Instant,
+    pause: Duration,
+}
+
+impl<'a> Pauses<'a> {
+    fn begin(stop: &'a Stop) -> Self {
+        Self { stop, until: Instant::now() + RELEASE_PATIENCE, pause: FIRST_PAUSE }
+    }
+
+    /// Waits. `false` when there is nothing more to wait for.
+    fn next(&mut self) -> bool {
+        if self.stop.is_wanted() || Instant::now() + self.pause > self.until {
+            return false;
+        }
+        self.stop.wait(None, self.pause);
+        self.pause *= 2;
+        true
+    }
+}

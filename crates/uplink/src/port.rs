@@ -1,0 +1,249 @@
+//! The worker's half of an uplink. Used by one worker; the control thread reaches it through its mailbox only.
+
+use std::sync::Arc;
+
+use helio_frame::{Armed, Delivery, Intake, Origin, Port, Run, RunEnd, offer_each};
+use helio_mem::MemoryTable;
+use helio_offload::{Offloads, flow_hash};
+use helio_types::DropReason;
+
+use crate::book::Census;
+use crate::handle::UplinkHandle;
+use crate::mailbox::{Answer, Order};
+use crate::parts::{Shared, UplinkError, UplinkParts};
+use crate::receiver::Receiver;
+use crate::sender::Sender;
+use crate::status::Link;
+
+/// One queue of the interface.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
+}
+
+/// All queues of an interface while it is open. Made and dropped by the control thread, so that the worker neither opens nor
+/// closes sockets.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    queues: Vec<Queue>,
+    /// The UMEM: frames received lie here, and those to be sent are written here.
+    table: Arc<MemoryTable>,
+    /// The queue that is looked at first.
+    next: usize,
+}
+
+impl Queues {
+    pub(crate) fn new(queues: Vec<Queue>, table: Arc<MemoryTable>) -> Self {
+        Self { queues, table, next: 0 }
+    }
+
+    fn held(&self) -> usize {
+        self.queues.iter().map(|queue| queue.receiver.held()).sum()
+    }
+
+    fn census(&self) -> Census {
+        let mut census = Census::default();
+        for queue in &self.queues {
+            census.add(&queue.receiver.census());
+            census.add(&queue.sender.census());
+        }
+        census
+    }
+}
+
+/// A port whose far side is a wire, by AF_XDP.
+#[derive(Debug)]
+pub struct UplinkPort {
+    shared: Arc<Shared>,
+    queues: Option<Box<Queues>>,
+    /// The queues go back to the control thread when nothing is held any more.
+    leaving: Option<Answer>,
+}
+
+impl UplinkPort {
+    /// Makes an uplink. The port goes to its worker; then [`UplinkHandle::start`] opens the interface.
+    ///
+    /// # Errors
+    ///
+    /// When the parts are not possible, whatever the host has.
+    pub fn create(parts: UplinkParts) -> Result<(Self, UplinkHandle), UplinkError> {
+        let (shared, handle) = UplinkHandle::create(parts)?;
+        Ok((Self { shared, queues: None, leaving: None }, handle))
+    }
+
+    /// Where all chunks are; all are nowhere while no interface is open.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.queues.as_ref().map(|queues| queues.census()).unwrap_or_default()
+    }
+
+    #[cold]
+    fn obey(&mut self) {
+        match self.shared.mailbox.take() {
+            Some(Order::Install(queues, answer)) => {
+                let refused =
+                    if self.queues.is_some() { Some(queues) } else { self.install(queues) };
+                // Whoever gave the order and has gone needs no answer.
+                let _ = answer.send(refused);
+            }
+            Some(Order::Remove(answer)) => {
+                self.leaving = Some(answer);
+                self.finish_leaving();
+            }
+            None => {}
+        }
+    }
+
+    fn install(&mut self, queues: Box<Queues>) -> Option<Box<Queues>> {
+        self.queues.replace(queues)
+    }
+
+    /// Gives the queues back if they leave and no frame lies in them any more.
+    #[cold]
+    fn finish_leaving(&mut self) {
+        if self.queues.as_ref().is_some_and(|queues| queues.held() > 0) {
+            return;
+        }
+        if let Some(answer) = self.leaving.take() {
+            let _ = answer.send(self.queues.take());
+        }
+    }
+
+    /// The queues, if frames may go in and out by them.
+    #[inline]
+    fn running(&mut self) -> Option<&mut Queues> {
+        if self.leaving.is_some() { None } else { self.queues.as_deref_mut() }
+    }
+
+    #[inline]
+    fn receiver(&mut self, origin: Origin) -> Option<(&mut Receiver, u16)> {
+        let Origin::Umem { queue, chunk, .. } = origin else { return None };
+        let queue = self.queues.as_mut()?.queues.get_mut(usize::from(queue))?;
+        Some((&mut queue.receiver, chunk))
+    }
+
+    /// The queue on which a frame is sent, and the memory it is written to. A flow keeps to one queue, and so in order.
+    #[inline]
+    fn sender(&mut self, delivery: &Delivery<'_>) -> Option<(&mut Sender, &MemoryTable)> {
+        let Queues { queues, table, .. } = self.running()?;
+        let index = match queues.len() {
+            1 => 0,
+            many => flow_hash(delivery.header) as usize % many.max(1),
+        };
+        Some((&mut queues.get_mut(index)?.sender, table))
+    }
+}
+
+impl Port for UplinkPort {
+    #[inline]
+    fn take(&mut self, intake: &mut Intake<'_>) {
+        if self.shared.mailbox.has_order() {
+            self.obey();
+        }
+        let link = self.shared.status.link();
+        let Some(Queues { queues, table, next }) = self.running() else { return };
+        for queue in &mut *queues {
+            queue.sender.begin_turn(link);
+        }
+        let first = if *next < queues.len() { *next } else { 0 };
+        *next = first + 1;
+        for index in (first..queues.len()).chain(0..first) {
+            let Some(queue) = queues.get_mut(index) else { continue };
+            queue.receiver.take(table, intake);
+            if !intake.burst.has_room() {
+                // The next turn begins where this one had to end, so that no queue waits for ever.
+                *next = index + 1;
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn hold(&mut self, origin: Origin) {
+        let place = self.receiver(origin);
+        debug_assert!(place.is_some(), "{origin:?} is held, and its queue is gone");
+        if let Some((receiver, chunk)) = place {
+            receiver.hold(chunk);
+        }
+    }
+
+    #[inline]
+    fn release(&mut self, origin: Origin) {
+        let place = self.receiver(origin);
+        debug_assert!(place.is_some(), "{origin:?} is released, and its queue is gone");
+        if let Some((receiver, chunk)) = place {
+            receiver.release(chunk);
+        }
+    }
+
+    /// Nothing: a wire shows frames as they are.
+    fn accepts(&self) -> Offloads {
+        Offloads::NONE
+    }
+
+    fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
+        let end = offer_each(self, run);
+        match end.refused {
+            // What no frame can get now, the frames after it cannot get either.
+            Some((DropReason::PortDown, _)) if self.is_closed() => {
+                let left = run.frames.len() - end.written;
+                RunEnd { refused: Some((DropReason::PortDown, left)), ..end }
+            }
+            _ => end,
+        }
+    }
+
+    #[inline]
+    fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason> {
+        if self.shared.status.link() == Link::Down {
+            return Err(DropReason::PortDown);
+        }
+        if delivery.bytes() > self.shared.status.longest() {
+            return Err(DropReason::Mtu);
+        }
+        let (sender, table) = self.sender(delivery).ok_or(DropReason::PortDown)?;
+        sender.offer(delivery, table)
+    }
+
+    #[inline]
+    fn publish(&mut self) {
+        let Some(queues) = self.queues.as_deref_mut() else { return };
+        for queue in &mut queues.queues {
+            queue.receiver.publish();
+            queue.sender.publish();
+        }
+        if self.leaving.is_some() {
+            self.finish_leaving();
+        }
+    }
+
+    /// The kernel was called when frames were published.
+    fn notify(&mut self) {}
+
+    /// The kernel wakes whoever watches a socket for each frame that arrives; nothing needs to be asked.
+    fn arm(&mut self) -> Armed {
+        let link = self.shared.status.link();
+        let mut pending = self.shared.mailbox.has_order();
+        for queue in self.running().map(|queues| queues.queues.as_mut_slice()).unwrap_or_default() {
+            pending |= queue.receiver.has_frames();
+            pending |= link == Link::Up && queue.sender.has_backlog();
+        }
+        if pending { Armed::WorkPending } else { Armed::Idle }
+    }
+
+    fn disarm(&mut self) {}
+}
+
+impl UplinkPort {
+    fn is_closed(&mut self) -> bool {
+        self.shared.status.link() == Link::Down || self.running().is_none()
+    }
+}
+
+impl Drop for UplinkPort {
+    /// Whoever waits for an answer learns at once that none will come.
+    fn drop(&mut self) {
+        self.shared.mailbox.close();
+    }
+}

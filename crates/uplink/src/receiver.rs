@@ -1,0 +1,300 @@
+//! Receiving from one queue: descriptors from the rx ring become frames, and chunks that are given back go to the fill ring.
+//! Used by the worker.
+
+use arrayvec::ArrayVec;
+use helio_frame::{BURST_FRAMES, Frame, HEAD_BYTES, Intake, MAX_SEGMENTS, MemoryId, Origin};
+use helio_mem::{MemoryTable, Segment};
+use helio_offload::NetHeader;
+use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES, PortId};
+use xsk_rs::{FillQueue, FrameDesc, RxQueue};
+
+use crate::book::{Book, Census};
+use crate::umem::{CHUNK_BYTES, QueueChunks, RX_CHUNKS};
+
+/// Descriptors that are read ahead: a burst, behind a frame that the last one cut in two.
+const WINDOW: usize = 2 * BURST_FRAMES;
+/// Chunks lent in one step.
+const LEND_STEP: usize = 64;
+
+/// Who the frames of a queue belong to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) port: PortId,
+    pub(crate) queue: u8,
+}
+
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    place: Place,
+    rx: RxQueue,
+    fill: FillQueue,
+    /// The number of our first chunk in the UMEM.
+    first: u32,
+    /// As the kernel is told of each of our chunks.
+    descriptors: Box<[FrameDesc]>,
+    book: Book,
+    /// Descriptors read and not made frames yet: those from `start` to `end`.
+    window: Box<[FrameDesc; WINDOW]>,
+    start: usize,
+    end: usize,
+    /// The rest of a frame without end is thrown away.
+    discarding: bool,
+    /// Chunks went to the fill ring, and the kernel was not woken since.
+    lent: bool,
+    /// The kernel was woken in this turn.
+    woken: bool,
+}
+
+/// What stands at the beginning of the window.
+enum Next {
+    /// Nothing, or a part of a frame.
+    Part,
+    /// A frame in this many chunks.
+    Whole(usize),
+    /// More chunks than any frame has, without an end.
+    Endless(usize),
+}
+
+impl Receiver {
+    /// Lends all chunks to the kernel.
+    pub(crate) fn new(place: Place, rx: RxQueue, fill: FillQueue, chunks: QueueChunks<'_>) -> Self {
+        let mut receiver = Self {
+            place,
+            rx,
+            fill,
+            first: chunks.first,
+            descriptors: chunks.rx.into(),
+            book: Book::new(RX_CHUNKS),
+            window: Box::new([FrameDesc::default(); WINDOW]),
+            start: 0,
+            end: 0,
+            discarding: false,
+            lent: false,
+            woken: false,
+        };
+        receiver.lend();
+        receiver
+    }
+
+    /// Takes frames, as many as the burst has room for.
+    #[inline]
+    pub(crate) fn take(&mut self, table: &MemoryTable, intake: &mut Intake<'_>) {
+        self.woken = false;
+        self.read_on();
+        while intake.burst.has_room() {
+            match self.next() {
+                Next::Whole(chunks) => self.take_frame(chunks, table, intake),
+                Next::Endless(chunks) => {
+                    self.discarding = true;
+                    self.take_frame(chunks, table, intake);
+                }
+                Next::Part => break,
+            }
+        }
+        if self.start == self.end && self.fill.needs_wakeup() {
+            self.wake_kernel();
+        }
+    }
+
+    /// Reads descriptors behind those in the window.
+    #[inline]
+    fn read_on(&mut self) {
+        self.window.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let last = (self.end + BURST_FRAMES).min(WINDOW);
+        let Some(room) = self.window.get_mut(self.end..last) else { return };
+        // SAFETY: the ring is that of a socket of this UMEM.
+        self.end += unsafe { self.rx.consume(room) };
+    }
+
+    #[inline]
+    fn next(&self) -> Next {
+        let window = self.window.get(self.start..self.end).unwrap_or_default();
+        match window.iter().position(|desc| !desc.has_more_frames()) {
+            Some(last) => Next::Whole(last + 1),
+            None if window.len() == WINDOW => Next::Endless(WINDOW),
+            None => Next::Part,
+        }
+    }
+
+    /// Makes the first `chunks` descriptors of the window a frame.
+    #[inline]
+    fn take_frame(&mut self, chunks: usize, table: &MemoryTable, intake: &mut Intake<'_>) {
+        let discarded = self.discarding;
+        let Some(pieces) = self.window.get(self.start..self.start + chunks) else { return };
+        self.start += chunks;
+        let (mut first, mut last) = (None, None);
+        for desc in pieces {
+            self.discarding &= desc.has_more_frames();
+            let chunk = chunk_of(desc, self.first);
+            let arrived = self.book.arrive(chunk, last);
+            debug_assert!(arrived, "chunk {chunk} came, and it was not lent");
+            if arrived {
+                first.get_or_insert(chunk);
+                last = Some(chunk);
+            }
+        }
+        let Some(first) = first else { return };
+        let Place { port, queue } = self.place;
+        let filled = intake.burst.fill(|frame| {
+            frame.memory = MemoryId::of_port(port);
+            frame.origin = Origin::Umem { port, queue, chunk: first };
+            if discarded {
+                return Err(DropReason::Oversize);
+            }
+            describe(pieces, table, frame)?;
+            if frame.rest.is_empty() {
+                frame.origin = Origin::Nothing;
+            }
+            Ok(frame.origin)
+        });
+        if !matches!(filled, Some(Ok(Origin::Umem { .. }))) {
+            self.book.release(first);
+        }
+        if let Some(Err(reason)) = filled {
+            intake.refuse(reason);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn hold(&mut self, chunk: u16) {
+        self.book.hold(chunk);
+    }
+
+    #[inline]
+    pub(crate) fn release(&mut self, chunk: u16) {
+        self.book.release(chunk);
+    }
+
+    /// Lends the kernel what was given back, and wakes it if it asks for that.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        if self.book.has_spare() {
+            self.lend();
+        }
+        // Once per turn: if it was woken already, the next turn does it, or finds that there is no need any more.
+        if self.lent && !self.woken {
+            if self.fill.needs_wakeup() {
+                self.wake_kernel();
+            }
+            self.lent = false;
+        }
+    }
+
+    fn lend(&mut self) {
+        let step = u32::try_from(LEND_STEP).unwrap_or(0);
+        while self.book.has_spare() {
+            let room = LEND_STEP.min(self.fill.nb_free(step) as usize);
+            let mut batch = ArrayVec::<FrameDesc, LEND_STEP>::new();
+            for chunk in self.book.next_spare(room) {
+                batch.extend(self.descriptors.get(usize::from(*chunk)).copied());
+            }
+            // SAFETY: the chunks are of this UMEM, and the book says that they are ours: neither the kernel has them, nor does
+            // a frame lie in them.
+            let lent = unsafe { self.fill.produce(&batch) };
+            self.book.lend(lent);
+            if lent == 0 {
+                return;
+            }
+            self.lent = true;
+        }
+    }
+
+    fn wake_kernel(&mut self) {
+        self.woken = true;
+        // It has no use for an answer: what it did shows in the rings.
+        let _ = self.fill.wakeup(self.rx.fd_mut(), 0);
+    }
+
+    /// Whether a frame waits.
+    pub(crate) fn has_frames(&mut self) -> bool {
+        matches!(self.next(), Next::Whole(_) | Next::Endless(_)) || self.rx.nb_avail(1) > 0
+    }
+
+    /// Number of chunks that frames lie in which were not given back.
+    pub(crate) fn held(&self) -> usize {
+        self.book.held()
+    }
+
+    /// Where the chunks are. Those in the window count as lent.
+    pub(crate) fn census(&self) -> Census {
+        self.book.census()
+    }
+}
+
+/// The number of the chunk that a descriptor lies in, counted from the first one of its queue.
+#[inline]
+fn chunk_of(desc: &FrameDesc, first: u32) -> u16 {
+    let number = desc.addr() / CHUNK_BYTES as usize;
+    number.checked_sub(first as usize).and_then(|own| u16::try_from(own).ok()).unwrap_or(u16::MAX)
+}
+
+#[inline]
+fn segment_of(desc: &FrameDesc) -> Segment {
+    let bytes = u32::try_from(desc.lengths().data()).unwrap_or(u32::MAX);
+    Segment { offset: desc.addr() as u64, bytes, region: 0 }
+}
+
+/// Writes down what the frame in `pieces` is, all but whose it is.
+#[inline]
+fn describe(
+    pieces: &[FrameDesc],
+    table: &MemoryTable,
+    frame: &mut Frame,
+) -> Result<(), DropReason> {
+    let bytes = pieces.iter().fold(0_u32, |sum, desc| sum.saturating_add(segment_of(desc).bytes));
+    if bytes < MIN_FRAME_BYTES {
+        return Err(DropReason::Runt);
+    }
+    if bytes > MAX_FRAME_BYTES || pieces.len() > MAX_SEGMENTS {
+        return Err(DropReason::Oversize);
+    }
+    frame.bytes = bytes;
+    frame.net = NetHeader::PLAIN;
+    frame.rest.clear();
+    let (first, others) = pieces.split_first().ok_or(DropReason::Runt)?;
+    let first = segment_of(first);
+    let place = table.bytes_of(first).ok_or(DropReason::ChainAddress)?;
+    let head = place.read_blocks(frame.head.room());
+    frame.head.set_len(head);
+    let head = u32::try_from(head).unwrap_or(u32::MAX);
+    let left = first.skip(head);
+    if left.bytes > 0 {
+        frame.rest.push(left);
+    }
+    if first.bytes >= head_limit() {
+        frame.rest.extend(others.iter().map(segment_of));
+        return Ok(());
+    }
+    lengthen_head(others, table, frame)
+}
+
+#[inline]
+fn head_limit() -> u32 {
+    u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX)
+}
+
+/// Goes on with the head where the first piece was too short for it: no driver that we know cuts frames like that.
+fn lengthen_head(
+    others: &[FrameDesc],
+    table: &MemoryTable,
+    frame: &mut Frame,
+) -> Result<(), DropReason> {
+    for desc in others {
+        let piece = segment_of(desc);
+        let filled = frame.head.bytes().len();
+        let room = frame.head.room().get_mut(filled..).unwrap_or_default();
+        let wanted = room.len().min(piece.bytes as usize);
+        let read = table.read(piece, room.get_mut(..wanted).unwrap_or_default());
+        if read != wanted {
+            return Err(DropReason::ChainAddress);
+        }
+        frame.head.set_len(filled + read);
+        let left = piece.skip(u32::try_from(read).unwrap_or(u32::MAX));
+        if left.bytes > 0 {
+            frame.rest.push(left);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! Sending on one queue: frames are written into chunks, the chunks go to the tx ring, and come back by the completion ring.
+//! Used by the worker.
+
+use arrayvec::ArrayVec;
+use helio_frame::Delivery;
+use helio_mem::{MemoryTable, Segment};
+use helio_types::DropReason;
+use xsk_rs::{CompQueue, FrameDesc, TxQueue, Umem};
+
+use crate::book::Census;
+use crate::status::Link;
+use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks};
+
+/// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.
+const WIRE_MIN_BYTES: u32 = 60;
+/// Most chunks of one frame: what the kernel joins to one packet, 17 pieces behind the first.
+const MAX_CHUNKS: usize = 18;
+/// Descriptors taken from the completion ring in one step.
+const RECLAIM_STEP: usize = 64;
+/// Says that the frame goes on in the next descriptor. Linux 6.6, include/uapi/linux/if_xdp.h, XDP_PKT_CONTD.
+const CONTINUES: u32 = 1;
+
+#[derive(Debug)]
+pub(crate) struct Sender {
+    umem: Umem,
+    tx: TxQueue,
+    completion: CompQueue,
+    /// Chunks to write to.
+    free: Vec<FrameDesc>,
+    /// Chunks written, in order.
+    staged: Vec<FrameDesc>,
+    /// Chunks that the kernel has.
+    sent: usize,
+    /// The kernel has not looked at all that is in the tx ring.
+    backlog: bool,
+    /// Something was published since the last turn began.
+    published: bool,
+    /// The kernel was called in this turn.
+    called: bool,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        umem: Umem,
+        tx: TxQueue,
+        completion: CompQueue,
+        chunks: QueueChunks<'_>,
+    ) -> Self {
+        Self {
+            umem,
+            tx,
+            completion,
+            free: chunks.tx.to_vec(),
+            staged: Vec::with_capacity(chunks.tx.len()),
+            sent: 0,
+            backlog: false,
+            published: false,
+            called: false,
+        }
+    }
+
+    /// Begins a turn: takes back what was sent, and calls the kernel again if it left something lying. Without a link it can
+    /// send nothing: then it is not called.
+    #[inline]
+    pub(crate) fn begin_turn(&mut self, link: Link) {
+        self.called = false;
+        if self.sent > 0 {
+            self.reclaim();
+        }
+        if !std::mem::take(&mut self.published) && self.backlog && link == Link::Up {
+            self.call();
+        }
+    }
+
+    /// Writes a frame into free chunks; those of `table`.
+    ///
+    /// # Errors
+    ///
+    /// The reason to count; nothing is sent then.
+    #[inline]
+    pub(crate) fn offer(
+        &mut self,
+        delivery: &Delivery<'_>,
+        table: &MemoryTable,
+    ) -> Result<(), DropReason> {
+        let bytes = delivery.bytes().max(WIRE_MIN_BYTES);
+        let needed = bytes.div_ceil(CHUNK_ROOM) as usize;
+        if needed > MAX_CHUNKS {
+            return Err(DropReason::Mtu);
+        }
+        if !self.has_free(needed) {
+            return Err(DropReason::NoTxChunk);
+        }
+        let kept = self.free.len() - needed;
+        let chosen = self.free.get(kept..).unwrap_or_default();
+        let places = chosen.iter().map(place_of).collect::<ArrayVec<Segment, MAX_CHUNKS>>();
+        if !write(delivery, table, &places) {
+            // Its source is gone. The chunks stay free, and nobody sees what is in them.
+            return Err(DropReason::PortDown);
+        }
+        self.stage(kept, bytes);
+        Ok(())
+    }
+
+    /// Whether `needed` chunks are free, if need be after taking back what was sent.
+    #[inline]
+    pub(crate) fn has_free(&mut self, needed: usize) -> bool {
+        while self.free.len() < needed {
+            if self.reclaim() == 0 {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The free chunks from number `kept` on hold a frame of `bytes` bytes.
+    #[inline]
+    fn stage(&mut self, kept: usize, bytes: u32) {
+        let mut left = bytes;
+        for mut desc in self.free.drain(kept..) {
+            let here = left.min(CHUNK_ROOM);
+            left -= here;
+            desc.set_options(if left > 0 { CONTINUES } else { 0 });
+            // SAFETY: the descriptor is one of this UMEM. The chunk was free, so neither the kernel nor a frame has it; the
+            // borrow of its bytes ends here, and nothing is read or written through it.
+            let mut data = unsafe { self.umem.data_mut(&mut desc) };
+            data.cursor().set_pos(here as usize);
+            self.staged.push(desc);
+        }
+    }
+
+    /// Shows the kernel what was written, and calls it if it asks for that.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        if self.staged.is_empty() {
+            return;
+        }
+        self.submit();
+        self.published = true;
+        self.backlog = true;
+        if !self.called {
+            self.call();
+        }
+        self.reclaim();
+    }
+
+    fn submit(&mut self) {
+        // There is room for all, but for a kernel that tells very late what it has taken; then the rest waits a turn.
+        let wanted = u32::try_from(self.staged.len()).unwrap_or(u32::MAX);
+        let room = (self.tx.nb_free(wanted) as usize).min(self.staged.len());
+        let Some(batch) = self.staged.get(..room) else { return };
+        // SAFETY: the chunks are of this UMEM, hold a frame, and were free before: nobody else has them.
+        let queued = unsafe { self.tx.produce(batch) };
+        self.sent += queued;
+        if queued == self.staged.len() {
+            self.staged.clear();
+        } else {
+            self.staged.drain(..queued);
+        }
+    }
+
+    /// Lets the kernel look at the tx ring.
+    fn call(&mut self) {
+        if !self.staged.is_empty() {
+            self.submit();
+        }
+        if self.tx.needs_wakeup() {
+            self.called = true;
+            // What it did shows in the rings. That the link is down, or the interface gone, is told otherwise.
+            let _ = self.tx.wakeup();
+        }
+        self.backlog = self.tx.nb_free_exact() < ENTRIES || !self.staged.is_empty();
+    }
+
+    /// Takes back some of what was sent. Returns how many chunks.
+    #[inline]
+    fn reclaim(&mut self) -> usize {
+        let mut batch = [FrameDesc::default(); RECLAIM_STEP];
+        // SAFETY: the ring is that of a socket of this UMEM.
+        let done = unsafe { self.completion.consume(&mut batch) };
+        debug_assert!(
+            done <= self.sent,
+            "{done} chunks were sent, and {} were on their way",
+            self.sent
+        );
+        self.free.extend(batch.iter().take(done));
+        self.sent = self.sent.saturating_sub(done);
+        done
+    }
+
+    /// Whether the kernel must be called again before the worker sleeps.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.backlog && self.tx.needs_wakeup()
+    }
+
+    pub(crate) fn census(&self) -> Census {
+        let (free, staged) = (self.free.len(), self.staged.len());
+        Census { free, staged, sent: self.sent, ..Census::default() }
+    }
+}
+
+/// Where a frame may be written in a chunk.
+#[inline]
+fn place_of(desc: &FrameDesc) -> Segment {
+    Segment { offset: desc.addr() as u64, bytes: CHUNK_ROOM, region: 0 }
+}
+
+/// Writes a frame, made as long as a wire demands. Whether all of it could be read.
+#[inline]
+fn write(delivery: &Delivery<'_>, table: &MemoryTable, places: &[Segment]) -> bool {
+    const ZEROES: [u8; WIRE_MIN_BYTES as usize] = [0; WIRE_MIN_BYTES as usize];
+    let mut pen = Pen { table, places: places.iter(), current: Segment::default() };
+    if !pen.write(delivery.header) || !pen.write(delivery.tail) {
+        return false;
+    }
+    if delivery.rest_bytes > 0 {
+        let Some(source) = delivery.rest.table() else { return false };
+        let mut rest = delivery.rest.range(delivery.rest_skip, delivery.rest_bytes);
+        let mut copied = 0;
+        let whole = rest.all(|piece| {
+            copied += piece.bytes;
+            pen.copy(source, piece)
+        });
+        if !whole || copied != delivery.rest_bytes {
+            return false;
+        }
+    }
+    let missing = WIRE_MIN_BYTES.saturating_sub(delivery.bytes()) as usize;
+    pen.write(ZEROES.get(..missing).unwrap_or_default())
+}
+
+/// Writes bytes one after the other into chunks. Unlike a guest's buffer, a chunk may hold what was another guest's: a frame
+/// is sent only if every byte of it was written.
+struct Pen<'a> {
+    table: &'a MemoryTable,
+    places: std::slice::Iter<'a, Segment>,
+    current: Segment,
+}
+
+impl Pen<'_> {
+    #[inline]
+    fn write(&mut self, mut data: &[u8]) -> bool {
+        while !data.is_empty() {
+            let written = if self.advance() { self.table.write(self.current, data) } else { 0 };
+            if !self.consume(written) {
+                return false;
+            }
+            data = data.get(written..).unwrap_or_default();
+        }
+        true
+    }
+
+    #[inline]
+    fn copy(&mut self, source: &MemoryTable, mut from: Segment) -> bool {
+        while from.bytes > 0 {
+            let copied =
+                if self.advance() { source.copy_to(from, self.table, self.current) } else { 0 };
+            if !self.consume(copied) {
+                return false;
+            }
+            from = from.skip(u32::try_from(copied).unwrap_or(u32::MAX));
+        }
+        true
+    }
+
+    /// Goes to the next chunk with room.
+    #[inline]
+    fn advance(&mut self) -> bool {
+        while self.current.bytes == 0 {
+            match self.places.next() {
+                Some(place) => self.current = *place,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn consume(&mut self, bytes: usize) -> bool {
+        self.current = self.current.skip(u32::try_from(bytes).unwrap_or(u32::MAX));
+        bytes > 0
+    }
+}

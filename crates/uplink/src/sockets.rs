@@ -1,0 +1,209 @@
+//! The sockets of an uplink, one for each queue. Opened and closed by the control thread; their rings go to the worker.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::str::FromStr;
+
+use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig};
+use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
+
+use crate::umem::{CHUNK_ROOM, Chunks, ENTRIES, RX_ENTRIES, host_cause};
+
+/// Frames that one call may send in copy mode; the kernel's own bound is 32.
+const TX_BUDGET: u32 = 256;
+/// The option for it. Linux 6.18, include/uapi/linux/if_xdp.h.
+const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
+
+/// Bytes that a frame has beside what counts for the MTU: an Ethernet header and a VLAN tag.
+pub(crate) const LINK_BYTES: u32 = 18;
+
+/// Who moves the bytes between card and chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mover {
+    /// The card.
+    Card,
+    /// The kernel.
+    Kernel,
+}
+
+/// The four rings of one queue.
+#[derive(Debug)]
+pub(crate) struct Rings {
+    pub(crate) rx: RxQueue,
+    pub(crate) fill: FillQueue,
+    pub(crate) tx: TxQueue,
+    pub(crate) completion: CompQueue,
+}
+
+/// The sockets of all queues, bound.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) chunks: Chunks,
+    pub(crate) rings: Vec<Rings>,
+    /// Whether a frame may lie in several chunks.
+    pub(crate) multi_buffer: bool,
+}
+
+/// Why a socket could not be made.
+#[derive(Debug)]
+pub(crate) struct BindError {
+    /// The queue; `None` when there is no memory for any.
+    pub(crate) queue: Option<u32>,
+    pub(crate) cause: io::Error,
+}
+
+impl BindError {
+    pub(crate) fn is(&self, code: i32) -> bool {
+        self.cause.raw_os_error() == Some(code)
+    }
+}
+
+impl Sockets {
+    /// Binds sockets to the first `queues` queues of an interface. Frames in several chunks are possible if the driver has
+    /// them; it need not when `mtu` fits one chunk.
+    pub(crate) fn bind(
+        interface: &str,
+        queues: u32,
+        mover: Mover,
+        mtu: u32,
+    ) -> Result<Self, BindError> {
+        let mover = match mover {
+            Mover::Card => BindFlags::XDP_ZEROCOPY,
+            Mover::Kernel => BindFlags::XDP_COPY,
+        };
+        let flags = mover | BindFlags::XDP_USE_NEED_WAKEUP;
+        match bind_all(interface, queues, flags | BindFlags::XDP_USE_SG) {
+            Ok((chunks, rings)) => Ok(Self { chunks, rings, multi_buffer: true }),
+            Err(error)
+                if mtu + LINK_BYTES <= CHUNK_ROOM
+                    && (error.is(libc::EOPNOTSUPP) || error.is(libc::EINVAL)) =>
+            {
+                let (chunks, rings) = bind_all(interface, queues, flags)?;
+                Ok(Self { chunks, rings, multi_buffer: false })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A second descriptor of each socket, to watch it by.
+    pub(crate) fn watched(&self) -> io::Result<Vec<OwnedFd>> {
+        self.rings.iter().map(|rings| duplicate(&rings.rx)).collect()
+    }
+}
+
+fn bind_all(
+    interface: &str,
+    queues: u32,
+    flags: BindFlags,
+) -> Result<(Chunks, Vec<Rings>), BindError> {
+    let chunks = Chunks::make(queues).map_err(|cause| BindError { queue: None, cause })?;
+    let rings = (0..queues).map(|queue| {
+        let bound = bind_one(interface, queue, flags, &chunks.umem);
+        bound.map_err(|cause| BindError { queue: Some(queue), cause })
+    });
+    let rings = rings.collect::<Result<Vec<_>, _>>()?;
+    Ok((chunks, rings))
+}
+
+fn bind_one(interface: &str, queue: u32, flags: BindFlags, umem: &Umem) -> io::Result<Rings> {
+    let entries = |count: u32| QueueSize::new(count).map_err(io::Error::other);
+    let config = SocketConfig::builder()
+        .rx_queue_size(entries(RX_ENTRIES)?)
+        .tx_queue_size(entries(ENTRIES)?)
+        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+        .bind_flags(flags)
+        .build();
+    let interface = Interface::from_str(interface).map_err(io::Error::other)?;
+    // SAFETY: the library loads no program, which is what it demands when a queue is bound twice.
+    let made = unsafe { Socket::new(config, umem, &interface, queue) };
+    let (tx, rx, others) = made.map_err(|error| host_cause(&error))?;
+    // Only a second socket on the same queue gets no rings of its own.
+    let none = || io::Error::other("the socket has no fill ring");
+    let (fill, completion) = others.ok_or_else(none)?;
+    raise_tx_budget(&rx);
+    Ok(Rings { rx, fill, tx, completion })
+}
+
+/// Kernels before 6.17 have no such option and keep to 32.
+fn raise_tx_budget(rx: &RxQueue) {
+    let budget = TX_BUDGET;
+    let bytes = libc::socklen_t::try_from(size_of_val(&budget)).unwrap_or(0);
+    // SAFETY: the kernel reads `bytes` bytes from `budget`, which has as many.
+    let _ = unsafe {
+        libc::setsockopt(
+            rx.fd().as_raw_fd(),
+            libc::SOL_XDP,
+            XDP_MAX_TX_SKB_BUDGET,
+            (&raw const budget).cast(),
+            bytes,
+        )
+    };
+}
+
+fn duplicate(rx: &RxQueue) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor is open as long as the ring lives, which is borrowed.
+    let fd = unsafe { BorrowedFd::borrow_raw(rx.fd().as_raw_fd()) };
+    fd.try_clone_to_owned()
+}
+
+/// Frames that the kernel could not bring to the switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelDrops {
+    /// No chunk was in the fill ring: the worker, or those it delivers to, fell behind.
+    pub no_chunk: u64,
+    /// The rx ring was full.
+    pub ring_full: u64,
+    /// Any other reason, as a frame too large for a chunk.
+    pub other: u64,
+    /// Descriptors to be sent that the kernel refused.
+    pub refused_to_send: u64,
+}
+
+impl KernelDrops {
+    /// What the kernel has counted on one socket.
+    pub(crate) fn read(socket: &OwnedFd) -> io::Result<Self> {
+        let mut counts = libc::xdp_statistics {
+            rx_dropped: 0,
+            rx_invalid_descs: 0,
+            tx_invalid_descs: 0,
+            rx_ring_full: 0,
+            rx_fill_ring_empty_descs: 0,
+            tx_ring_empty_descs: 0,
+        };
+        let mut bytes = libc::socklen_t::try_from(size_of_val(&counts)).unwrap_or(0);
+        // SAFETY: the kernel writes at most `bytes` bytes to `counts`, which has as many.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_XDP,
+                libc::XDP_STATISTICS,
+                (&raw mut counts).cast(),
+                &raw mut bytes,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // The kernel counts a frame without a chunk among those dropped, too.
+        let other = counts.rx_dropped.saturating_sub(counts.rx_fill_ring_empty_descs);
+        Ok(Self {
+            no_chunk: counts.rx_fill_ring_empty_descs,
+            ring_full: counts.rx_ring_full,
+            other: other + counts.rx_invalid_descs,
+            refused_to_send: counts.tx_invalid_descs,
+        })
+    }
+
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.no_chunk += more.no_chunk;
+        self.ring_full += more.ring_full;
+        self.other += more.other;
+        self.refused_to_send += more.refused_to_send;
+    }
+
+    /// All together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.no_chunk + self.ring_full + self.other + self.refused_to_send
+    }
+}

@@ -1,0 +1,291 @@
+//! What is known of an uplink, for operators and for its worker: written by its control thread.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use helio_types::UplinkMode;
+
+use crate::sockets::{KernelDrops, LINK_BYTES};
+
+/// Whether frames can pass on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Up,
+    Down,
+}
+
+/// The way in which an interface is used; what is asked for is an [`UplinkMode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UplinkWay {
+    /// The card reads and writes the chunks itself.
+    ZeroCopy,
+    /// The driver runs the XDP program, and the kernel copies.
+    Copy,
+    /// The kernel runs the XDP program on its own packets, and copies.
+    Skb,
+}
+
+impl UplinkWay {
+    /// The ways that `mode` allows, best first.
+    pub(crate) fn of(mode: UplinkMode) -> &'static [Self] {
+        match mode {
+            UplinkMode::Auto => &[Self::ZeroCopy, Self::Copy, Self::Skb],
+            UplinkMode::ZeroCopy => &[Self::ZeroCopy],
+            UplinkMode::Copy => &[Self::Copy],
+            UplinkMode::Skb => &[Self::Skb],
+        }
+    }
+
+    /// The name in lists and JSON: the same word as the mode that asks for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ZeroCopy => UplinkMode::ZeroCopy.name(),
+            Self::Copy => UplinkMode::Copy.name(),
+            Self::Skb => UplinkMode::Skb.name(),
+        }
+    }
+}
+
+impl fmt::Display for UplinkWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How an interface is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UplinkFacts {
+    /// The way that was got.
+    pub way: UplinkWay,
+    /// Queues in use.
+    pub queues: u32,
+    /// Bytes of the longest packet that the interface sends, without link headers.
+    pub mtu: u32,
+    /// Whether a frame may lie in several chunks, as one longer than 3840 bytes must.
+    pub multi_buffer: bool,
+}
+
+/// What an uplink does, as one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateWord {
+    /// It was not started, or is stopped.
+    Down,
+    /// It waits for its interface, or for a link.
+    Waiting,
+    /// It carries frames.
+    Up,
+}
+
+impl StateWord {
+    /// The name in lists and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Waiting => "waiting",
+            Self::Up => "up",
+        }
+    }
+}
+
+/// What an uplink does, and what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkState {
+    /// In one word.
+    pub word: StateWord,
+    /// In one sentence.
+    pub detail: String,
+}
+
+/// Where an uplink stands.
+#[derive(Debug, Default)]
+enum Stage {
+    /// The control thread does not run.
+    #[default]
+    Stopped,
+    /// It is about to open the interface for the first time.
+    Opening,
+    /// That failed, for this reason; it tries again.
+    Refused(String),
+    /// The worker has the queues.
+    Open(UplinkFacts),
+}
+
+#[derive(Debug, Default)]
+struct Details {
+    stage: Stage,
+    /// The sockets, while the interface is open.
+    sockets: Vec<OwnedFd>,
+    /// What is not as an operator would expect, while the interface is open.
+    note: Option<String>,
+    /// What the kernel dropped before the sockets that are open now.
+    dropped_before: KernelDrops,
+}
+
+/// Status of one uplink.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    /// Read by the worker.
+    has_link: AtomicBool,
+    /// Longest frame that the interface sends, in bytes. Read by the worker.
+    longest: AtomicU32,
+    details: Mutex<Details>,
+}
+
+impl Status {
+    #[inline]
+    pub(crate) fn link(&self) -> Link {
+        if self.has_link.load(Ordering::Relaxed) { Link::Up } else { Link::Down }
+    }
+
+    pub(crate) fn set_link(&self, link: Link) {
+        self.has_link.store(link == Link::Up, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn longest(&self) -> u32 {
+        self.longest.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_mtu(&self, mtu: u32) {
+        self.longest.store(mtu.saturating_add(LINK_BYTES), Ordering::Relaxed);
+        if let Stage::Open(facts) = &mut self.details().stage {
+            facts.mtu = mtu;
+        }
+    }
+
+    fn details(&self) -> MutexGuard<'_, Details> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin(&self) {
+        self.details().stage = Stage::Opening;
+    }
+
+    pub(crate) fn end(&self) {
+        self.details().stage = Stage::Stopped;
+    }
+
+    /// Notes why there is no interface. Whether that is another reason than before.
+    pub(crate) fn refuse(&self, why: &str) -> bool {
+        let mut details = self.details();
+        let is_new = !matches!(&details.stage, Stage::Refused(before) if before == why);
+        details.stage = Stage::Refused(why.to_owned());
+        is_new
+    }
+
+    /// The worker has the queues of these sockets.
+    pub(crate) fn open(&self, facts: UplinkFacts, sockets: Vec<OwnedFd>, note: Option<String>) {
+        let mut details = self.details();
+        details.stage = Stage::Open(facts);
+        details.sockets = sockets;
+        details.note = note;
+        drop(details);
+        self.set_mtu(facts.mtu);
+    }
+
+    /// The sockets are about to be closed. What they had dropped stays counted.
+    pub(crate) fn close(&self, why: String) {
+        let dropped = self.drops();
+        let mut details = self.details();
+        details.dropped_before = dropped;
+        details.sockets.clear();
+        details.note = None;
+        details.stage = Stage::Refused(why);
+        drop(details);
+        self.set_link(Link::Down);
+    }
+
+    pub(crate) fn facts(&self) -> Option<UplinkFacts> {
+        match &self.details().stage {
+            Stage::Open(facts) => Some(*facts),
+            Stage::Stopped | Stage::Opening | Stage::Refused(_) => None,
+        }
+    }
+
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.details().stage, Stage::Opening)
+    }
+
+    /// What the kernel has dropped since the uplink was made.
+    pub(crate) fn drops(&self) -> KernelDrops {
+        let details = self.details();
+        let mut drops = details.dropped_before;
+        for socket in &details.sockets {
+            // A socket whose interface is gone still tells.
+            drops.add(&KernelDrops::read(socket).unwrap_or_default());
+        }
+        drops
+    }
+
+    /// The state of an uplink on `interface`.
+    pub(crate) fn describe(&self, interface: &str) -> UplinkState {
+        let details = self.details();
+        let (word, mut detail) = match &details.stage {
+            Stage::Stopped => (StateWord::Down, "stopped".to_owned()),
+            Stage::Opening => (StateWord::Waiting, format!("opening {interface}")),
+            Stage::Refused(why) => (StateWord::Waiting, why.clone()),
+            Stage::Open(_) if self.link() == Link::Down => {
+                (StateWord::Waiting, format!("{interface} has no link"))
+            }
+            Stage::Open(facts) => (StateWord::Up, sentence(interface, facts)),
+        };
+        if let Some(note) = &details.note {
+            detail.push_str("; ");
+            detail.push_str(note);
+        }
+        UplinkState { word, detail }
+    }
+}
+
+/// How an interface is used, in words.
+pub(crate) fn sentence(interface: &str, facts: &UplinkFacts) -> String {
+    let UplinkFacts { way, queues, mtu, .. } = facts;
+    let queues = if *queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
+    format!("{interface} in mode {way}, {queues}, MTU {mtu}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: UplinkFacts =
+        UplinkFacts { way: UplinkWay::Copy, queues: 1, mtu: 1500, multi_buffer: true };
+
+    #[test]
+    fn each_stage_says_what_it_waits_for() {
+        let status = Status::default();
+        let told = |status: &Status| {
+            let state = status.describe("eth1");
+            (state.word.name(), state.detail)
+        };
+        assert_eq!(told(&status), ("down", "stopped".to_owned()));
+        status.begin();
+        assert_eq!(told(&status), ("waiting", "opening eth1".to_owned()));
+        assert!(
+            status.refuse("there is no interface eth1")
+                && !status.refuse("there is no interface eth1")
+        );
+        assert_eq!(told(&status), ("waiting", "there is no interface eth1".to_owned()));
+        status.open(FACTS, Vec::new(), None);
+        assert_eq!(told(&status), ("waiting", "eth1 has no link".to_owned()));
+        status.set_link(Link::Up);
+        assert_eq!(told(&status), ("up", "eth1 in mode copy, 1 queue, MTU 1500".to_owned()));
+        status.set_mtu(9000);
+        assert_eq!((status.longest(), status.facts().unwrap().mtu), (9018, 9000));
+        status.close("eth1 is gone".to_owned());
+        assert_eq!(told(&status), ("waiting", "eth1 is gone".to_owned()));
+    }
+
+    #[test]
+    fn auto_allows_all_ways_and_every_other_mode_one() {
+        assert_eq!(UplinkWay::of(UplinkMode::Auto).len(), 3);
+        for mode in [UplinkMode::ZeroCopy, UplinkMode::Copy, UplinkMode::Skb] {
+            let ways = UplinkWay::of(mode);
+            assert_eq!((ways.len(), ways[0].name()), (1, mode.name()));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The UMEM of an uplink: chunks that are registered with the kernel, and the memory table that they are reached through.
+//! Made by the control thread.
+//!
+//! The chunks of one queue lie side by side: first those it receives into, then those it sends from.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use helio_mem::MemoryTable;
+use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
+use xsk_rs::{FrameDesc, Umem};
+
+/// Bytes of a chunk.
+pub(crate) const CHUNK_BYTES: u32 = 4096;
+/// Bytes of a frame that fit one: the kernel keeps the first 256 of each chunk for XDP programs.
+pub(crate) const CHUNK_ROOM: u32 = CHUNK_BYTES - 256;
+/// Chunks that one queue receives into: as many frames wait while a worker is busy elsewhere.
+pub(crate) const RX_CHUNKS: u16 = 2048;
+/// Chunks that one queue sends from.
+pub(crate) const TX_CHUNKS: u16 = 2048;
+/// Entries of the rx ring: it has room for all that is lent.
+pub(crate) const RX_ENTRIES: u32 = 2048;
+/// Entries of the other rings. The kernel tells late what it has taken out of a ring, so they have twice the room that their
+/// chunks need.
+pub(crate) const ENTRIES: u32 = 4096;
+
+const CHUNKS: u32 = RX_CHUNKS as u32 + TX_CHUNKS as u32;
+
+/// A UMEM, and what is needed to use it.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    pub(crate) umem: Umem,
+    pub(crate) table: Arc<MemoryTable>,
+    descriptors: Vec<FrameDesc>,
+}
+
+/// The descriptors of the chunks of one queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueChunks<'a> {
+    /// The number of the first of them in the UMEM.
+    pub(crate) first: u32,
+    /// Those to receive into.
+    pub(crate) rx: &'a [FrameDesc],
+    /// Those to send from.
+    pub(crate) tx: &'a [FrameDesc],
+}
+
+impl Chunks {
+    /// Chunks for `queues` queues. All of them are taken from the host at once, and stay in memory.
+    pub(crate) fn make(queues: u32) -> io::Result<Self> {
+        let count = queues.checked_mul(CHUNKS).and_then(NonZeroU32::new);
+        let count = count.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let entries = |count: u32| QueueSize::new(count).map_err(io::Error::other);
+        let config = UmemConfig::builder()
+            .frame_size(FrameSize::new(CHUNK_BYTES).map_err(io::Error::other)?)
+            .fill_queue_size(entries(ENTRIES)?)
+            .comp_queue_size(entries(ENTRIES)?)
+            .build()
+            .map_err(io::Error::other)?;
+        let (umem, descriptors) =
+            Umem::new(config, count, false).map_err(|error| host_cause(&error))?;
+        let table = table_of(&umem, &descriptors)?;
+        Ok(Self { umem, table: Arc::new(table), descriptors })
+    }
+
+    /// The part of one queue.
+    pub(crate) fn of_queue(&self, queue: u32) -> Option<QueueChunks<'_>> {
+        let first = queue.checked_mul(CHUNKS)?;
+        let start = first as usize;
+        let all = self.descriptors.get(start..start + CHUNKS as usize)?;
+        let (rx, tx) = all.split_at_checked(usize::from(RX_CHUNKS))?;
+        Some(QueueChunks { first, rx, tx })
+    }
+}
+
+/// What the host said, behind what the library says.
+pub(crate) fn host_cause(error: &dyn std::error::Error) -> io::Error {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(error.to_string()),
+    }
+}
+
+fn table_of(umem: &Umem, descriptors: &[FrameDesc]) -> io::Result<MemoryTable> {
+    let none = || io::Error::other("the UMEM has no chunks");
+    let first = descriptors.first().ok_or_else(none)?;
+    // SAFETY: the descriptor is one of this UMEM. Its length is still 0, so no byte is borrowed.
+    let place = unsafe { umem.data(first) }.contents().as_ptr();
+    // The library tells where data begins, and not where the mapping does. The mapping came from mmap(2), so its
+    // provenance is exposed.
+    let start = ptr::with_exposed_provenance_mut(place.expose_provenance() - first.addr());
+    let start = NonNull::new(start).ok_or_else(none)?;
+    let bytes = descriptors.len() * CHUNK_BYTES as usize;
+    // SAFETY: the UMEM has mapped `bytes` bytes from its first chunk on, and keeps them mapped as long as a clone of it lives.
+    // They are reached by the kernel and by memory tables only; a `Sender` borrows chunks that are free, to set the length
+    // of their descriptors, and no segment in use names these.
+    let table = unsafe { MemoryTable::of_mapping(start, bytes, Box::new(umem.clone())) };
+    table.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helio_mem::Segment;
+
+    #[test]
+    fn each_queue_has_chunks_of_its_own_and_all_lie_in_the_table() {
+        let chunks = Chunks::make(2).unwrap();
+        assert_eq!(chunks.table.total_bytes(), 2 * 4096 * 4096);
+        let mut seen = std::collections::BTreeSet::new();
+        for queue in 0..2 {
+            let part = chunks.of_queue(queue).unwrap();
+            assert_eq!((part.rx.len(), part.tx.len()), (2048, 2048));
+            for (number, desc) in (part.first..).zip(part.rx.iter().chain(part.tx)) {
+                assert_eq!(desc.addr(), number as usize * 4096 + 256);
+                assert!(seen.insert(desc.addr()));
+            }
+        }
+        assert!(chunks.of_queue(2).is_none());
+    }
+
+    #[test]
+    fn the_table_and_the_library_see_the_same_bytes() {
+        let chunks = Chunks::make(1).unwrap();
+        let mut last = *chunks.of_queue(0).unwrap().tx.last().unwrap();
+        let place = Segment { offset: last.addr() as u64, bytes: 5, region: 0 };
+        assert_eq!(chunks.table.write(place, b"hello"), 5);
+        // SAFETY: the descriptor is of this UMEM, and nobody else uses the chunk.
+        let mut data = unsafe { chunks.umem.data_mut(&mut last) };
+        data.cursor().set_pos(5);
+        assert_eq!(data.contents(), b"hello");
+    }
+}

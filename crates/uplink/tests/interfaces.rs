@@ -1,0 +1,171 @@
+//! What happens to an interface while an uplink has it, or wants it.
+#![cfg(test)]
+
+mod support;
+
+use helio_frame::Port;
+use helio_types::{DropReason, UplinkMode};
+use helio_uplink::{Census, StateWord, UplinkEvent};
+use support::{FarEnd, Rig, Setting, Wire, frame, ip};
+
+fn carries_frames(rig: &mut Rig) {
+    let far = FarEnd::new();
+    rig.until_state(StateWord::Up);
+    let sent = frame(700, 1);
+    far.send(&sent);
+    assert_eq!(rig.receive(1), std::slice::from_ref(&sent));
+    assert_eq!(rig.offer(&sent), Ok(()));
+    rig.port.publish();
+    rig.until("the far end received", |_| far.try_receive().as_ref() == Some(&sent));
+}
+
+fn has_program() -> bool {
+    ip("link show near").contains("xdp")
+}
+
+#[test]
+fn a_link_that_goes_down_stops_the_uplink_and_one_that_comes_up_starts_it_again() {
+    for mode in [UplinkMode::Copy, UplinkMode::Skb] {
+        let _wire = Wire::new(1500);
+        let mut rig = Rig::up(mode);
+        carries_frames(&mut rig);
+        for end in ["far", "near"] {
+            ip(&format!("link set {end} down"));
+            assert_eq!(rig.until_state(StateWord::Waiting), "near has no link");
+            assert_eq!(rig.offer(&frame(60, 0)), Err(DropReason::PortDown));
+            ip(&format!("link set {end} up"));
+            carries_frames(&mut rig);
+        }
+        assert_eq!(rig.port.census().total(), 4096);
+    }
+}
+
+#[test]
+fn an_interface_that_is_deleted_takes_the_uplink_down_and_a_new_one_brings_it_back() {
+    for mode in [UplinkMode::Copy, UplinkMode::Skb] {
+        let wire = Wire::new(1500);
+        let mut rig = Rig::up(mode);
+        carries_frames(&mut rig);
+        for _ in 0..3 {
+            // Frames are under way while it goes.
+            for number in 0..100 {
+                assert_eq!(rig.offer(&frame(300, number)), Ok(()));
+            }
+            rig.port.publish();
+            ip("link del near");
+            let detail = rig.until_state(StateWord::Waiting);
+            assert!(detail.contains("near is gone") || detail.contains("no interface near"));
+            rig.until("its chunks are gone, too", |rig| rig.port.census() == Census::default());
+            assert_eq!(rig.offer(&frame(60, 0)), Err(DropReason::PortDown));
+            wire.lay(1500, 1);
+            carries_frames(&mut rig);
+        }
+        let closed = |event: &&UplinkEvent| matches!(event, UplinkEvent::Closed(_));
+        assert_eq!(rig.events().iter().filter(closed).count(), 3);
+    }
+}
+
+#[test]
+fn frames_that_others_hold_keep_an_interface_that_is_gone_until_they_are_given_back() {
+    let _wire = Wire::new(1500);
+    let mut rig = Rig::up(UplinkMode::Auto);
+    let far = FarEnd::new();
+    far.send(&frame(700, 1));
+    rig.repeat("the frame came", |rig| rig.take() == 1);
+    let held = rig.burst.frames()[0].clone();
+    ip("link del near");
+    rig.repeat("the uplink has noticed", |rig| {
+        let had = rig.take();
+        had == 0 && rig.state().word == StateWord::Waiting
+    });
+    for _ in 0..1000 {
+        rig.turn();
+        assert_eq!(rig.content(&held), frame(700, 1));
+    }
+    rig.port.release(held.origin);
+    rig.until("its chunks are gone", |rig| rig.port.census() == Census::default());
+    rig.until("its memory is gone", |rig| rig.table().is_none());
+}
+
+#[test]
+fn an_interface_that_comes_later_is_found() {
+    let wire = Wire::new(1500);
+    ip("link del near");
+    let mut rig = Rig::started(Setting::default());
+    let detail = rig.until_state(StateWord::Waiting);
+    rig.until("it was refused", |rig| !rig.events().is_empty());
+    assert!(detail.contains("near"), "{detail}");
+    assert!(rig.state().detail.starts_with("there is no interface near"));
+    wire.lay(1500, 1);
+    carries_frames(&mut rig);
+    // Told once, however often it was tried.
+    let refused = |event: &&UplinkEvent| matches!(event, UplinkEvent::Refused(_));
+    assert_eq!(rig.events().iter().filter(refused).count(), 1);
+}
+
+#[test]
+fn an_mtu_that_changes_changes_what_is_sent() {
+    let _wire = Wire::new(1500);
+    let mut rig = Rig::up(UplinkMode::Auto);
+    assert_eq!(rig.offer(&frame(1518, 0)), Ok(()));
+    assert_eq!(rig.offer(&frame(1519, 0)), Err(DropReason::Mtu));
+    ip("link set near mtu 3000");
+    rig.until("the MTU is seen", |rig| rig.handle.facts().is_some_and(|facts| facts.mtu == 3000));
+    assert_eq!(rig.offer(&frame(3018, 0)), Ok(()));
+    assert_eq!(rig.offer(&frame(3019, 0)), Err(DropReason::Mtu));
+}
+
+#[test]
+fn an_uplink_that_stops_leaves_its_interface_to_the_host_and_to_the_next_one() {
+    let _wire = Wire::new(1500);
+    for mode in [UplinkMode::Copy, UplinkMode::Skb, UplinkMode::Copy] {
+        let mut rig = Rig::up(mode);
+        carries_frames(&mut rig);
+        assert!(has_program());
+        rig.stop();
+        assert!(!has_program());
+        assert_eq!((rig.port.census(), rig.state().word), (Census::default(), StateWord::Down));
+        assert!(rig.table().is_none());
+    }
+}
+
+#[test]
+fn a_second_uplink_on_the_same_interface_is_refused_and_harms_nobody() {
+    let _wire = Wire::new(1500);
+    let mut first = Rig::up(UplinkMode::Auto);
+    for mode in [UplinkMode::Auto, UplinkMode::Skb] {
+        let mut second = Rig::started(Setting { mode, ..Setting::default() });
+        second.until("it was refused", |rig| !rig.events().is_empty());
+        let detail = second.state().detail;
+        let begin = "another XDP program is attached to near (helio_uplink, number ";
+        assert!(detail.starts_with(begin), "{detail}");
+        assert!(detail.contains("ip link set dev near xdp off"), "{detail}");
+    }
+    carries_frames(&mut first);
+}
+
+#[test]
+fn an_uplink_whose_worker_has_dropped_the_port_ends_and_leaves_nothing() {
+    let _wire = Wire::new(1500);
+    let mut rig = Rig::up(UplinkMode::Auto);
+    carries_frames(&mut rig);
+    let (spare, _stopped) = support::unused_port();
+    drop(std::mem::replace(&mut rig.port, spare));
+    rig.handle.stop();
+    assert!(!has_program());
+    assert_eq!(rig.state().word, StateWord::Down);
+}
+
+#[test]
+fn a_process_without_rights_is_told_which_it_needs() {
+    let _wire = Wire::new(1500);
+    // Of this thread only, and of those that it starts.
+    // SAFETY: no pointers are passed.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) }, 0);
+    let mut rig = Rig::started(Setting::default());
+    rig.until("it was refused", |rig| !rig.events().is_empty());
+    assert_eq!(
+        rig.state().detail,
+        "near cannot be used without the right to receive all frames: run this process as root, or give it CAP_NET_RAW"
+    );
+}
