@@ -18,6 +18,7 @@ mod outcome;
 
 pub mod config_text;
 pub mod encap_parse;
+pub mod filter_program;
 pub mod frame_parse;
 pub mod net_header;
 pub mod receive_buffers;
@@ -29,11 +30,12 @@ pub use outcome::Outcome;
 pub type Target = fn(&[u8]) -> Outcome;
 
 /// All targets, by the names of their folders.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("transmit_chain", transmit_chain::run),
     ("receive_buffers", receive_buffers::run),
     ("net_header", net_header::run),
     ("frame_parse", frame_parse::run),
     ("encap_parse", encap_parse::run),
+    ("filter_program", filter_program::run),
     ("config_text", config_text::run),
 ];

@@ -2,12 +2,18 @@
 //!
 //! Workers ask for each frame; the control thread builds a new [`MirrorTable`] whenever the configuration
 //! changes. A table never changes, and nothing here allocates except its constructor.
+//!
+//! [`Sampler`] and [`RateLimit`] say which of the wanted copies are made. They count, so each worker has its own.
 #![forbid(unsafe_code)]
 
 mod plan;
+mod rate_limit;
 #[cfg(test)]
 mod reference_tests;
+mod sampler;
 mod table;
 
 pub use plan::CopyPlan;
+pub use rate_limit::RateLimit;
+pub use sampler::Sampler;
 pub use table::{Exactness, MirrorTable, Selected};

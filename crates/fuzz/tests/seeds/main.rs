@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod copies;
+mod filters;
 mod frames;
 mod script;
 mod switching;
@@ -43,6 +44,7 @@ fn seeds() -> Vec<Seed> {
     seeds.extend(frames::seeds());
     seeds.extend(switching::seeds());
     seeds.extend(copies::seeds());
+    seeds.extend(filters::seeds());
     seeds.extend(texts::seeds());
     seeds
 }

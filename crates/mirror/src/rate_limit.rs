@@ -1,0 +1,153 @@
+//! How much of a session may leave in a second.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use helio_types::MAX_FRAME_BYTES;
+
+const NANOS: u64 = 1_000_000_000;
+
+/// A token bucket in bytes or in frames. In any stretch of time no more passes than the burst and what the rate gives
+/// for that time, to the unit; nothing is lost to rounding. The time is told, never read. Each worker has its own for each
+/// session, with its share of the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Units times 10^9, so that a nanosecond adds exactly the rate.
+    tokens: u64,
+    burst: u64,
+    per_second: NonZeroU64,
+    /// When `tokens` was right.
+    then_ns: u64,
+    unit: Unit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Bytes,
+    Frames,
+}
+
+impl RateLimit {
+    /// Bytes of copies. A burst shorter than the longest frame is taken for that, because a frame longer than the burst
+    /// would never pass.
+    #[must_use]
+    pub fn bytes_per_second(rate: NonZeroU64, burst_bytes: u32, now_ns: u64) -> Self {
+        Self::full(rate, burst_bytes.max(MAX_FRAME_BYTES), now_ns, Unit::Bytes)
+    }
+
+    /// Copies, whatever their lengths.
+    #[must_use]
+    pub fn frames_per_second(rate: NonZeroU64, burst_frames: NonZeroU32, now_ns: u64) -> Self {
+        Self::full(rate, burst_frames.get(), now_ns, Unit::Frames)
+    }
+
+    fn full(per_second: NonZeroU64, burst: u32, now_ns: u64, unit: Unit) -> Self {
+        let burst = u64::from(burst) * NANOS;
+        Self { tokens: burst, burst, per_second, then_ns: now_ns, unit }
+    }
+
+    /// Whether a copy of `frame_bytes` bytes may pass at `now_ns`, nanoseconds of any clock. One that may is paid for; one
+    /// that may not costs nothing. A clock that goes back gives nothing until it has caught up.
+    #[inline]
+    #[must_use]
+    pub fn passes(&mut self, frame_bytes: u32, now_ns: u64) -> bool {
+        let elapsed_ns = now_ns.saturating_sub(self.then_ns);
+        self.then_ns = self.then_ns.max(now_ns);
+        // What does not fit into a word is far more than the burst.
+        let earned = elapsed_ns.saturating_mul(self.per_second.get());
+        self.tokens = self.tokens.saturating_add(earned).min(self.burst);
+        let units = match self.unit {
+            Unit::Bytes => frame_bytes,
+            Unit::Frames => 1,
+        };
+        match self.tokens.checked_sub(u64::from(units) * NANOS) {
+            Some(tokens) => self.tokens = tokens,
+            None => return false,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rate(per_second: u64) -> NonZeroU64 {
+        NonZeroU64::new(per_second).unwrap()
+    }
+
+    fn frames(per_second: u64, burst: u32) -> RateLimit {
+        RateLimit::frames_per_second(rate(per_second), NonZeroU32::new(burst).unwrap(), 0)
+    }
+
+    #[test]
+    fn a_burst_passes_at_once_and_then_one_frame_for_each_part_of_a_second() {
+        let mut limit = frames(1000, 3);
+        let at = |limit: &mut RateLimit, now_ns| limit.passes(9000, now_ns);
+        assert_eq!([0; 4].map(|now| at(&mut limit, now)), [true, true, true, false]);
+        assert!(!at(&mut limit, 999_999));
+        assert!(at(&mut limit, 1_000_000));
+        assert!(!at(&mut limit, 1_999_999));
+        assert!(at(&mut limit, 2_000_000));
+    }
+
+    #[test]
+    fn bytes_are_paid_for_by_length_and_a_refused_frame_is_free() {
+        let mut limit = RateLimit::bytes_per_second(rate(1_000_000), 100_000, 0);
+        assert!(limit.passes(60_000, 0));
+        assert!(!limit.passes(40_001, 0));
+        assert!(limit.passes(40_000, 0));
+        assert!(!limit.passes(1500, 1_499_999));
+        assert!(limit.passes(1500, 1_500_000));
+    }
+
+    #[test]
+    fn the_longest_frame_passes_whatever_the_burst() {
+        let mut limit = RateLimit::bytes_per_second(rate(1), 0, 5);
+        assert!(limit.passes(MAX_FRAME_BYTES, 5));
+        assert!(!limit.passes(1, 5));
+    }
+
+    #[test]
+    fn a_long_silence_fills_the_bucket_and_no_more() {
+        let mut limit = RateLimit::frames_per_second(NonZeroU64::MAX, NonZeroU32::MAX, 0);
+        assert!(limit.passes(1, u64::MAX));
+        let mut limit = frames(1_000_000, 2);
+        assert_eq!([u64::MAX; 4].map(|now| limit.passes(1, now)), [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_nothing_twice() {
+        let mut limit = frames(1, 1);
+        assert!(limit.passes(1, 10 * NANOS));
+        assert!(!limit.passes(1, 5 * NANOS));
+        assert!(!limit.passes(1, 10 * NANOS + NANOS - 1));
+        assert!(limit.passes(1, 11 * NANOS));
+    }
+
+    proptest! {
+        #[test]
+        fn in_every_stretch_no_more_passes_than_burst_and_rate_and_no_less_when_all_is_wanted(
+            per_second in 1..5000_u64,
+            burst in 1..50_u32,
+            gaps in prop::collection::vec(0..20_000_000_u64, 1..200),
+        ) {
+            let mut limit = frames(per_second, burst);
+            let (mut now, mut passed) = (0, Vec::new());
+            for gap in gaps {
+                now += gap;
+                // As many as want to, so that the bucket is always empty afterwards.
+                while limit.passes(60, now) {
+                    passed.push(now);
+                }
+            }
+            for (index, from) in passed.iter().enumerate() {
+                for (count, to) in (1_u64..).zip(&passed[index..]) {
+                    prop_assert!(count <= u64::from(burst) + (to - from) * per_second / NANOS + 1);
+                    prop_assert!(count * NANOS <= u64::from(burst) * NANOS + (to - from) * per_second);
+                }
+            }
+            prop_assert!(limit.tokens < NANOS);
+        }
+    }
+}
