@@ -11,6 +11,7 @@ mod mirroring_word;
 mod port_info;
 mod qemu_args;
 mod reply;
+mod tap_info;
 mod uplink_info;
 mod worker_info;
 
@@ -23,5 +24,6 @@ pub use mirror_info::{MirrorDestinationInfo, MirrorInfo};
 pub use port_info::{MemoryInfo, PortInfo, PortState};
 pub use qemu_args::{QemuArgs, QemuRequest};
 pub use reply::{ErrorReply, FlushReply, VersionInfo};
+pub use tap_info::TapInfo;
 pub use uplink_info::UplinkInfo;
 pub use worker_info::{TurnTimes, WorkerInfo};

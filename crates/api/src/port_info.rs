@@ -7,7 +7,7 @@ use helio_config::{Attachment, PortConfig, SocketMode, StaticMacEntry, VlanSetti
 use helio_types::Mirroring;
 use serde::{Deserialize, Serialize};
 
-use crate::{UplinkInfo, mirroring_word};
+use crate::{TapInfo, UplinkInfo, mirroring_word};
 
 /// What we do with a port, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,15 +93,18 @@ pub struct PortInfo {
     /// Those of `drops` that were meant for the port.
     #[serde(default)]
     pub egress_drops: BTreeMap<String, u64>,
-    /// Path of the vhost-user socket; empty for an uplink.
+    /// Path of the vhost-user socket; empty for an uplink and a TAP.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub socket: String,
-    /// Which side of the socket the switch is; `None` for an uplink.
+    /// Which side of the socket the switch is; `None` for an uplink and a TAP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<SocketMode>,
-    /// The interface of an uplink; `None` for a VM port.
+    /// The interface of an uplink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<UplinkInfo>,
+    /// The interface of a TAP port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap: Option<TapInfo>,
     /// The worker that serves it; `None` while there is none.
     pub worker: Option<usize>,
     /// VLAN membership.
@@ -110,7 +113,7 @@ pub struct PortInfo {
     pub mtu: u16,
     /// Whether frames that the port sends are refused.
     pub receive_only: bool,
-    /// Queue pairs offered to the front-end; 0 for an uplink.
+    /// Queue pairs offered to the front-end; 0 for an uplink and a TAP.
     pub queue_pairs: u16,
     /// Queue pairs that the guest uses now.
     pub queue_pairs_active: u16,
@@ -130,9 +133,10 @@ impl PortInfo {
     /// The port of this plan, down, with all counters at zero.
     #[must_use]
     pub fn new(port: &PortConfig) -> Self {
-        let (socket, uplink) = match &port.attachment {
-            Attachment::Vm(socket) => (Some(socket), None),
-            Attachment::Uplink(uplink) => (None, Some(UplinkInfo::new(uplink))),
+        let (socket, uplink, tap) = match &port.attachment {
+            Attachment::Vm(socket) => (Some(socket), None, None),
+            Attachment::Uplink(uplink) => (None, Some(UplinkInfo::new(uplink)), None),
+            Attachment::Tap(tap) => (None, None, Some(TapInfo::new(tap))),
         };
         Self {
             name: port.name.clone(),
@@ -150,6 +154,7 @@ impl PortInfo {
             socket: socket.map_or_else(String::new, |vm| vm.path.to_string_lossy().into_owned()),
             mode: socket.map(|vm| vm.mode),
             uplink,
+            tap,
             worker: port.worker.map(helio_types::WorkerId::index),
             vlan: VlanSetting::from(&port.vlan),
             mtu: port.mtu,

@@ -32,11 +32,11 @@ impl QemuArgs {
     ///
     /// # Errors
     ///
-    /// A sentence: the port is an uplink, or the request asks for no queue pair or for more than the port offers, or for no memory.
+    /// A sentence: the port has no socket, or the request asks for no queue pair or for more than the port offers, or for no memory.
     pub fn for_port(port: &PortInfo, request: &QemuRequest) -> Result<Self, String> {
         let Some(mode) = port.mode else {
             return Err(format!(
-                "port {} is an uplink; guests attach to ports with a socket",
+                "port {} has no socket, by which a guest could attach; name one that has",
                 port.name
             ));
         };

@@ -11,13 +11,22 @@ use crate::port_entry::{check_socket_path, wrong_word};
 use crate::problem::Faults;
 use crate::range::within;
 
-/// What a port is attached to: a guest, or a wire.
+/// What a port is attached to: a guest, a wire, or the host itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attachment {
     /// A guest, by vhost-user.
     Vm(VmSocket),
     /// An interface of the host, by AF_XDP.
     Uplink(UplinkInterface),
+    /// The host, by an interface that the switch makes.
+    Tap(TapInterface),
+}
+
+/// The interface that a TAP port makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapInterface {
+    /// Its name, 1 to 15 bytes; unique in the switch.
+    pub name: String,
 }
 
 /// The socket by which a guest attaches.
@@ -50,16 +59,26 @@ impl Attachment {
     pub fn socket(&self) -> Option<&Path> {
         match self {
             Self::Vm(socket) => Some(&socket.path),
-            Self::Uplink(_) => None,
+            Self::Uplink(_) | Self::Tap(_) => None,
         }
     }
 
-    /// The interface of an uplink.
+    /// The interface of an uplink or a TAP port.
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         match self {
             Self::Vm(_) => None,
             Self::Uplink(uplink) => Some(&uplink.name),
+            Self::Tap(tap) => Some(&tap.name),
+        }
+    }
+
+    /// The key by which a configuration names it.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::Vm(_) => "socket",
+            Self::Uplink(_) => "interface",
+            Self::Tap(_) => "tap",
         }
     }
 
@@ -77,6 +96,7 @@ impl Attachment {
                 entry.queues = uplink.queues.map(u64::from);
                 entry.pass = uplink.pass.iter().map(PassRule::to_string).collect();
             }
+            Self::Tap(tap) => entry.tap = Some(tap.name),
         }
     }
 }
@@ -84,9 +104,10 @@ impl Attachment {
 impl PortEntry {
     /// What the port shall be attached to. Every check is made before the first `?`.
     pub(crate) fn check_attachment(&self, faults: &mut Faults) -> Option<Attachment> {
-        match &self.interface {
-            None => self.check_vm(faults).map(Attachment::Vm),
-            Some(name) => self.check_uplink(name, faults).map(Attachment::Uplink),
+        match (&self.tap, &self.interface) {
+            (Some(name), _) => self.check_tap(name, faults).map(Attachment::Tap),
+            (None, Some(name)) => self.check_uplink(name, faults).map(Attachment::Uplink),
+            (None, None) => self.check_vm(faults).map(Attachment::Vm),
         }
     }
 
@@ -128,6 +149,30 @@ impl PortEntry {
         });
         let pass = faults.keep("pass", rules.collect::<Result<Vec<_>, _>>());
         Some(UplinkInterface { name: name?, mode: mode?, queues: queues?, pass: pass? })
+    }
+}
+
+impl PortEntry {
+    fn check_tap(&self, name: &str, faults: &mut Faults) -> Option<TapInterface> {
+        if !self.socket.is_empty() || self.interface.is_some() {
+            let text = "a port has a socket, an interface or a tap; leave all but one of them out";
+            faults.add("tap", text.to_owned());
+        }
+        let of_others = [
+            ("mode", self.mode.is_some()),
+            ("queue-pairs", self.queue_pairs.is_some()),
+            ("queues", self.queues.is_some()),
+            ("pass", !self.pass.is_empty()),
+        ];
+        for (key, _) in of_others.into_iter().filter(|(_, is_there)| *is_there) {
+            faults.add(key, format!("a TAP has no {key}; leave it out"));
+        }
+        // The kernel would put a number there.
+        let checked = match name.contains('%') {
+            true => Err(format!("{name:?} cannot be a TAP; write a name without %, as \"helio0\"")),
+            false => check_interface(name),
+        };
+        Some(TapInterface { name: faults.keep("tap", checked)? })
     }
 }
 
@@ -204,6 +249,34 @@ mod tests {
             ..PortEntry::new("columbia", "/run/a.sock")
         };
         assert_eq!(faulty_keys(&entry), ["queues", "pass"]);
+    }
+
+    #[test]
+    fn a_tap_needs_a_name_and_an_interface_to_make_and_survives_json() {
+        let tap = |name: &str| PortEntry {
+            name: "host".to_owned(),
+            tap: Some(name.to_owned()),
+            ..PortEntry::default()
+        };
+        let port = tap("helio0").check().unwrap();
+        assert_eq!(port.attachment, Attachment::Tap(TapInterface { name: "helio0".to_owned() }));
+        assert_eq!((port.attachment.interface(), port.attachment.socket()), (Some("helio0"), None));
+        let json = serde_json::to_value(&port).unwrap();
+        assert_eq!(serde_json::from_value::<crate::PortConfig>(json).unwrap(), port);
+        for name in ["", "sixteen-letters-", "a/b", "helio%d"] {
+            assert_eq!(faulty_keys(&tap(name)), ["tap"], "{name}");
+        }
+        let entry = PortEntry {
+            socket: "/run/a.sock".to_owned(),
+            mode: Some("server".to_owned()),
+            queue_pairs: Some(1),
+            queues: Some(1),
+            pass: vec!["0x88cc".to_owned()],
+            ..tap("helio0")
+        };
+        assert_eq!(faulty_keys(&entry), ["tap", "mode", "queue-pairs", "queues", "pass"]);
+        let entry = PortEntry { interface: Some("eth1".to_owned()), ..tap("helio0") };
+        assert_eq!(faulty_keys(&entry), ["tap"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod socket_access;
 mod table;
 mod vlan_setting;
 
-pub use attachment::{Attachment, UplinkInterface, VmSocket};
+pub use attachment::{Attachment, TapInterface, UplinkInterface, VmSocket};
 pub use host::{HostError, check_host};
 pub use plan::{Config, DEFAULT_CONTROL, MirrorConfig, PollMode, SwitchConfig, WorkerConfig};
 pub use port::{PortConfig, SocketMode, StaticMac, check_port_name};

@@ -195,7 +195,7 @@ impl Config {
         {
             let name = &other.name;
             let text = format!("{own} is the interface of port {name:?}; write another one");
-            faults.add("interface", text);
+            faults.add(attachment.key(), text);
         }
     }
 

@@ -19,12 +19,15 @@ use crate::{PortConfig, PortError};
 pub struct PortEntry {
     /// Name of the port.
     pub name: String,
-    /// Path of the vhost-user socket; empty for an uplink.
+    /// Path of the vhost-user socket; empty for an uplink and a TAP.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub socket: String,
     /// The interface of an uplink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// The interface that a TAP port makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap: Option<String>,
     /// `server` or `client`; of an uplink `auto`, `zero-copy`, `copy` or `skb`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,

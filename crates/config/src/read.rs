@@ -27,6 +27,7 @@ const PORT_KEYS: &[&str] = &[
     "name",
     "socket",
     "interface",
+    "tap",
     "mode",
     "mirroring",
     "session",
@@ -257,7 +258,8 @@ fn port_path(index: usize, entries: &DeTable<'_>) -> String {
 
 fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option<PortEntry> {
     let is_uplink = table.get("interface").is_some();
-    let needed = if is_uplink { &NEEDED[..1] } else { &NEEDED[..] };
+    let has_interface = is_uplink || table.get("tap").is_some();
+    let needed = if has_interface { &NEEDED[..1] } else { &NEEDED[..] };
     for (key, example) in needed {
         if table.get(key).is_none() {
             table.note(
@@ -275,6 +277,7 @@ fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option
         name: String::new(),
         socket: String::new(),
         interface: table.string("interface", "interface = \"eth1\"", problems),
+        tap: table.string("tap", "tap = \"helio0\"", problems),
         mode: table.string("mode", mode, problems),
         mirroring: table.string("mirroring", "mirroring = \"source\"", problems),
         session: table.number("session", "session = 0", problems),
@@ -288,9 +291,9 @@ fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option
         mac_limit: table.number("mac-limit", "mac-limit = 4096", problems),
         static_mac: read_static_macs(table, problems),
     };
-    if is_uplink {
+    if has_interface {
         // One that is not text has been noted.
-        entry.interface.as_ref()?;
+        entry.interface.as_ref().or(entry.tap.as_ref())?;
         return Some(PortEntry { name: name?, socket: socket.unwrap_or_default(), ..entry });
     }
     Some(PortEntry { name: name?, socket: socket?, ..entry })

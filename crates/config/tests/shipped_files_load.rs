@@ -47,8 +47,9 @@ fn the_commented_lines_of_the_default_file_are_a_right_configuration() {
         .collect();
     let config = Config::from_str(&uncommented, "default.toml, uncommented")
         .unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.workers.len(), config.ports.len(), config.mirrors.len()), (1, 2, 1));
+    assert_eq!((config.workers.len(), config.ports.len(), config.mirrors.len()), (1, 3, 1));
     assert_eq!(config.ports[1].attachment.interface(), Some("eth1"));
+    assert_eq!(config.ports[2].attachment.interface(), Some("helio0"));
 }
 
 #[test]

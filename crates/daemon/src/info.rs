@@ -41,9 +41,7 @@ pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {
         features: vm.map(|vm| feature_names(vm.features())).unwrap_or_default(),
         ..PortInfo::new(&port.config)
     };
-    if let Some(uplink) = &mut info.uplink {
-        port.handle.describe_uplink(uplink);
-    }
+    port.handle.describe_interface(&mut info);
     info
 }
 

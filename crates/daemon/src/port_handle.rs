@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use helio_api::{PortState, UplinkInfo};
-use helio_config::{Attachment, PortConfig, SocketMode, UplinkInterface, VmSocket};
+use helio_api::{PortInfo, PortState, UplinkInfo};
+use helio_config::{Attachment, PortConfig, SocketMode, TapInterface, UplinkInterface, VmSocket};
 use helio_control::{ControlError, ControlErrorKind};
 use helio_frame::{MemoryDirectory, Port, Wakeups};
-use helio_types::PortId;
-use helio_uplink::{
-    StateWord as UplinkWord, UplinkEvent, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues,
+use helio_host::{
+    PortEvent as InterfaceEvent, PortState as InterfaceState, StateWord as InterfaceWord,
 };
+use helio_tap::{TapHandle, TapParts, TapPort};
+use helio_types::PortId;
+use helio_uplink::{UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
 use helio_vhost_user::{
     MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
     VhostPortHandle,
 };
 
-/// How long who adds an uplink waits to hear whether its interface can be used. A queue that its last owner has just let go of
+/// How long who adds an uplink or a TAP waits to hear whether its interface can be used. A queue that its last owner has just let go of
 /// takes a moment.
-const UPLINK_PATIENCE: Duration = Duration::from_secs(3);
+const INTERFACE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What every port is made from, besides what it is attached to.
 pub(crate) struct Surroundings {
@@ -32,6 +34,7 @@ pub(crate) struct Surroundings {
 pub(crate) enum PortHandle {
     Vm(VhostPortHandle),
     Uplink(UplinkHandle),
+    Tap(TapHandle),
 }
 
 /// Makes the port of `config`. Its worker gets the first half; it serves nobody before [`PortHandle::start`].
@@ -43,6 +46,7 @@ pub(crate) fn make(
     match &config.attachment {
         Attachment::Vm(socket) => make_vm(socket, around, access),
         Attachment::Uplink(uplink) => make_uplink(uplink, around),
+        Attachment::Tap(tap) => make_tap(tap, config.mtu, around),
     }
 }
 
@@ -88,11 +92,30 @@ fn make_uplink(
         pass: uplink.pass.clone(),
         wakeups: around.wakeups,
         directory: around.directory,
-        events: Box::new(move |event| log_uplink_event(&name, event)),
+        events: Box::new(move |event| log_interface_event(&name, event)),
     };
     let (port, handle) =
         UplinkPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
     Ok((Box::new(port), PortHandle::Uplink(handle)))
+}
+
+fn make_tap(
+    tap: &TapInterface,
+    mtu: u16,
+    around: Surroundings,
+) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
+    let name = around.name.clone();
+    let parts = TapParts {
+        id: around.id,
+        name: around.name,
+        interface: tap.name.clone(),
+        mtu,
+        wakeups: around.wakeups,
+        events: Box::new(move |event| log_interface_event(&name, event)),
+    };
+    let (port, handle) = TapPort::create(parts)
+        .map_err(|error| ControlError::new(ControlErrorKind::Internal, error.to_string()))?;
+    Ok((Box::new(port), PortHandle::Tap(handle)))
 }
 
 impl PortHandle {
@@ -101,11 +124,14 @@ impl PortHandle {
         let started = match self {
             Self::Vm(handle) => handle.start().map_err(|error| error.to_string()),
             Self::Uplink(handle) => handle.start().map_err(|error| error.to_string()),
+            Self::Tap(handle) => handle.start().map_err(|error| error.to_string()),
         };
         started.map_err(|error| ControlError::new(ControlErrorKind::Internal, error))?;
-        if let Self::Uplink(handle) = self {
-            // The answer to who added it says whether the interface can be used.
-            handle.wait_for_first_try(UPLINK_PATIENCE);
+        // The answer to who added it says whether the interface can be used.
+        match self {
+            Self::Vm(_) => {}
+            Self::Uplink(handle) => handle.wait_for_first_try(INTERFACE_PATIENCE),
+            Self::Tap(handle) => handle.wait_for_first_try(INTERFACE_PATIENCE),
         }
         Ok(())
     }
@@ -115,6 +141,7 @@ impl PortHandle {
         match self {
             Self::Vm(handle) => handle.stop(),
             Self::Uplink(handle) => handle.stop(),
+            Self::Tap(handle) => handle.stop(),
         }
     }
 
@@ -131,15 +158,8 @@ impl PortHandle {
                 };
                 (word, state.detail)
             }
-            Self::Uplink(handle) => {
-                let state = handle.state();
-                let word = match state.word {
-                    UplinkWord::Down => PortState::Down,
-                    UplinkWord::Waiting => PortState::Waiting,
-                    UplinkWord::Up => PortState::Up,
-                };
-                (word, state.detail)
-            }
+            Self::Uplink(handle) => state_of_interface(handle.state()),
+            Self::Tap(handle) => state_of_interface(handle.state()),
         }
     }
 
@@ -147,29 +167,53 @@ impl PortHandle {
     pub(crate) fn vm(&self) -> Option<&VhostPortHandle> {
         match self {
             Self::Vm(handle) => Some(handle),
-            Self::Uplink(_) => None,
+            Self::Uplink(_) | Self::Tap(_) => None,
         }
     }
 
-    /// Adds to `info` how the interface is used, and what the kernel dropped.
-    pub(crate) fn describe_uplink(&self, info: &mut UplinkInfo) {
-        let Self::Uplink(handle) = self else { return };
-        if let Some(facts) = handle.facts() {
-            info.mode = Some(facts.way.name().to_owned());
-            info.queues = facts.queues;
-            info.interface_mtu = facts.mtu;
-            info.multi_buffer = facts.multi_buffer;
+    /// Passes a new MTU of the port on to an interface that is the switch's own.
+    pub(crate) fn set_mtu(&self, mtu: u16) {
+        if let Self::Tap(handle) = self {
+            handle.set_mtu(mtu);
         }
-        let drops = handle.kernel_drops();
-        let reasons = [
-            ("no-chunk", drops.no_chunk),
-            ("rx-ring-full", drops.ring_full),
-            ("refused-to-send", drops.refused_to_send),
-            ("other", drops.other),
-        ];
-        let occurred = reasons.into_iter().filter(|(_, count)| *count > 0);
-        info.kernel_drops = occurred.map(|(reason, count)| (reason.to_owned(), count)).collect();
     }
+
+    /// Adds to `info` what is known of the interface.
+    pub(crate) fn describe_interface(&self, info: &mut PortInfo) {
+        match (self, &mut info.uplink, &mut info.tap) {
+            (Self::Uplink(handle), Some(uplink), _) => describe_uplink(handle, uplink),
+            (Self::Tap(handle), _, Some(tap)) => tap.interface_mtu = handle.mtu().unwrap_or(0),
+            _ => {}
+        }
+    }
+}
+
+fn state_of_interface(state: InterfaceState) -> (PortState, String) {
+    let word = match state.word {
+        InterfaceWord::Down => PortState::Down,
+        InterfaceWord::Waiting => PortState::Waiting,
+        InterfaceWord::Up => PortState::Up,
+    };
+    (word, state.detail)
+}
+
+/// Adds to `info` how the interface is used, and what the kernel dropped.
+fn describe_uplink(handle: &UplinkHandle, info: &mut UplinkInfo) {
+    if let Some(facts) = handle.facts() {
+        info.mode = Some(facts.way.name().to_owned());
+        info.queues = facts.queues;
+        info.interface_mtu = facts.mtu;
+        info.multi_buffer = facts.multi_buffer;
+    }
+    let drops = handle.kernel_drops();
+    let reasons = [
+        ("no-chunk", drops.no_chunk),
+        ("rx-ring-full", drops.ring_full),
+        ("refused-to-send", drops.refused_to_send),
+        ("other", drops.other),
+    ];
+    let occurred = reasons.into_iter().filter(|(_, count)| *count > 0);
+    info.kernel_drops = occurred.map(|(reason, count)| (reason.to_owned(), count)).collect();
 }
 
 /// A front-end that connects and goes away in a loop would flood the log, so only what must not happen is a warning; the
@@ -183,14 +227,14 @@ fn log_event(port: &str, event: &PortEvent) {
     }
 }
 
-/// States of uplinks are told by the housekeeping, too.
-fn log_uplink_event(port: &str, event: &UplinkEvent) {
+/// States of interfaces are told by the housekeeping, too.
+fn log_interface_event(port: &str, event: &InterfaceEvent) {
     match event {
-        UplinkEvent::WorkerSilent => tracing::warn!("port {port}: {event}"),
-        UplinkEvent::Opened(_)
-        | UplinkEvent::Refused(_)
-        | UplinkEvent::Closed(_)
-        | UplinkEvent::Note(_) => {
+        InterfaceEvent::WorkerSilent => tracing::warn!("port {port}: {event}"),
+        InterfaceEvent::Opened(_)
+        | InterfaceEvent::Refused(_)
+        | InterfaceEvent::Closed(_)
+        | InterfaceEvent::Note(_) => {
             tracing::debug!("port {port}: {event}")
         }
     }

@@ -171,6 +171,7 @@ impl Switch for RunningSwitch {
             *known = changed.clone();
         }
         let port = ports.find(name).ok_or_else(|| ControlError::no_such_port(name))?;
+        port.handle.set_mtu(changed.mtu);
         if old.vlan != changed.vlan {
             // What was learned and pinned belongs to the old VLANs.
             self.fleet.fdb().flush(FlushFilter::RemovedPort(id));

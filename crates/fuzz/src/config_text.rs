@@ -77,6 +77,7 @@ fn assert_port(port: &PortConfig) {
             assert!((1..=15).contains(&uplink.name.len()));
             assert!(uplink.queues.is_none_or(|count| (1..=64).contains(&count)));
         }
+        Attachment::Tap(tap) => assert!((1..=15).contains(&tap.name.len())),
     }
     assert!(!port.receive_only || port.mirroring == Mirroring::Destination);
     for entry in &port.static_macs {

@@ -125,13 +125,16 @@ pub(crate) struct AddArgs {
     #[arg(
         long,
         value_name = "PATH",
-        required_unless_present = "interface",
-        conflicts_with = "interface"
+        required_unless_present_any = ["interface", "tap"],
+        conflicts_with_all = ["interface", "tap"]
     )]
     pub(crate) socket: Option<PathBuf>,
     /// Interface of the host, for an uplink
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "tap")]
     pub(crate) interface: Option<String>,
+    /// Interface to make, for the host itself
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tap: Option<String>,
     /// "server": the switch listens; "client": QEMU listens [default: server]. Of an uplink: "auto", "zero-copy", "copy" or "skb" [default: auto]
     #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["server", "client", "auto", "zero-copy", "copy", "skb"]))]
     pub(crate) mode: Option<String>,

@@ -127,6 +127,7 @@ fn port_entry(args: AddArgs) -> Result<PortEntry, Failure> {
     Ok(PortEntry {
         socket: args.socket.as_deref().map(absolute).transpose()?.unwrap_or_default(),
         interface: args.interface,
+        tap: args.tap,
         queues: args.queues,
         pass: args.pass,
         mode: args.mode,

@@ -63,7 +63,7 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
     // What only a guest has.
     let of_guest = ["queue pairs", "memory", "features"];
     for (key, value) in lines {
-        if port.uplink.is_none() || !of_guest.contains(&key) {
+        if port.mode.is_some() || !of_guest.contains(&key) {
             writeln!(out, "{key:<12} {value}")?;
         }
     }
@@ -76,12 +76,13 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
     Ok(())
 }
 
-/// The socket of a VM port, or the interface of an uplink.
+/// The socket of a VM port, or the interface of another one.
 fn far_side(port: &PortInfo) -> (&'static str, String) {
-    match (&port.uplink, port.mode) {
-        (Some(uplink), _) => ("interface", uplink.to_string()),
-        (None, Some(mode)) => ("socket", format!("{} ({mode})", port.socket)),
-        (None, None) => ("socket", port.socket.clone()),
+    match (&port.uplink, &port.tap, port.mode) {
+        (Some(uplink), _, _) => ("interface", uplink.to_string()),
+        (None, Some(tap), _) => ("tap", tap.to_string()),
+        (None, None, Some(mode)) => ("socket", format!("{} ({mode})", port.socket)),
+        (None, None, None) => ("socket", port.socket.clone()),
     }
 }
 

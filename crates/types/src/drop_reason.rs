@@ -74,6 +74,8 @@ drop_reasons! {
     PortDown => "port-down",
     /// All chunks of the uplink for sending hold frames that its interface has not sent yet.
     NoTxChunk => "no-tx-chunk",
+    /// The host has no room for the frame, or its TAP got as many in this turn as it may: each costs a system call.
+    HostBusy => "host-busy",
     /// Longer than the MTU of the port.
     Mtu => "mtu",
     /// The mailbox to the worker that owns the port is full.

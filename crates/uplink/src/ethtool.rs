@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::interface::{Interfaces, request};
+use helio_host::{InterfaceRequest, Interfaces};
 
 // Linux 6.18, include/uapi/linux/ethtool.h.
 const GET_FLAGS: u32 = 0x25;
@@ -34,11 +34,24 @@ struct Channels {
     combined: u32,
 }
 
-/// Carries out an ethtool request. `body` must be the structure that its command demands.
-fn ask<T>(interfaces: &Interfaces, name: &str, body: &mut T) -> io::Result<()> {
-    let mut request = request(name)?;
-    request.ifr_ifru.ifru_data = (&raw mut *body).cast();
-    interfaces.ask(libc::SIOCETHTOOL, &mut request)
+/// What an ethtool command reads and writes.
+///
+/// # Safety
+///
+/// It must begin with the number of its command, and be laid out as the kernel lays out what that command demands.
+unsafe trait Body {}
+
+// SAFETY: Linux 6.18, include/uapi/linux/ethtool.h, struct ethtool_value; only commands with such a body are made of it.
+unsafe impl Body for Value {}
+// SAFETY: the same, struct ethtool_channels.
+unsafe impl Body for Channels {}
+
+/// Carries out an ethtool request.
+fn ask<T: Body>(interfaces: &Interfaces, name: &str, body: &mut T) -> io::Result<()> {
+    let mut request = InterfaceRequest::new(name)?;
+    request.0.ifr_ifru.ifru_data = (&raw mut *body).cast();
+    // SAFETY: the pointer leads to what the command demands, by `Body`, and it is exclusively borrowed.
+    unsafe { interfaces.ask(libc::SIOCETHTOOL, &mut request) }
 }
 
 /// Number of queues that an interface receives on; 1 when its driver does not say.

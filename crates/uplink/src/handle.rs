@@ -1,23 +1,20 @@
 //! The control half of an uplink: starts and stops it, and says how it is.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::control_thread::{self, Senses, Stop};
+use helio_host::{ControlThread, PortState, Senses};
+
+use crate::control_thread;
 use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkParts, UplinkQueues};
 use crate::sockets::KernelDrops;
-use crate::status::{UplinkFacts, UplinkState};
-
-/// Between two looks at whether the first try has ended.
-const LOOK: Duration = Duration::from_millis(2);
+use crate::status::UplinkFacts;
 
 /// What control holds of an uplink. Dropping it stops the uplink.
 #[derive(Debug)]
 pub struct UplinkHandle {
     shared: Arc<Shared>,
-    stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
+    thread: ControlThread,
 }
 
 impl UplinkHandle {
@@ -27,9 +24,9 @@ impl UplinkHandle {
         {
             return Err(UplinkError::QueueCount(count));
         }
-        let stop = Arc::new(Stop::new().map_err(UplinkError::Thread)?);
+        let thread = ControlThread::new().map_err(UplinkError::Thread)?;
         let shared = Arc::new(Shared::new(parts));
-        Ok((Arc::clone(&shared), Self { shared, stop, thread: None }))
+        Ok((Arc::clone(&shared), Self { shared, thread }))
     }
 
     /// Opens the interface, in the network namespace of the calling thread, and again whenever it was lost. The worker must
@@ -40,32 +37,27 @@ impl UplinkHandle {
     /// When the host has no thread or no descriptors for us. That the interface is not there, or not to be had, is no error:
     /// [`UplinkHandle::state`] says it, and the uplink keeps trying.
     pub fn start(&mut self) -> Result<(), UplinkError> {
-        if self.thread.is_some() || self.stop.is_wanted() {
+        if self.thread.is_used() {
             return Ok(());
         }
         let senses = Senses::new().map_err(UplinkError::Thread)?;
-        let (shared, stop) = (Arc::clone(&self.shared), Arc::clone(&self.stop));
+        let shared = Arc::clone(&self.shared);
         // Said before the thread is there, so that whoever asks next hears it.
         self.shared.status.begin();
-        let thread = thread::Builder::new()
-            .name(format!("uplink {}", self.shared.name))
-            .spawn(move || control_thread::run(&shared, &stop, &senses));
-        let thread = thread.inspect_err(|_| self.shared.status.end());
-        self.thread = Some(thread.map_err(UplinkError::Thread)?);
-        Ok(())
+        let name = format!("uplink {}", self.shared.name);
+        let started =
+            self.thread.start(name, move |stop| control_thread::run(&shared, stop, &senses));
+        started.inspect_err(|_| self.shared.status.end()).map_err(UplinkError::Thread)
     }
 
     /// Waits until the interface was opened or refused once, `patience` at most. The worker must run.
     pub fn wait_for_first_try(&self, patience: Duration) {
-        let until = Instant::now() + patience;
-        while self.shared.status.is_opening() && Instant::now() < until {
-            thread::sleep(LOOK);
-        }
+        ControlThread::wait_while(patience, || self.shared.status.is_opening());
     }
 
     /// What the uplink does.
     #[must_use]
-    pub fn state(&self) -> UplinkState {
+    pub fn state(&self) -> PortState {
         self.shared.status.describe(&self.shared.interface)
     }
 
@@ -84,16 +76,6 @@ impl UplinkHandle {
     /// Takes the queues back from the worker, which must still have the port or have dropped it, and closes the interface.
     /// Afterwards the worker may drop the port.
     pub fn stop(&mut self) {
-        self.stop.request();
-        if let Some(thread) = self.thread.take() {
-            // A thread that failed has said so on standard error.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for UplinkHandle {
-    fn drop(&mut self) {
-        self.stop();
+        self.thread.stop();
     }
 }

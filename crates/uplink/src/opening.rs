@@ -5,11 +5,10 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use helio_host::{Interface, Interfaces, Stop};
 use helio_types::UplinkMode;
 
-use crate::control_thread::Stop;
-use crate::ethtool::FramesLeftAlone;
-use crate::interface::{Interface, Interfaces};
+use crate::ethtool::{FramesLeftAlone, receive_queues};
 use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkQueues};
 use crate::port::{Queue, Queues};
 use crate::program::{Attached, Hook, Program, name_attached};
@@ -42,6 +41,8 @@ pub(crate) struct Opening {
     pub(crate) wakers: Vec<OwnedFd>,
     pub(crate) watched: Vec<OwnedFd>,
     pub(crate) interface: Interface,
+    /// Queues that it receives on.
+    pub(crate) there: u32,
     pub(crate) facts: UplinkFacts,
     /// What is not as an operator would expect.
     pub(crate) note: Option<String>,
@@ -58,7 +59,9 @@ pub(crate) fn open(
         .find(opener.name)
         .map_err(|cause| opener.host("its settings cannot be read", cause))?
         .ok_or_else(|| UplinkError::NoInterface { interface: opener.name.to_owned() })?;
-    let queues = opener.queues(&interface)?;
+    let there = receive_queues(interfaces, opener.name)
+        .map_err(|cause| opener.host("its settings cannot be read", cause))?;
+    let queues = opener.queues(there)?;
     let promiscuous = Promiscuous::new(interface.index).map_err(|cause| {
         opener.refused("receive all frames", "CAP_NET_RAW", "it does not receive all frames", cause)
     })?;
@@ -81,13 +84,13 @@ pub(crate) fn open(
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
     let grip = Grip { attached, _promiscuous: promiscuous, _left_alone: left_alone };
-    Ok(Opening { grip, queues, table, wakers, watched, interface, facts, note })
+    Ok(Opening { grip, queues, table, wakers, watched, interface, there, facts, note })
 }
 
-/// The number of queues that an uplink shall use.
-pub(crate) fn wanted_queues(queues: UplinkQueues, interface: &Interface) -> u32 {
+/// The number of queues that an uplink shall use of those that are there.
+pub(crate) fn wanted_queues(queues: UplinkQueues, there: u32) -> u32 {
     match queues {
-        UplinkQueues::All => interface.queues.min(MAX_QUEUES),
+        UplinkQueues::All => there.min(MAX_QUEUES),
         UplinkQueues::First(count) => count,
     }
 }
@@ -99,8 +102,8 @@ struct Opener<'a> {
 }
 
 impl Opener<'_> {
-    fn queues(&self, interface: &Interface) -> Result<u32, UplinkError> {
-        let (wanted, there) = (wanted_queues(self.shared.queues, interface), interface.queues);
+    fn queues(&self, there: u32) -> Result<u32, UplinkError> {
+        let wanted = wanted_queues(self.shared.queues, there);
         if wanted > there {
             return Err(UplinkError::Queues { interface: self.name.to_owned(), wanted, there });
         }

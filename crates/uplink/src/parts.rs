@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use helio_frame::{MemoryDirectory, Wakeups};
+use helio_host::{Mailbox, PortEvent};
 use helio_types::{PassRule, PortId, UplinkMode};
 
-use crate::mailbox::Mailbox;
+use crate::port::Queues;
 use crate::status::Status;
 
 /// Which queues of its interface an uplink uses.
@@ -42,7 +43,7 @@ pub struct UplinkParts {
     /// Where all workers look up memory.
     pub directory: Arc<dyn MemoryDirectory>,
     /// Told what happens; called by the thread of the uplink.
-    pub events: Box<dyn Fn(&UplinkEvent) + Send + Sync>,
+    pub events: Box<dyn Fn(&PortEvent) + Send + Sync>,
 }
 
 impl fmt::Debug for UplinkParts {
@@ -52,32 +53,6 @@ impl fmt::Debug for UplinkParts {
             .field("interface", &self.interface)
             .field("mode", &self.mode)
             .finish_non_exhaustive()
-    }
-}
-
-/// Something worth a line in a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UplinkEvent {
-    /// The interface is open; the sentence says how.
-    Opened(String),
-    /// It cannot be opened, for a reason that is not that of the try before. It is tried again.
-    Refused(String),
-    /// It was open, and is not any more.
-    Closed(String),
-    /// Something is not as an operator would expect.
-    Note(String),
-    /// The worker did not answer in time. It must not happen.
-    WorkerSilent,
-}
-
-impl fmt::Display for UplinkEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Opened(text) | Self::Refused(text) | Self::Closed(text) | Self::Note(text) => {
-                f.write_str(text)
-            }
-            Self::WorkerSilent => f.write_str("the worker did not answer in time"),
-        }
     }
 }
 
@@ -170,11 +145,11 @@ pub(crate) struct Shared {
     pub(crate) mode: UplinkMode,
     pub(crate) queues: UplinkQueues,
     pub(crate) pass: Vec<PassRule>,
-    pub(crate) mailbox: Mailbox,
+    pub(crate) mailbox: Mailbox<Queues>,
     pub(crate) status: Status,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
-    events: Box<dyn Fn(&UplinkEvent) + Send + Sync>,
+    events: Box<dyn Fn(&PortEvent) + Send + Sync>,
 }
 
 impl Shared {
@@ -194,7 +169,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn tell(&self, event: &UplinkEvent) {
+    pub(crate) fn tell(&self, event: &PortEvent) {
         (self.events)(event);
     }
 }

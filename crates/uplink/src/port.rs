@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use helio_frame::{Armed, Delivery, Intake, Origin, Port, Run, RunEnd, offer_each};
+use helio_host::{Answer, Link, Order};
 use helio_mem::MemoryTable;
 use helio_offload::{Offloads, flow_hash};
 use helio_types::DropReason;
 
 use crate::book::Census;
 use crate::handle::UplinkHandle;
-use crate::mailbox::{Answer, Order};
 use crate::parts::{Shared, UplinkError, UplinkParts};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
-use crate::status::Link;
 
 /// One queue of the interface.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ pub struct UplinkPort {
     shared: Arc<Shared>,
     queues: Option<Box<Queues>>,
     /// The queues go back to the control thread when nothing is held any more.
-    leaving: Option<Answer>,
+    leaving: Option<Answer<Queues>>,
 }
 
 impl UplinkPort {

@@ -3,12 +3,12 @@
 
 use arrayvec::ArrayVec;
 use helio_frame::Delivery;
+use helio_host::Link;
 use helio_mem::{MemoryTable, Segment};
 use helio_types::DropReason;
 use xsk_rs::{CompQueue, FrameDesc, TxQueue, Umem};
 
 use crate::book::Census;
-use crate::status::Link;
 use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks};
 
 /// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.

@@ -5,16 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
 use crate::sockets::{KernelDrops, LINK_BYTES};
-
-/// Whether frames can pass on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
-    Up,
-    Down,
-}
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,55 +62,9 @@ pub struct UplinkFacts {
     pub multi_buffer: bool,
 }
 
-/// What an uplink does, as one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateWord {
-    /// It was not started, or is stopped.
-    Down,
-    /// It waits for its interface, or for a link.
-    Waiting,
-    /// It carries frames.
-    Up,
-}
-
-impl StateWord {
-    /// The name in lists and JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Down => "down",
-            Self::Waiting => "waiting",
-            Self::Up => "up",
-        }
-    }
-}
-
-/// What an uplink does, and what it waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UplinkState {
-    /// In one word.
-    pub word: StateWord,
-    /// In one sentence.
-    pub detail: String,
-}
-
-/// Where an uplink stands.
-#[derive(Debug, Default)]
-enum Stage {
-    /// The control thread does not run.
-    #[default]
-    Stopped,
-    /// It is about to open the interface for the first time.
-    Opening,
-    /// That failed, for this reason; it tries again.
-    Refused(String),
-    /// The worker has the queues.
-    Open(UplinkFacts),
-}
-
 #[derive(Debug, Default)]
 struct Details {
-    stage: Stage,
+    stage: Stage<UplinkFacts>,
     /// The sockets, while the interface is open.
     sockets: Vec<OwnedFd>,
     /// What is not as an operator would expect, while the interface is open.
@@ -171,10 +119,7 @@ impl Status {
 
     /// Notes why there is no interface. Whether that is another reason than before.
     pub(crate) fn refuse(&self, why: &str) -> bool {
-        let mut details = self.details();
-        let is_new = !matches!(&details.stage, Stage::Refused(before) if before == why);
-        details.stage = Stage::Refused(why.to_owned());
-        is_new
+        self.details().stage.refuse(why)
     }
 
     /// The worker has the queues of these sockets.
@@ -200,10 +145,7 @@ impl Status {
     }
 
     pub(crate) fn facts(&self) -> Option<UplinkFacts> {
-        match &self.details().stage {
-            Stage::Open(facts) => Some(*facts),
-            Stage::Stopped | Stage::Opening | Stage::Refused(_) => None,
-        }
+        self.details().stage.facts().copied()
     }
 
     pub(crate) fn is_opening(&self) -> bool {
@@ -222,22 +164,16 @@ impl Status {
     }
 
     /// The state of an uplink on `interface`.
-    pub(crate) fn describe(&self, interface: &str) -> UplinkState {
+    pub(crate) fn describe(&self, interface: &str) -> PortState {
         let details = self.details();
-        let (word, mut detail) = match &details.stage {
-            Stage::Stopped => (StateWord::Down, "stopped".to_owned()),
-            Stage::Opening => (StateWord::Waiting, format!("opening {interface}")),
-            Stage::Refused(why) => (StateWord::Waiting, why.clone()),
-            Stage::Open(_) if self.link() == Link::Down => {
-                (StateWord::Waiting, format!("{interface} has no link"))
-            }
-            Stage::Open(facts) => (StateWord::Up, sentence(interface, facts)),
-        };
+        let stage = &details.stage;
+        let mut state = stage
+            .describe(interface, self.link(), "has no link", |facts| sentence(interface, facts));
         if let Some(note) = &details.note {
-            detail.push_str("; ");
-            detail.push_str(note);
+            state.detail.push_str("; ");
+            state.detail.push_str(note);
         }
-        UplinkState { word, detail }
+        state
     }
 }
 

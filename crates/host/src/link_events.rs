@@ -1,4 +1,4 @@
-//! Watching an interface that is open: its link, its MTU, and whether it is still ours. Done by the control thread.
+//! Hearing that some interface has changed. Done by a control thread.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,12 +11,17 @@ const LINK_GROUP: u32 = 1;
 
 /// Becomes readable whenever some interface of the network namespace has changed.
 #[derive(Debug)]
-pub(crate) struct LinkEvents {
+pub struct LinkEvents {
     socket: OwnedFd,
 }
 
 impl LinkEvents {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Those of the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no descriptor for us.
+    pub fn new() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // Protocol 0 is that of routes and links.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
@@ -26,7 +31,7 @@ impl LinkEvents {
 
     /// Forgets what has come. Its content is of no use: the interface is asked anew, which also covers what was lost because
     /// too much came at once.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         let mut bytes = [0_u8; 512];
         for _ in 0..1024 {
             match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {

@@ -1,0 +1,176 @@
+//! The control thread of a port: it opens the interface, serves it until it is gone, and begins again, until it is stopped.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
+
+use crate::{Interfaces, LinkEvents};
+
+/// Pause between two tries to open the interface, unless some interface changes before.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often an open interface is looked at, unless some interface changes before.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at whether the first try has ended.
+const FIRST_TRY_LOOK: Duration = Duration::from_millis(2);
+
+/// How a control thread is ended.
+#[derive(Debug)]
+pub struct Stop {
+    wanted: AtomicBool,
+    event: OwnedFd,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { wanted: AtomicBool::new(false), event })
+    }
+
+    /// Asks the thread to end.
+    fn request(&self) {
+        self.wanted.store(true, Ordering::Release);
+        // A count that is full says the same.
+        let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+    }
+
+    /// Whether the thread was asked to end.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Waits for a request, for `ready`, or for the end of `timeout`.
+    pub fn wait(&self, ready: Option<BorrowedFd<'_>>, timeout: Duration) {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.event.as_fd(), PollFlags::IN)];
+        fds.extend(ready.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        // An interruption is like an early end: all callers look at what they wait for, or try again.
+        let _ = rustix::event::poll(&mut fds, Timespec::try_from(timeout).ok().as_ref());
+    }
+}
+
+/// What a control thread asks the host by. Both belong to the network namespace in which they were made.
+#[derive(Debug)]
+pub struct Senses {
+    /// By which interfaces are asked.
+    pub interfaces: Interfaces,
+    events: LinkEvents,
+}
+
+impl Senses {
+    /// Those of the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no descriptors for us.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { interfaces: Interfaces::new()?, events: LinkEvents::new()? })
+    }
+
+    /// Waits until an open interface should be looked at again, or `stop` is wanted.
+    pub fn wait_for_change(&self, stop: &Stop) {
+        stop.wait(Some(self.events.as_fd()), LOOK);
+        self.events.forget();
+    }
+}
+
+/// Whether there is still somebody to lend things to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worker {
+    /// There is.
+    There,
+    /// The worker has let go of the port.
+    Gone,
+}
+
+/// Opens and serves an interface until `stop` is wanted or the worker is gone. A try that failed is told to `refused`, and
+/// made again when some interface has changed, or after a second.
+pub fn keep_open<O, E: fmt::Display>(
+    senses: &Senses,
+    stop: &Stop,
+    open: impl Fn() -> Result<O, E>,
+    serve: impl Fn(O) -> Worker,
+    refused: impl Fn(String),
+) {
+    while !stop.is_wanted() {
+        senses.events.forget();
+        match open() {
+            Ok(opening) => {
+                if serve(opening) == Worker::Gone {
+                    break;
+                }
+            }
+            Err(error) => {
+                refused(error.to_string());
+                stop.wait(Some(senses.events.as_fd()), RETRY);
+            }
+        }
+    }
+}
+
+/// A thread that may run, and how it is ended. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct ControlThread {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ControlThread {
+    /// A thread that does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no descriptor for us.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { stop: Arc::new(Stop::new()?), thread: None })
+    }
+
+    /// Whether the thread was started or stopped already: it is not started twice.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.thread.is_some() || self.stop.is_wanted()
+    }
+
+    /// Starts the thread, which shall end when the stop is wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no thread for us.
+    pub fn start(
+        &mut self,
+        name: String,
+        run: impl FnOnce(&Stop) + Send + 'static,
+    ) -> io::Result<()> {
+        let stop = Arc::clone(&self.stop);
+        self.thread = Some(thread::Builder::new().name(name).spawn(move || run(&stop))?);
+        Ok(())
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(&mut self) {
+        self.stop.request();
+        if let Some(thread) = self.thread.take() {
+            // A thread that failed has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+
+    /// Waits until the first try has ended, `patience` at most.
+    pub fn wait_while(patience: Duration, is_opening: impl Fn() -> bool) {
+        let until = Instant::now() + patience;
+        while is_opening() && Instant::now() < until {
+            thread::sleep(FIRST_TRY_LOOK);
+        }
+    }
+}
+
+impl Drop for ControlThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

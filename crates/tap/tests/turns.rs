@@ -1,0 +1,150 @@
+//! What a worker does with a TAP in a turn. Each test has a network namespace without a name, which is gone when the test
+//! is. They need root.
+#![cfg(test)]
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use helio_frame::{
+    Armed, Burst, Delivery, Intake, MemoryId, Origin, Pool, Port, RestBytes, Wakeups,
+};
+use helio_mem::{MemoryTable, Segment};
+use helio_offload::NetHeader;
+use helio_tap::{MOST_READS, MOST_WRITES, StateWord, TapHandle, TapParts, TapPort};
+use helio_testkit::{CountingAllocator, allocations_in};
+use helio_types::{DropReason, PortId, WorkerId};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// The worker of a test never sleeps.
+struct Sleepless;
+
+impl Wakeups for Sleepless {
+    fn wake(&self) {}
+    fn watch(&self, _: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn unwatch(&self, _: BorrowedFd<'_>) {}
+}
+
+/// A worker with one TAP.
+struct Rig {
+    port: TapPort,
+    handle: TapHandle,
+    burst: Burst,
+    pool: Pool,
+    refused: [u32; DropReason::COUNT],
+}
+
+impl Rig {
+    /// A TAP that was started, and has been opened or refused.
+    fn started(interface: &str) -> Self {
+        let parts = TapParts {
+            id: PortId::new(3).unwrap(),
+            name: "host".to_owned(),
+            interface: interface.to_owned(),
+            mtu: 9000,
+            wakeups: Arc::new(Sleepless),
+            events: Box::new(|_| {}),
+        };
+        let (port, mut handle) = TapPort::create(parts).unwrap();
+        handle.start().unwrap();
+        let pool = Pool::new(512, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
+        let refused = [0; DropReason::COUNT];
+        let mut rig = Self { port, handle, burst: Burst::new(), pool, refused };
+        let until = Instant::now() + Duration::from_secs(10);
+        while rig.handle.state().detail.starts_with("opening") {
+            assert!(Instant::now() < until, "{:?}", rig.handle.state());
+            rig.turn();
+        }
+        rig
+    }
+
+    /// Takes a turn. How many frames came.
+    fn turn(&mut self) -> usize {
+        let Self { port, burst, pool, refused, .. } = self;
+        burst.clear();
+        port.take(&mut Intake { burst, pool, refused });
+        for frame in burst.frames() {
+            if let Origin::Chunk(chunk) = frame.origin {
+                pool.release(chunk);
+            }
+        }
+        port.publish();
+        burst.frames().len()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let Self { port, handle, burst, pool, refused } = self;
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(|| handle.stop());
+            while !stopping.is_finished() {
+                port.take(&mut Intake { burst, pool, refused });
+            }
+        });
+    }
+}
+
+fn enter_namespace() {
+    // SAFETY: this thread, and those that it starts from now on, get another network namespace, nothing else.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+}
+
+#[test]
+fn turns_allocate_nothing_and_end_with_their_most_reads_and_writes() {
+    enter_namespace();
+    let mut rig = Rig::started("helio0");
+    assert_eq!(rig.handle.state().word, StateWord::Up, "{:?}", rig.handle.state());
+    // An address and a neighbour that does not answer: the host sends all of these at once.
+    for arguments in [
+        "address add 10.9.0.1/24 dev helio0",
+        "neigh add 10.9.0.2 lladdr 52:54:00:00:00:02 dev helio0 nud permanent",
+    ] {
+        let done = std::process::Command::new("ip").args(arguments.split(' ')).status();
+        assert!(done.unwrap().success(), "ip {arguments}");
+    }
+    while rig.turn() > 0 {}
+    let host = std::net::UdpSocket::bind("10.9.0.1:0").unwrap();
+    for _ in 0..2 * MOST_READS {
+        host.send_to(&[7; 2000], "10.9.0.2:53").unwrap();
+    }
+    let memory = MemoryTable::anonymous(9000).unwrap();
+    let rest = [Segment { offset: 0, bytes: 5000, region: 0 }];
+    let rest = RestBytes::new(Some(&memory), &rest);
+    let delivery = Delivery::whole(NetHeader::PLAIN, &[2; 128], &[], rest);
+    let (mut taken, mut last, mut armed) = (0, Ok(()), Armed::Idle);
+    let allocations = allocations_in(|| {
+        taken = rig.turn();
+        armed = rig.port.arm();
+        for _ in 0..MOST_WRITES {
+            rig.port.offer(&delivery).unwrap();
+        }
+        last = rig.port.offer(&delivery);
+        rig.port.publish();
+    });
+    assert_eq!((allocations, taken, armed), (0, MOST_READS, Armed::WorkPending));
+    assert_eq!((last, rig.port.offer(&delivery)), (Err(DropReason::HostBusy), Ok(())));
+    while rig.turn() > 0 {}
+    assert_eq!((rig.port.arm(), rig.pool.in_use(), rig.refused.iter().sum()), (Armed::Idle, 0, 0));
+}
+
+#[test]
+fn a_tap_that_somebody_else_has_is_told_and_one_that_was_stopped_is_gone() {
+    enter_namespace();
+    let first = Rig::started("helio0");
+    let second = Rig::started("helio0");
+    let state = second.handle.state();
+    assert_eq!(state.word, StateWord::Waiting);
+    assert!(state.detail.contains("helio0 is in use by another process"), "{}", state.detail);
+    drop((second, first));
+    let asking = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+    assert!(name_to_index(&asking, "helio0").is_err());
+}
