@@ -25,6 +25,16 @@ impl Segment {
         }
     }
 
+    /// These bytes and those of `next` as one, when `next` lies right behind them in the same region.
+    #[inline]
+    #[must_use]
+    pub fn join(self, next: Self) -> Option<Self> {
+        let is_behind = self.region == next.region
+            && self.offset.checked_add(u64::from(self.bytes)) == Some(next.offset);
+        let bytes = self.bytes.checked_add(next.bytes)?;
+        is_behind.then_some(Self { bytes, ..self })
+    }
+
     /// The first `limit` of these bytes.
     #[must_use]
     pub fn limit(self, limit: u32) -> Self {
@@ -44,6 +54,23 @@ mod tests {
         assert_eq!(WHOLE.skip(4), Segment { offset: 104, bytes: 6, region: 3 });
         assert_eq!(WHOLE.skip(10), Segment { offset: 110, bytes: 0, region: 3 });
         assert_eq!(WHOLE.skip(u32::MAX), WHOLE.skip(10));
+    }
+
+    #[test]
+    fn only_neighbours_in_one_region_are_joined() {
+        let next = Segment { offset: 110, bytes: 5, region: 3 };
+        assert_eq!(WHOLE.join(next), Some(Segment { bytes: 15, ..WHOLE }));
+        assert_eq!(next.join(WHOLE), None);
+        let elsewhere = [
+            Segment { offset: 109, ..next },
+            Segment { offset: 111, ..next },
+            Segment { region: 2, ..next },
+        ];
+        assert_eq!(elsewhere.map(|other| WHOLE.join(other)), [None; 3]);
+        let longest = Segment { bytes: u32::MAX, ..next };
+        assert_eq!(WHOLE.join(longest), None);
+        let last = Segment { offset: u64::MAX, ..WHOLE };
+        assert_eq!(last.join(Segment { offset: 9, ..last }), None);
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! Reading one frame out of a transmit chain: first the net header, then the head, then the places of the rest.
+//!
+//! To fetch the other descriptors of every chain, and its first lines, before the first chain of a burst is read was tried and
+//! thrown out: frames for TCP of 65,226 bytes in 17 descriptors each cost 4440 ns instead of 4460 between cores far apart, and
+//! 1520 instead of 1500 between near ones.
 
 use helio_frame::{Frame, HEAD_BYTES, Pool};
 use helio_mem::{MemoryTable, Segment};
@@ -91,10 +95,24 @@ impl<'a> Reading<'a> {
         if left.bytes == 0 {
             return Ok(());
         }
-        if self.chunk.is_none() && self.frame.rest.try_push(left).is_ok() {
+        if self.chunk.is_none() && self.note(left) {
             return Ok(());
         }
         self.spill(left)
+    }
+
+    /// Notes a piece of the rest, together with the one before it if it lies right behind that: one long copy is faster than
+    /// two. A frame for TCP of 65,226 bytes in 16 such pieces costs 1510 ns so and 1590 without when the cores are near each
+    /// other, 4780 and 5340 when they are far apart. Whether there was room.
+    #[inline(always)]
+    fn note(&mut self, piece: Segment) -> bool {
+        if let Some(last) = self.frame.rest.last_mut()
+            && let Some(joined) = last.join(piece)
+        {
+            *last = joined;
+            return true;
+        }
+        self.frame.rest.try_push(piece).is_ok()
     }
 
     /// The rest lies in more pieces than a frame can name: it moves to a private buffer, and what follows with it.

@@ -1,4 +1,8 @@
 //! Writing a frame into the buffers of a guest.
+//!
+//! For frames that fill many buffers, three things were tried and thrown out: to fetch the next buffer for writing while one is
+//! filled (half as dear again between cores far apart, see `helio-mem`), to fetch the used entries of all of them (no change),
+//! and to fetch the descriptors that the next frame will need (2 % between cores far apart, nothing between near ones).
 
 use helio_mem::{MemoryTable, Segment};
 use helio_offload::RawNetHeader;

@@ -12,7 +12,7 @@ use helio_offload::NetHeader;
 use helio_vring::feature;
 use support::{
     DATA, Descriptor, INDIRECT, NEXT, Receiver, Source, TABLES, Transmitter, WRITE, cut, event,
-    pattern,
+    pattern, scattered,
 };
 
 thread_local! {
@@ -60,8 +60,8 @@ fn r12_a_turn_of_a_transmit_queue_allocates_nothing() {
     let (call, _fd) = event();
     let mut guest = Transmitter::with_call(256, FEATURES, call);
     let good = guest.driver.chain(&[(DATA, 12), (DATA + 12, 1500)], 0);
-    let table = guest.driver.indirect_chain(TABLES, &cut(DATA, 1500, &[80]), 0);
-    let moved = guest.driver.indirect_chain(TABLES + 0x1000, &cut(DATA, 1500, &[8]), 0);
+    let table = guest.driver.indirect_chain(TABLES, &scattered(DATA, 1500, &[80]), 0);
+    let moved = guest.driver.indirect_chain(TABLES + 0x1000, &scattered(DATA, 1500, &[8]), 0);
     let bad = guest.driver.chain(&[(0x50_0000, 100)], 0);
     guest.driver.put(200, Descriptor::new(DATA, 1, NEXT, 200));
     guest.driver.put(201, Descriptor::new(TABLES, 15, INDIRECT, 0));

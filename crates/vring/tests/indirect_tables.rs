@@ -7,7 +7,7 @@ use helio_types::DropReason;
 use helio_vring::{MAX_CHAIN_DESCRIPTORS, feature};
 use support::{
     AVAIL, DATA, DATA_END, DESCRIPTORS, Descriptor, Driver, INDIRECT, NEXT, RINGS_END, Receiver,
-    SEAM, TABLES, Transmitter, USED, WRITE, cut, pattern,
+    SEAM, TABLES, Transmitter, USED, WRITE, cut, pattern, scattered,
 };
 
 const FEATURES: u64 = feature::VERSION_1 | feature::INDIRECT_DESC;
@@ -41,7 +41,7 @@ fn a_frame_in_1_to_300_descriptors_of_a_table_is_taken_byte_by_byte() {
     let mut guest = guest(16);
     let frame = pattern(588);
     for count in 1..=300_u32 {
-        let pieces = cut(DATA, 600, &[600_u32.div_ceil(count), 1]);
+        let pieces = scattered(DATA, 600, &[600_u32.div_ceil(count), 1]);
         guest.driver.scatter(&pieces, &[&[0; 12][..], &frame].concat());
         let head = guest.driver.indirect_chain(TABLES, &pieces, 0);
         guest.driver.offer(head);

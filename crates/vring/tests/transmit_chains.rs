@@ -7,7 +7,8 @@ use helio_frame::{BURST_BYTES, BURST_FRAMES, MAX_SEGMENTS, Origin};
 use helio_types::{DropReason, MAX_FRAME_BYTES};
 use helio_vring::{MAX_CHAIN_DESCRIPTORS, feature};
 use support::{
-    DATA, DATA_END, Descriptor, LAST_PAGE, NEXT, SEAM, Transmitter, WRITE, cut, pattern, sender,
+    DATA, DATA_END, Descriptor, LAST_PAGE, NEXT, SEAM, Transmitter, WRITE, cut, pattern, scattered,
+    sender,
 };
 
 const V1: u64 = feature::VERSION_1;
@@ -233,10 +234,12 @@ fn a_frame_in_1_to_300_descriptors_is_taken_byte_by_byte() {
         let pieces = cut(DATA, 1526, cuts);
         assert!(pieces.len() <= 300, "{}", pieces.len());
         passes(&mut guest, &pieces, &frame);
+        passes(&mut guest, &scattered(DATA, 1526, cuts), &frame);
     }
     for count in 1..=300 {
         let piece = 1526_u32.div_ceil(count);
         passes(&mut guest, &cut(DATA, 1526, &[piece]), &frame);
+        passes(&mut guest, &scattered(DATA, 1526, &[piece]), &frame);
     }
 }
 
@@ -246,7 +249,7 @@ fn a_rest_in_as_many_pieces_as_a_frame_can_name_stays_where_it_is_and_one_more_m
     for (pieces, private) in [(MAX_SEGMENTS, false), (MAX_SEGMENTS + 1, true), (50, true)] {
         let rest = u32::try_from(pieces).unwrap() * 10;
         let mut chain = vec![(DATA, 12 + 128)];
-        chain.extend(cut(DATA + 0x1000, rest, &[10]));
+        chain.extend(scattered(DATA + 0x1000, rest, &[10]));
         let frame = pattern(128 + rest as usize);
         guest.send(&chain, 12, &frame);
         assert_eq!(guest.take_one(), frame);
@@ -259,14 +262,40 @@ fn a_rest_in_as_many_pieces_as_a_frame_can_name_stays_where_it_is_and_one_more_m
 }
 
 #[test]
+fn pieces_that_lie_one_behind_the_other_are_noted_as_one() {
+    let mut guest = ready(64);
+    let second = DATA + 0x1000;
+    for (rest, noted) in [
+        (cut(DATA + 140, 600, &[10]), vec![600]),
+        (cut(second, 600, &[200]), vec![600]),
+        ([cut(DATA + 140, 300, &[100]), cut(second, 300, &[100])].concat(), vec![300, 300]),
+        (vec![(second + 100, 100), (second, 100), (second + 100, 50)], vec![100, 150]),
+        (vec![(second, 100), (second, 100)], vec![100, 100]),
+        (vec![(second, 100), (second + 101, 100)], vec![100, 100]),
+    ] {
+        let chain = [vec![(DATA, 140)], rest].concat();
+        let bytes: u32 = chain.iter().map(|piece| piece.1).sum();
+        guest.driver.write(DATA, &pattern(0x2000));
+        let expected = guest.driver.gather(&chain)[12..].to_vec();
+        let head = guest.driver.chain(&chain, 0);
+        guest.driver.offer(head);
+        assert_eq!(guest.take_one(), expected);
+        let frame = &guest.burst.frames()[0];
+        assert_eq!(frame.rest.iter().map(|piece| piece.bytes).collect::<Vec<_>>(), noted);
+        assert_eq!(frame.bytes, bytes - 12);
+        guest.settle();
+    }
+}
+
+#[test]
 fn a_frame_that_moved_completes_its_chain_while_it_is_still_held() {
     let mut guest = ready(64);
-    let head = guest.send(&cut(DATA, 540, &[10]), 12, &pattern(528));
+    let head = guest.send(&scattered(DATA, 540, &[10]), 12, &pattern(528));
     assert_eq!(guest.take_one(), pattern(528));
     guest.queue.publish();
     assert_eq!(guest.driver.used(), [(u32::from(head), 0)]);
     assert_eq!(guest.pool.in_use(), 1);
-    guest.driver.write(DATA, &[0xee; 540]);
+    guest.driver.write(DATA, &[0xee; 600]);
     assert_eq!(guest.content(&guest.burst.frames()[0]), pattern(528));
 }
 
@@ -276,7 +305,7 @@ fn t19_a_dry_pool_drops_the_frames_that_must_move_and_no_others_and_all_chains_c
     for at in 0..7 {
         let start = DATA + 0x1000 * at;
         let cuts = if at == 5 { 612 } else { 12 };
-        guest.send(&cut(start, 612, &[cuts]), 12, &pattern(600));
+        guest.send(&scattered(start, 612, &[cuts]), 12, &pattern(600));
     }
     assert_eq!(guest.take(), Ok(7));
     assert_eq!(guest.burst.frames().len(), 5);
@@ -289,7 +318,7 @@ fn t19_a_dry_pool_drops_the_frames_that_must_move_and_no_others_and_all_chains_c
 #[test]
 fn a_chain_that_breaks_a_rule_after_it_began_to_move_gives_its_private_buffer_back() {
     let mut guest = ready(64);
-    let mut pieces = cut(DATA, 400, &[10]);
+    let mut pieces = scattered(DATA, 400, &[10]);
     pieces.push((0x50_0000, 10));
     let head = guest.driver.chain(&pieces, 0);
     guest.driver.offer(head);

@@ -79,3 +79,9 @@ pub fn cut(start: u64, total: u32, cuts: &[u32]) -> Vec<(u64, u32)> {
     }
     pieces
 }
+
+/// As [`cut`], with a byte between each piece and the next, so that none is the continuation of another.
+pub fn scattered(start: u64, total: u32, cuts: &[u32]) -> Vec<(u64, u32)> {
+    let pieces = (0..).zip(cut(start, total, cuts));
+    pieces.map(|(gaps, (addr, bytes)): (u64, _)| (addr + gaps, bytes)).collect()
+}
