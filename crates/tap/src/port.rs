@@ -15,8 +15,9 @@ use crate::parts::{Shared, TapError, TapParts};
 
 /// Most frames read in one turn: each costs a system call.
 pub const MOST_READS: usize = 32;
-/// Most frames written in one turn: each costs a system call. Enough for the copies of two TSO frames of 64 KiB.
-pub const MOST_WRITES: usize = 128;
+/// Most frames written in one turn: each costs a system call. As many as another worker hands over in a turn, 256, and four
+/// bursts of ports of this worker: so copies are dropped only where several others bring more at once than that.
+pub const MOST_WRITES: usize = 512;
 
 /// A port whose far side is the host, by a TAP.
 #[derive(Debug)]
