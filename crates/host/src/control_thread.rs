@@ -14,6 +14,9 @@ use crate::{Interfaces, LinkEvents};
 
 /// Pause between two tries to open the interface, unless some interface changes before.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Between a try that failed and the next one at least.
+const SETTLING: Duration = Duration::from_millis(200);
 /// How often an open interface is looked at, unless some interface changes before.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at whether the first try has ended.
@@ -89,7 +92,7 @@ pub enum Worker {
 }
 
 /// Opens and serves an interface until `stop` is wanted or the worker is gone. A try that failed is told to `refused`, and
-/// made again when some interface has changed, or after a second.
+/// made again when some interface has changed or a second has passed, but not at once.
 pub fn keep_open<O, E: fmt::Display>(
     senses: &Senses,
     stop: &Stop,
@@ -107,6 +110,9 @@ pub fn keep_open<O, E: fmt::Display>(
             }
             Err(error) => {
                 refused(error.to_string());
+                // A try changes the interface itself: what that told must not lead to the next try at once.
+                stop.wait(None, SETTLING);
+                senses.events.forget();
                 stop.wait(Some(senses.events.as_fd()), RETRY);
             }
         }

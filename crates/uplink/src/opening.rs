@@ -131,7 +131,9 @@ impl Opener<'_> {
                 UplinkWay::Skb => (Hook::Packet, Mover::Kernel),
             };
             // A program that is there for a way before stays; until it has sockets, frames are the host's.
-            let program = match attached.take_if(|(_, at)| *at == hook) {
+            let kept = attached.take().filter(|(_, at)| *at == hook);
+            // One at another hook has gone with that: the kernel refuses to have both.
+            let program = match kept {
                 Some((program, _)) => program,
                 None => match self.attach(load()?, interface, hook)? {
                     Ok(program) => program,

@@ -129,17 +129,20 @@ impl Sender {
         }
     }
 
-    /// Shows the kernel what was written, and calls it if it asks for that.
+    /// Shows the kernel what was written, and calls it if it asks for that. Ends a turn: a port from which nothing comes is
+    /// published to many times before it is asked for frames again, and each time the kernel may be called once.
     #[inline]
     pub(crate) fn publish(&mut self) {
+        let called = std::mem::take(&mut self.called);
         if self.staged.is_empty() {
             return;
         }
         self.submit();
         self.published = true;
         self.backlog = true;
-        if !self.called {
+        if !called {
             self.call();
+            self.called = false;
         }
         self.reclaim();
     }

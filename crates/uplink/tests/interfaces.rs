@@ -53,8 +53,13 @@ fn an_interface_that_is_deleted_takes_the_uplink_down_and_a_new_one_brings_it_ba
             }
             rig.port.publish();
             ip("link del near");
-            let detail = rig.until_state(StateWord::Waiting);
-            assert!(detail.contains("near is gone") || detail.contains("no interface near"));
+            // That the link is down may be seen first.
+            rig.until("the uplink says that its interface is gone", |rig| {
+                let state = rig.state();
+                let is_gone = |why| state.detail.contains(why);
+                state.word == StateWord::Waiting
+                    && (is_gone("near is gone") || is_gone("no interface near"))
+            });
             rig.until("its chunks are gone, too", |rig| rig.port.census() == Census::default());
             assert_eq!(rig.offer(&frame(60, 0)), Err(DropReason::PortDown));
             wire.lay(1500, 1);
