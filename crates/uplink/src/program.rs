@@ -21,9 +21,9 @@ use libbpf_sys::{
 /// Which code runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
-    /// The driver, before there is a packet.
+    /// The driver, before the kernel has the frame.
     Driver,
-    /// The kernel, on packets of any driver.
+    /// The kernel, on frames of any driver.
     Packet,
 }
 

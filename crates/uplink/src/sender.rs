@@ -13,7 +13,7 @@ use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks};
 
 /// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.
 const WIRE_MIN_BYTES: u32 = 60;
-/// Most chunks of one frame: what the kernel joins to one packet, 17 pieces behind the first.
+/// Most chunks of one frame: what the kernel joins to one frame, 17 pieces behind the first.
 const MAX_CHUNKS: usize = 18;
 /// Descriptors taken from the completion ring in one step.
 const RECLAIM_STEP: usize = 64;

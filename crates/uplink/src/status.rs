@@ -17,7 +17,7 @@ pub enum UplinkWay {
     ZeroCopy,
     /// The driver runs the XDP program, and the kernel copies.
     Copy,
-    /// The kernel runs the XDP program on its own packets, and copies.
+    /// The kernel runs the XDP program on frames that it has taken, and copies.
     Skb,
 }
 
