@@ -1,6 +1,6 @@
 //! All counters that one worker writes.
 
-use helio_types::{DropReason, MAX_PORTS, PortId};
+use helio_types::{DropReason, LegId, MAX_LEGS, MAX_PORTS, PortId};
 
 use crate::{Counter, FrameCounter};
 
@@ -48,7 +48,7 @@ impl PortBlock {
     }
 }
 
-/// Copies for one mirror destination. Once nothing is under way, wanted equals delivered plus dropped.
+/// Copies for one mirror destination: a port, or a leg. Once nothing is under way, wanted equals delivered plus dropped.
 #[derive(Debug, Default)]
 pub struct MirrorBlock {
     /// Copies that the session asked for.
@@ -74,21 +74,18 @@ impl MirrorBlock {
     }
 }
 
-/// The counters of one worker: a block for each port of the switch, whoever owns the port.
+/// The counters of one worker: a block for each port of the switch, whoever owns the port, and one for each leg.
 #[derive(Debug)]
 pub struct CounterBank {
     ports: Box<[PortBlock; MAX_PORTS]>,
+    legs: Box<[MirrorBlock; MAX_LEGS]>,
 }
 
 impl CounterBank {
     /// All zero.
     #[must_use]
     pub fn new() -> Self {
-        let ports: Vec<PortBlock> = (0..MAX_PORTS).map(|_| PortBlock::default()).collect();
-        match <Box<[PortBlock; MAX_PORTS]>>::try_from(ports.into_boxed_slice()) {
-            Ok(ports) => Self { ports },
-            Err(_) => unreachable!("the slice was made with MAX_PORTS blocks"),
-        }
+        Self { ports: blocks(), legs: blocks() }
     }
 
     /// The block of `port`.
@@ -98,6 +95,23 @@ impl CounterBank {
         // The mask changes nothing, as a port is below MAX_PORTS, and lets the compiler see that.
         #[allow(clippy::indexing_slicing, reason = "the mask keeps the index below MAX_PORTS")]
         &self.ports[port.index() % MAX_PORTS]
+    }
+
+    /// The block of `leg`.
+    #[inline]
+    #[must_use]
+    pub fn leg(&self, leg: LegId) -> &MirrorBlock {
+        #[allow(clippy::indexing_slicing, reason = "the remainder is below MAX_LEGS")]
+        &self.legs[leg.index() % MAX_LEGS]
+    }
+}
+
+/// `N` blocks that are all zero.
+fn blocks<T: Default, const N: usize>() -> Box<[T; N]> {
+    let blocks: Vec<T> = (0..N).map(|_| T::default()).collect();
+    match <Box<[T; N]>>::try_from(blocks.into_boxed_slice()) {
+        Ok(blocks) => blocks,
+        Err(_) => unreachable!("the slice was made with N blocks"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the counters of a port held at one moment, added up over all workers.
 
-use helio_types::{DropReason, PortId};
+use helio_types::{DropReason, LegId, PortId};
 
-use crate::{Counter, CounterBank, FrameCount};
+use crate::{Counter, CounterBank, FrameCount, MirrorBlock};
 
 /// Counts of one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +63,7 @@ impl PortCounts {
             sum.egress = sum.egress + block.egress.get();
             add_up(&mut sum.ingress_drops, block.ingress_drops());
             add_up(&mut sum.egress_drops, block.egress_drops());
-            // Outcomes before what was wanted: a reader in the middle of traffic then never sees more outcomes than
-            // copies asked for by the same worker.
-            sum.mirror.delivered = sum.mirror.delivered + block.mirror.delivered.get();
-            for (total, counter) in sum.mirror.dropped.iter_mut().zip(block.mirror.dropped()) {
-                *total = *total + counter.get();
-            }
-            sum.mirror.wanted = sum.mirror.wanted + block.mirror.wanted.get();
+            sum.mirror.add(&block.mirror);
         }
         sum
     }
@@ -82,11 +76,7 @@ impl PortCounts {
         grown.egress = grown.egress - base.egress;
         take_off(&mut grown.ingress_drops, &base.ingress_drops);
         take_off(&mut grown.egress_drops, &base.egress_drops);
-        grown.mirror.wanted = grown.mirror.wanted - base.mirror.wanted;
-        grown.mirror.delivered = grown.mirror.delivered - base.mirror.delivered;
-        for (count, base) in grown.mirror.dropped.iter_mut().zip(&base.mirror.dropped) {
-            *count = *count - *base;
-        }
+        grown.mirror = self.mirror.since(&base.mirror);
         grown
     }
 }
@@ -116,6 +106,37 @@ fn take_off(counts: &mut [u64], base: &[u64]) {
 }
 
 impl MirrorCounts {
+    /// Adds up what all `banks` hold for `leg`.
+    pub fn read_leg<'a>(banks: impl IntoIterator<Item = &'a CounterBank>, leg: LegId) -> Self {
+        let mut sum = Self::default();
+        for bank in banks {
+            sum.add(bank.leg(leg));
+        }
+        sum
+    }
+
+    fn add(&mut self, block: &MirrorBlock) {
+        // Outcomes before what was wanted: a reader in the middle of traffic then never sees more outcomes than
+        // copies asked for by the same worker.
+        self.delivered = self.delivered + block.delivered.get();
+        for (total, counter) in self.dropped.iter_mut().zip(block.dropped()) {
+            *total = *total + counter.get();
+        }
+        self.wanted = self.wanted + block.wanted.get();
+    }
+
+    /// What came on top of `base`.
+    #[must_use]
+    pub fn since(&self, base: &Self) -> Self {
+        let mut grown = self.clone();
+        grown.wanted = grown.wanted - base.wanted;
+        grown.delivered = grown.delivered - base.delivered;
+        for (count, base) in grown.dropped.iter_mut().zip(&base.dropped) {
+            *count = *count - *base;
+        }
+        grown
+    }
+
     /// Copies dropped for any reason.
     #[must_use]
     pub fn dropped_total(&self) -> FrameCount {

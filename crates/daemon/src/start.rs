@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use helio_config::{Config, PollMode, check_host};
 use helio_control::{ControlServer, ServeError, Switch as _, serve_to};
 use helio_switch::{Fdb, FdbSettings};
-use helio_worker::{Fleet, FleetSettings, Polling, spawn};
+use helio_worker::{Clock, Fleet, FleetSettings, Polling, spawn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -130,6 +130,7 @@ fn make_fleet(config: &Config) -> Result<(Arc<Fleet>, Vec<helio_worker::Worker>)
         polling: polling.collect(),
         snapshot: compile(std::iter::empty(), &config.mirrors, config.workers.len()),
         fdb: Arc::new(fdb),
+        clock: Clock::host(),
     };
     let (fleet, workers) = Fleet::new(settings)?;
     Ok((Arc::new(fleet), workers))

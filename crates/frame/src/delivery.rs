@@ -29,6 +29,27 @@ impl<'a> Delivery<'a> {
         Self { net, header, tail, rest, rest_skip: 0, rest_bytes: rest.len() }
     }
 
+    /// The `bytes` bytes after the first `skip`, or as many as there are.
+    #[must_use]
+    pub fn range(&self, skip: u32, bytes: u32) -> Self {
+        let header_bytes = u32::try_from(self.header.len()).unwrap_or(u32::MAX);
+        let tail_bytes = u32::try_from(self.tail.len()).unwrap_or(u32::MAX);
+        let header = part(self.header, skip, bytes);
+        let end = skip.saturating_add(bytes);
+        let after_header = (skip.saturating_sub(header_bytes), end.saturating_sub(header_bytes));
+        let tail = part(self.tail, after_header.0, after_header.1 - after_header.0);
+        let after_tail =
+            (after_header.0.saturating_sub(tail_bytes), after_header.1.saturating_sub(tail_bytes));
+        let left = self.rest_bytes.saturating_sub(after_tail.0);
+        Self {
+            header,
+            tail,
+            rest_skip: self.rest_skip.saturating_add(after_tail.0),
+            rest_bytes: left.min(after_tail.1 - after_tail.0),
+            ..*self
+        }
+    }
+
     /// Length of the frame as it is delivered, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u32 {
@@ -38,10 +59,42 @@ impl<'a> Delivery<'a> {
     }
 }
 
+/// The `bytes` bytes of `row` after the first `skip`, or as many as there are.
+fn part(row: &[u8], skip: u32, bytes: u32) -> &[u8] {
+    let (skip, bytes) = (skip as usize, bytes as usize);
+    let after = row.get(skip..).unwrap_or_default();
+    after.get(..bytes).unwrap_or(after)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use helio_mem::Segment;
+
+    #[test]
+    fn a_range_goes_through_header_snapshot_and_rest_in_a_row() {
+        let pieces = [Segment { offset: 0, bytes: 30, region: 0 }];
+        let rest = RestBytes::new(None, &pieces);
+        let (header, tail) = ([1, 2, 3, 4, 5], [6, 7, 8]);
+        // The first two bytes of the rest are left out already.
+        let whole = Delivery {
+            rest_skip: 2,
+            rest_bytes: 10,
+            ..Delivery::whole(NetHeader::PLAIN, &header, &tail, rest)
+        };
+        let row: Vec<u32> = (1..=8).chain(102..112).collect();
+        for skip in 0..20 {
+            for bytes in 0..20 {
+                let range = whole.range(skip, bytes);
+                let fixed = range.header.iter().chain(range.tail).map(|byte| u32::from(*byte));
+                let of_rest = (0..range.rest_bytes).map(|at| 100 + range.rest_skip + at);
+                let got: Vec<u32> = fixed.chain(of_rest).collect();
+                let expected: Vec<u32> =
+                    row.iter().copied().skip(skip as usize).take(bytes as usize).collect();
+                assert_eq!(got, expected, "{bytes} bytes after {skip}");
+            }
+        }
+    }
 
     #[test]
     fn the_length_of_a_delivery_is_that_of_its_parts() {

@@ -11,9 +11,13 @@ mod rate_limit;
 #[cfg(test)]
 mod reference_tests;
 mod sampler;
+mod session;
+mod sessions;
 mod table;
 
 pub use plan::CopyPlan;
 pub use rate_limit::RateLimit;
 pub use sampler::Sampler;
+pub use session::{Directions, Leg, LegForm, Rate, RefusedFrames, Session, Sources};
+pub use sessions::{Concerned, Crossing, SessionSet, Sessions};
 pub use table::{Exactness, MirrorTable, Selected};

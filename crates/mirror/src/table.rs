@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn s4_2_what_no_source_sends_or_receives_is_not_wanted() {
         let table = table(&[(0, Source, 0), (5, Destination, 0), (6, NoPart, 0)]);
-        assert_eq!(wanted(&table, 1, &[2, 5, 6]), []);
+        assert!(wanted(&table, 1, &[2, 5, 6]).is_empty());
     }
 
     #[test]
@@ -218,20 +218,20 @@ mod tests {
     #[test]
     fn s4_11_what_a_destination_receives_is_not_wanted_by_the_others() {
         let table = table(&[(0, Source, 0), (5, Destination, 0), (6, Destination, 0)]);
-        assert_eq!(wanted(&table, 6, &[5]), []);
+        assert!(wanted(&table, 6, &[5]).is_empty());
     }
 
     #[test]
     fn a_source_without_destination_and_a_destination_without_source_cost_nothing() {
         let table = table(&[(0, Source, 1), (5, Destination, 2)]);
         assert!(table.watched.is_empty());
-        assert_eq!(wanted(&table, 0, &[5]), []);
+        assert!(wanted(&table, 0, &[5]).is_empty());
     }
 
     #[test]
     fn a_port_that_becomes_a_destination_is_a_source_no_longer() {
         let table = table(&[(0, Source, 0), (5, Destination, 0), (0, Destination, 0)]);
-        assert_eq!(wanted(&table, 0, &[1]), []);
+        assert!(wanted(&table, 0, &[1]).is_empty());
         assert_eq!(table.sources(SessionId(0)), PortSet::EMPTY);
         assert_eq!(table.destinations(SessionId(0)), set(&[0, 5]));
     }

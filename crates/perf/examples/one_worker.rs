@@ -15,7 +15,7 @@ use helio_mirror::MirrorTable;
 use helio_switch::{Fdb, FdbSettings, PortRole, PortSettings, SwitchTable};
 use helio_types::{Mirroring, PortId, SessionId, VlanMode, WorkerId};
 use helio_vhost_user::{PortParts, SocketRole, VhostPort, VhostPortHandle};
-use helio_worker::{Fleet, FleetSettings, Polling, Snapshot, Worker};
+use helio_worker::{Clock, Fleet, FleetSettings, Polling, Snapshot, Worker};
 
 /// Frames of a burst: all that a ring holds.
 const RING: u16 = 256;
@@ -65,8 +65,12 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
     let ports: Vec<PortId> = (0..2 + scene.mirrors).filter_map(PortId::new).collect();
     let fdb = Arc::new(Fdb::new(FdbSettings { capacity: 16_384, ageing_s: 300, seed: 1 }));
     let polling = vec![Polling::Busy];
-    let (fleet, mut workers) =
-        Fleet::new(FleetSettings { polling, snapshot: snapshot(&ports), fdb })?;
+    let (fleet, mut workers) = Fleet::new(FleetSettings {
+        polling,
+        snapshot: snapshot(&ports),
+        fdb,
+        clock: Clock::host(),
+    })?;
     let mut worker = workers.pop().ok_or("a fleet without workers")?;
     let is_attached = AtomicBool::new(false);
     let fleet = Arc::new(fleet);

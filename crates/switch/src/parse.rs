@@ -53,6 +53,12 @@ impl Tci {
         Self(vlan.get())
     }
 
+    /// This tag, with its frame eligible to be dropped.
+    #[must_use]
+    pub const fn drop_eligible(self) -> Self {
+        Self(self.0 | 1 << 12)
+    }
+
     /// This tag with another VLAN; priority and drop eligibility stay.
     #[must_use]
     pub const fn with_vlan(self, vlan: VlanId) -> Self {

@@ -84,6 +84,10 @@ drop_reasons! {
     NoPrivateBuffer => "no-private-buffer",
     /// A mirror copy for the port that sent the frame.
     ReturnToSender => "return-to-sender",
+    /// A mirror copy beyond the rate limit of its session.
+    RateLimit => "rate-limit",
+    /// A mirror copy for a collector whose address, or whose router's, nobody has told yet.
+    NoNeighbour => "no-neighbour",
 }
 
 impl DropReason {

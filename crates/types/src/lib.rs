@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod drop_reason;
+mod leg;
 mod mac_addr;
 mod mirroring;
 mod pass_rule;
@@ -15,6 +16,7 @@ mod vlan_mode;
 mod worker_id;
 
 pub use drop_reason::DropReason;
+pub use leg::{LegId, LegSet, LegSetIter, MAX_LEGS};
 pub use mac_addr::{MacAddr, ParseMacError};
 pub use mirroring::{Mirroring, ParseMirroringError};
 pub use pass_rule::{ParsePassRuleError, PassRule};

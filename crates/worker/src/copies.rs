@@ -61,7 +61,7 @@ impl Core {
     /// Copies the rest of `frame` to a private buffer, so that everybody gets the same bytes whatever the guest does
     /// meanwhile, and gives the guest its chain back. `false` when no buffer is free, or the guest's memory is gone: the
     /// frame is as it was.
-    fn make_private(&mut self, frame: &mut Frame) -> bool {
+    pub(crate) fn make_private(&mut self, frame: &mut Frame) -> bool {
         if frame.rest.is_empty() || frame.memory == self.pool.id() {
             return true;
         }

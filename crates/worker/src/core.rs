@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use helio_counters::CounterBank;
-use helio_frame::{Armed, BURST_BYTES, Frame, MEMORY_IDS, MemoryId, Origin, Pool, Port};
+use helio_frame::{
+    Armed, BURST_BYTES, BURST_FRAMES, Frame, MEMORY_IDS, MemoryId, Origin, Pool, Port,
+};
 use helio_mem::{MemoryError, MemoryTable};
 use helio_switch::Fdb;
-use helio_types::{DropReason, MAX_PORTS, PortId, PortSet, WorkerId};
+use helio_types::{DropReason, LegSet, MAX_PORTS, PortId, PortSet, WorkerId};
 
-use crate::Snapshot;
 use crate::deliver::on_the_wire;
 use crate::form::Forms;
+use crate::legs::{LegTargets, SessionMeter};
 use crate::mailbox::{Handoff, Peer, Receipt, SLOTS, Tagging, Targets};
 use crate::roster::Roster;
 use crate::run::Traits;
+use crate::{Clock, Snapshot};
 
 /// Private buffers per worker: address space, until they are used.
 const CHUNKS: u16 = 512;
@@ -53,6 +56,13 @@ pub(crate) struct Core {
     /// By worker; none for this one.
     pub(crate) peers: Vec<Option<Peer>>,
     pub(crate) counters: Arc<CounterBank>,
+    pub(crate) clock: Clock,
+    /// The time of this turn, while there are named sessions.
+    pub(crate) now_ns: u64,
+    /// By the place of each named session.
+    pub(crate) meters: Vec<SessionMeter>,
+    /// The legs of those frames of a burst that have some.
+    pub(crate) leg_plans: Vec<LegTargets>,
 }
 
 impl Core {
@@ -62,6 +72,7 @@ impl Core {
         snapshot: Arc<Snapshot>,
         fdb: Arc<Fdb>,
         counters: Arc<CounterBank>,
+        clock: Clock,
     ) -> Result<Self, MemoryError> {
         let mut core = Self {
             id,
@@ -78,7 +89,12 @@ impl Core {
             forms: Forms::new(),
             peers,
             counters,
+            clock,
+            now_ns: 0,
+            meters: Vec::new(),
+            leg_plans: Vec::with_capacity(BURST_FRAMES),
         };
+        core.meter_sessions();
         core.replace_memory(core.pool.id(), Some(Arc::clone(core.pool.table())));
         Ok(core)
     }
@@ -136,14 +152,27 @@ impl Core {
 
     /// Sends the frame to the workers that own its other targets. Each frame that waits there is held once more.
     #[inline]
-    pub(crate) fn hand_over(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
+    pub(crate) fn hand_over(
+        &mut self,
+        frame: &Frame,
+        tagging: Tagging,
+        targets: &Targets,
+        legs: &LegTargets,
+    ) {
         for worker in 0..self.peers.len() {
             let theirs = targets.within(&self.snapshot.owned_by(worker));
-            if worker == self.id.index() || theirs.is_empty() {
+            let their_legs = legs.within(self.snapshot.legs_of(worker));
+            if worker == self.id.index() || (theirs.is_empty() && their_legs.all().is_empty()) {
                 continue;
             }
             let receipt = if frame.rest.is_empty() { Receipt::NotNeeded } else { Receipt::Wanted };
-            let handoff = Handoff { frame: frame.clone(), tagging, targets: theirs, receipt };
+            let handoff = Handoff {
+                frame: frame.clone(),
+                tagging,
+                targets: theirs,
+                legs: their_legs,
+                receipt,
+            };
             let sent = self
                 .peers
                 .get_mut(worker)
@@ -152,7 +181,11 @@ impl Core {
             match (sent, receipt) {
                 (true, Receipt::Wanted) => self.hold(frame.origin),
                 (true, Receipt::NotNeeded) => {}
-                (false, _) => self.refuse_all(frame, &theirs, DropReason::HandoffFull),
+                (false, _) => {
+                    self.refuse_all(frame, &theirs, DropReason::HandoffFull);
+                    let wire = on_the_wire(frame);
+                    self.refuse_legs(wire, their_legs.all(), DropReason::HandoffFull);
+                }
             }
         }
     }
@@ -179,9 +212,13 @@ impl Core {
         let (mut frames, mut bytes) = (0, 0_u32);
         while frames < HANDOFFS_PER_TURN && bytes < most_bytes {
             let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
-            let Handoff { frame, tagging, targets, receipt } = handoff;
-            let alone = std::slice::from_ref(&frame);
-            self.deliver_all(alone, Traits::of(&frame), tagging, &targets);
+            let Handoff { frame, tagging, targets, legs, receipt } = handoff;
+            if legs.all().is_empty() {
+                let alone = std::slice::from_ref(&frame);
+                self.deliver_all(alone, Traits::of(&frame), tagging, &targets);
+            } else {
+                self.deliver_with_legs(&frame, tagging, &targets, &legs);
+            }
             if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
                 peer.acknowledge(frame.origin);
             }
@@ -317,6 +354,11 @@ impl Core {
         for local in &mut self.locals {
             local.port.disarm();
         }
+    }
+
+    /// The legs that this worker deals with when it takes a frame for them.
+    pub(crate) fn own_legs(&self) -> LegSet {
+        self.snapshot.legs_of(self.id.index()).union(self.snapshot.orphan_legs())
     }
 
     /// The targets that this worker deals with when it takes a frame for them: its own ports, and those that no worker

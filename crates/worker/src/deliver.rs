@@ -1,12 +1,14 @@
 //! Delivering frames to ports of this worker, each in the form and with the tag that its port wants.
 
-use helio_counters::{FrameCount, PortBlock};
+use helio_counters::{FrameCount, MirrorBlock, PortBlock};
+use helio_encap::SnapLen;
 use helio_frame::{Delivery, Frame, Port, RestBytes};
 use helio_offload::{Form, MAX_HEADER_BYTES, NetHeader, Offloads, SegmentPlan};
 use helio_switch::{PortSettings, TagEdit, egress_edit};
 use helio_types::{DropReason, MIN_FRAME_BYTES, PortId};
 
 use crate::core::Core;
+use crate::form::Forms;
 use crate::mailbox::{Tagging, Targets};
 use crate::run::{Traits, Work};
 
@@ -15,19 +17,31 @@ const TAG_BYTES: u32 = 4;
 
 /// Why a port gets a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(crate) enum Purpose {
     /// The switch chose it: offloads that its guest accepts are left to the guest.
     Production,
     /// A copy for a mirror destination: frames as they are on a wire, with complete checksums, because a capture of
     /// anything else looks broken.
-    Copy,
+    Copy(SnapLen),
+    /// A copy of a frame that policy refused: with the tag that it came with.
+    CopyOfRefused(SnapLen),
+}
+
+impl Purpose {
+    /// Most bytes of each frame that the port gets.
+    fn snap_bytes(self) -> u32 {
+        match self {
+            Self::Production => u32::MAX,
+            Self::Copy(snap_len) | Self::CopyOfRefused(snap_len) => snap_len.bytes(),
+        }
+    }
 }
 
 /// What became of one frame at one port. A frame that is cut into segments has several outcomes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Outcome {
+pub(crate) struct Outcome {
     delivered: u64,
-    /// Bytes of what was delivered, before any tag was put in or taken out.
+    /// Bytes of what was delivered, before any tag was put in or taken out, and before it was cut.
     delivered_bytes: u64,
     dropped: u64,
     /// Why, for the last one dropped.
@@ -72,7 +86,7 @@ impl Core {
         tagging: Tagging,
         port: PortId,
         targets: &Targets,
-    ) {
+    ) -> Outcome {
         let outcome = self.deliver(frame, tagging, port, Purpose::Production);
         if let Some(reason) = outcome.reason {
             self.counters.port(port).drop_egress(reason, outcome.dropped);
@@ -80,11 +94,18 @@ impl Core {
         if targets.production_for_mirror.contains(port) {
             self.count_copy(frame, port, outcome);
         }
+        outcome
     }
 
-    pub(crate) fn deliver_copy(&mut self, frame: &Frame, tagging: Tagging, port: PortId) {
-        let outcome = self.deliver(frame, tagging, port, Purpose::Copy);
+    pub(crate) fn deliver_copy(
+        &mut self,
+        frame: &Frame,
+        tagging: Tagging,
+        port: PortId,
+    ) -> Outcome {
+        let outcome = self.deliver(frame, tagging, port, Purpose::Copy(SnapLen::WHOLE));
         self.count_copy(frame, port, outcome);
+        outcome
     }
 
     /// Counts mirror copies as dropped before they were tried.
@@ -92,22 +113,13 @@ impl Core {
         self.counters.port(port).mirror.drop_copies(reason, wire.frames, wire.bytes);
     }
 
-    /// Counts what became of a frame that a mirror session wanted at `port`. Sessions count frames as they are on a wire,
-    /// so that wanted, delivered and dropped agree in whatever form the frame was delivered.
+    /// Counts what became of a frame that a mirror session wanted at `port`.
     fn count_copy(&self, frame: &Frame, port: PortId, outcome: Outcome) {
-        let wire = on_the_wire(frame);
-        let block = &self.counters.port(port).mirror;
-        match outcome.reason {
-            None => block.delivered.add(wire.frames, wire.bytes),
-            Some(reason) if outcome.delivered + outcome.dropped == wire.frames => {
-                block.delivered.add(outcome.delivered, outcome.delivered_bytes);
-                block.drop_copies(reason, outcome.dropped, wire.bytes - outcome.delivered_bytes);
-            }
-            Some(reason) => block.drop_copies(reason, wire.frames, wire.bytes),
-        }
+        outcome.count(on_the_wire(frame), &self.counters.port(port).mirror);
     }
 
-    fn deliver(
+    /// Delivers one frame to one port, whatever must be done to it.
+    pub(crate) fn deliver(
         &mut self,
         frame: &Frame,
         tagging: Tagging,
@@ -131,37 +143,73 @@ impl Core {
             outcome.drop(DropReason::PortDown);
             return outcome;
         }
+        let edit = match purpose {
+            Purpose::CopyOfRefused(_) => TagEdit::Keep,
+            _ => egress_edit(&settings.vlan, tagging.vlan, tagging.tag),
+        };
         let mut way = Way {
             port: &mut *local.port,
-            edit: egress_edit(&settings.vlan, tagging.vlan, tagging.tag),
+            edit,
             longest: longest(settings, tagging),
+            snap_bytes: purpose.snap_bytes(),
             block: counters.port(to),
             outcome: &mut outcome,
         };
-        let accepts = match purpose {
-            Purpose::Production => way.port.accepts(),
-            Purpose::Copy => Offloads::NONE,
+        let (accepts, max_bytes) = match purpose {
+            Purpose::Production => (way.port.accepts(), longest_payload(frame, way.longest)),
+            Purpose::Copy(_) | Purpose::CopyOfRefused(_) => (Offloads::NONE, u16::MAX),
         };
-        match form(frame, accepts, way.longest) {
-            Form::Whole => way.send(Delivery::whole(frame.net, frame.head.bytes(), &[], rest)),
-            Form::Finished => match forms.finished(frame, &rest) {
-                Ok(head) => way.send(Delivery::whole(NetHeader::PLAIN, head.bytes(), &[], rest)),
-                Err(reason) => way.outcome.drop(reason),
-            },
-            Form::Segmented(checksum) => {
-                let max_bytes = match purpose {
-                    Purpose::Production => longest_payload(frame, way.longest),
-                    Purpose::Copy => u16::MAX,
-                };
-                match forms.segmented(frame, &rest, checksum, max_bytes) {
-                    Ok(segmenter) => {
-                        segmenter.segments().for_each(|plan| way.send_segment(frame, &plan, rest))
-                    }
-                    Err(reason) => way.outcome.drop(reason),
-                }
-            }
+        let form = form(frame, accepts, way.longest);
+        let made = in_form(frame, rest, forms, form, max_bytes, |delivery| way.send(delivery));
+        if let Err(reason) = made {
+            outcome.drop(reason);
         }
         outcome
+    }
+}
+
+/// Gives `send` a frame in a form: once, or for each segment with at most `max_bytes` of payload.
+///
+/// # Errors
+///
+/// Why the frame cannot have this form; nothing was sent then.
+#[inline]
+pub(crate) fn in_form<'a>(
+    frame: &'a Frame,
+    rest: RestBytes<'a>,
+    forms: &mut Forms,
+    form: Form,
+    max_bytes: u16,
+    mut send: impl FnMut(Delivery<'_>),
+) -> Result<(), DropReason> {
+    match form {
+        Form::Whole => send(Delivery::whole(frame.net, frame.head.bytes(), &[], rest)),
+        Form::Finished => {
+            let head = forms.finished(frame, &rest)?;
+            send(Delivery::whole(NetHeader::PLAIN, head.bytes(), &[], rest));
+        }
+        Form::Segmented(checksum) => {
+            let segmenter = forms.segmented(frame, &rest, checksum, max_bytes)?;
+            segmenter.segments().for_each(|plan| send(segment(frame, &plan, rest)));
+        }
+    }
+    Ok(())
+}
+
+/// One segment of a frame.
+fn segment<'a>(frame: &'a Frame, plan: &SegmentPlan<'a>, rest: RestBytes<'a>) -> Delivery<'a> {
+    let head = frame.head.bytes();
+    let head_bytes = u32::try_from(head.len()).unwrap_or(u32::MAX);
+    let end = plan.body_start + plan.body_bytes;
+    let tail = plan.body_start.min(head_bytes) as usize..end.min(head_bytes) as usize;
+    let rest_skip = plan.body_start.saturating_sub(head_bytes);
+    Delivery {
+        net: plan.net,
+        header: plan.header,
+        tail: head.get(tail).unwrap_or_default(),
+        rest,
+        rest_skip,
+        rest_bytes: end.saturating_sub(head_bytes) - rest_skip,
     }
 }
 
@@ -171,31 +219,19 @@ struct Way<'a> {
     edit: TagEdit,
     /// Longest frame that its MTU allows, with the tag it came with.
     longest: u32,
+    /// Most bytes that are delivered of each frame.
+    snap_bytes: u32,
     block: &'a PortBlock,
     outcome: &'a mut Outcome,
 }
 
 impl Way<'_> {
-    fn send_segment(&mut self, frame: &Frame, plan: &SegmentPlan<'_>, rest: RestBytes<'_>) {
-        let head = frame.head.bytes();
-        let head_bytes = u32::try_from(head.len()).unwrap_or(u32::MAX);
-        let end = plan.body_start + plan.body_bytes;
-        let tail = plan.body_start.min(head_bytes) as usize..end.min(head_bytes) as usize;
-        let rest_skip = plan.body_start.saturating_sub(head_bytes);
-        self.send(Delivery {
-            net: plan.net,
-            header: plan.header,
-            tail: head.get(tail).unwrap_or_default(),
-            rest,
-            rest_skip,
-            rest_bytes: end.saturating_sub(head_bytes) - rest_skip,
-        });
-    }
-
     #[inline]
     fn send(&mut self, delivery: Delivery<'_>) {
         let bytes = delivery.bytes();
-        if delivery.net.gso.is_none() && bytes > self.longest {
+        let delivery =
+            if bytes > self.snap_bytes { delivery.range(0, self.snap_bytes) } else { delivery };
+        if delivery.net.gso.is_none() && delivery.bytes() > self.longest {
             return self.outcome.drop(DropReason::Mtu);
         }
         let offered = if self.edit == TagEdit::Keep {
@@ -204,10 +240,7 @@ impl Way<'_> {
             self.offer_edited(&delivery)
         };
         match offered {
-            Ok(()) => {
-                self.outcome.delivered += 1;
-                self.outcome.delivered_bytes += u64::from(bytes);
-            }
+            Ok(()) => self.outcome.deliver(bytes),
             Err(reason) => self.outcome.drop(reason),
         }
     }
@@ -230,9 +263,36 @@ impl Way<'_> {
 }
 
 impl Outcome {
-    fn drop(&mut self, reason: DropReason) {
+    /// Nothing was done: the frame was dropped for `reason`.
+    pub(crate) fn dropped(reason: DropReason) -> Self {
+        let mut outcome = Self::default();
+        outcome.drop(reason);
+        outcome
+    }
+
+    /// One more, which was dropped.
+    pub(crate) fn drop(&mut self, reason: DropReason) {
         self.dropped += 1;
         self.reason = Some(reason);
+    }
+
+    /// One more, which was delivered.
+    pub(crate) fn deliver(&mut self, bytes: u32) {
+        self.delivered += 1;
+        self.delivered_bytes += u64::from(bytes);
+    }
+
+    /// Counts what became of a copy. Sessions count frames as they are on a wire, so that wanted, delivered and dropped agree
+    /// in whatever form the frame was delivered.
+    pub(crate) fn count(self, wire: FrameCount, block: &MirrorBlock) {
+        match self.reason {
+            None => block.delivered.add(wire.frames, wire.bytes),
+            Some(reason) if self.delivered + self.dropped == wire.frames => {
+                block.delivered.add(self.delivered, self.delivered_bytes);
+                block.drop_copies(reason, self.dropped, wire.bytes - self.delivered_bytes);
+            }
+            Some(reason) => block.drop_copies(reason, wire.frames, wire.bytes),
+        }
     }
 }
 

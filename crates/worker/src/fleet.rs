@@ -3,17 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
-use helio_counters::{CounterBank, PortCounts};
+use helio_counters::{CounterBank, MirrorCounts, PortCounts};
 use helio_frame::{MemoryDirectory, MemoryId, Port, Wakeups};
 use helio_mem::{MemoryError, MemoryTable};
 use helio_switch::Fdb;
-use helio_types::{MAX_WORKERS, PortId, WorkerId};
+use helio_types::{LegId, MAX_WORKERS, PortId, WorkerId};
 
 use crate::command::{Command, Inbox};
 use crate::core::Core;
 use crate::mailbox::{Peer, join};
 use crate::wake::Bed;
-use crate::{Polling, Snapshot, Worker, WorkerGone, WorkerReport};
+use crate::{Clock, Polling, Snapshot, Worker, WorkerGone, WorkerReport};
 
 /// What a fleet is made from.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct FleetSettings {
     pub snapshot: Arc<Snapshot>,
     /// The table that all workers learn in.
     pub fdb: Arc<Fdb>,
+    /// The clock of all workers.
+    pub clock: Clock,
 }
 
 /// The way to all workers. Any control thread may use it; each call returns when the workers have done what it asks.
@@ -63,6 +65,7 @@ impl Fleet {
                 Arc::clone(&settings.snapshot),
                 Arc::clone(&fleet.fdb),
                 Arc::clone(bank),
+                settings.clock.clone(),
             )?;
             workers.push(Worker::new(core, Arc::clone(inbox), polling));
         }
@@ -92,6 +95,12 @@ impl Fleet {
     #[must_use]
     pub fn counts(&self, port: PortId) -> PortCounts {
         PortCounts::read(self.banks.iter().map(Arc::as_ref), port)
+    }
+
+    /// What all workers have counted for `leg`.
+    #[must_use]
+    pub fn leg_counts(&self, leg: LegId) -> MirrorCounts {
+        MirrorCounts::read_leg(self.banks.iter().map(Arc::as_ref), leg)
     }
 
     /// How to wake a worker.

@@ -8,6 +8,7 @@
 //! worker waits for a guest, nor for another worker.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod command;
 mod complete;
 mod copies;
@@ -16,6 +17,8 @@ mod deliver;
 mod fleet;
 mod form;
 mod idle;
+mod leg_delivery;
+mod legs;
 mod mailbox;
 mod meter;
 mod poll;
@@ -26,6 +29,7 @@ mod snapshot;
 mod thread;
 mod wake;
 
+pub use clock::Clock;
 pub use command::WorkerGone;
 pub use fleet::{Fleet, FleetSettings};
 pub use idle::Polling;

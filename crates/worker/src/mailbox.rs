@@ -10,6 +10,7 @@ use helio_switch::Tci;
 use helio_types::{PortId, PortSet, VlanId};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::legs::LegTargets;
 use crate::wake::Bed;
 
 /// Frames under way from one worker to another, at most; and frames at the other worker that wait for their receipt.
@@ -77,6 +78,7 @@ pub(crate) struct Handoff {
     pub(crate) frame: Frame,
     pub(crate) tagging: Tagging,
     pub(crate) targets: Targets,
+    pub(crate) legs: LegTargets,
     pub(crate) receipt: Receipt,
 }
 
@@ -189,7 +191,8 @@ mod tests {
             origin: Origin::Chain { port, queue: 0, slot },
         };
         let targets = Targets { production: PortSet::of(port), ..Targets::NONE };
-        Handoff { frame, tagging: Tagging::default(), targets, receipt }
+        let legs = LegTargets::none(port);
+        Handoff { frame, tagging: Tagging::default(), targets, legs, receipt }
     }
 
     fn copy(slot: u16) -> Handoff {

@@ -75,6 +75,9 @@ impl Worker {
     /// frames and receipts it found.
     pub fn poll_once(&mut self) -> u64 {
         let began = self.meter.begin();
+        if self.core.has_sessions() {
+            self.core.tell_time();
+        }
         let receipts = self.core.settle();
         let frames = self.core.deliver_handoffs() + self.receive_all();
         let found = receipts + frames;
@@ -126,7 +129,9 @@ impl Worker {
             // Whoever asked and has gone needs no answer.
             match command {
                 Command::Install(snapshot, reply) => {
-                    let _ = reply.send(std::mem::replace(&mut self.core.snapshot, snapshot));
+                    let before = std::mem::replace(&mut self.core.snapshot, snapshot);
+                    self.core.meter_sessions();
+                    let _ = reply.send(before);
                 }
                 Command::AddPort(id, port, reply) => {
                     let _ = reply.send(self.core.add_port(id, port));
@@ -164,7 +169,7 @@ impl Drop for Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Fleet, FleetSettings, Snapshot};
+    use crate::{Clock, Fleet, FleetSettings, Snapshot};
     use helio_mirror::MirrorTable;
     use helio_switch::{Fdb, FdbSettings, SwitchTable};
     use helio_types::WorkerId;
@@ -175,8 +180,9 @@ mod tests {
         let snapshot = Arc::new(Snapshot::new(table, MirrorTable::new(&[], &[]), 1, |_| None));
         let fdb = Arc::new(Fdb::new(FdbSettings { capacity: 16, ageing_s: 0, seed: 1 }));
         let polling = vec![Polling::Adaptive { idle: Duration::ZERO }];
-        let (fleet, mut workers) =
-            Fleet::new(FleetSettings { polling, snapshot, fdb }).expect("the host has no memory");
+        let clock = Clock::host();
+        let (fleet, mut workers) = Fleet::new(FleetSettings { polling, snapshot, fdb, clock })
+            .expect("the host has no memory");
         (fleet, workers.remove(0))
     }
 

@@ -1,14 +1,15 @@
 //! Taking a burst from one port, deciding, and delivering it: the way of a frame, in three passes.
 
 use helio_frame::{Frame, Intake};
-use helio_mirror::Selected;
+use helio_mirror::{Concerned, Selected};
 use helio_switch::{DecisionKind, inquire};
 use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
+use crate::legs::LegTargets;
 use crate::mailbox::Targets;
 use crate::poll::Worker;
-use crate::run::{Company, Run, Stretch, Traits, Verdict};
+use crate::run::{Company, Run, Stretch, Verdict};
 use crate::snapshot::Snapshot;
 
 impl Worker {
@@ -27,6 +28,7 @@ impl Worker {
             return refused;
         }
 
+        core.leg_plans.clear();
         core.inquire(ingress, burst.frames(), stretches);
         core.decide(ingress, burst.frames(), stretches, runs);
         let mut frames = burst.frames_mut();
@@ -39,7 +41,7 @@ impl Worker {
         let mut frames = burst.frames();
         for run in runs.iter() {
             let (these, others) = frames.split_at(run.frames.min(frames.len()));
-            core.forward(these, run);
+            core.forward(ingress, these, run);
             frames = others;
         }
         if burst.has_held() {
@@ -101,7 +103,9 @@ impl Core {
                 Ok(inquiry) => Ok(inquiry.decide(&self.snapshot.switch, &self.fdb, ingress)),
                 Err(reason) => Err(*reason),
             };
-            if !runs.last_mut().is_some_and(|run| run.join(stretch, verdict)) {
+            let joins = !self.snapshot.sessions.tell_addresses_apart()
+                && runs.last_mut().is_some_and(|run| run.join(stretch, verdict));
+            if !joins {
                 self.begin_runs(ingress, these, stretch, verdict, runs);
             }
             frames = others;
@@ -123,13 +127,14 @@ impl Core {
             Ok(decision) => mirror.select(ingress, &decision.destinations(switch, ingress)),
             Err(_) => Selected::NONE,
         };
-        if mirror.exact_among(&selected.wanted).is_empty() {
+        let concerned = frames
+            .first()
+            .map_or(Concerned::NONE, |first| self.concerned(ingress, first, &verdict));
+        if mirror.exact_among(&selected.wanted).is_empty() && concerned.all().is_empty() {
             let (frames, traits) = (stretch.frames, stretch.traits);
             runs.push(Run::begin(frames, traits, verdict, selected, Company::Welcome));
         } else {
-            runs.extend(frames.iter().map(|frame| {
-                Run::begin(1, Traits::of(frame), verdict, selected, Company::Refused)
-            }));
+            runs.extend(frames.iter().map(|frame| Run::alone(frame, verdict, selected, concerned)));
         }
     }
 
@@ -139,7 +144,7 @@ impl Core {
         let block = self.counters.port(ingress);
         let count = run.frames as u64;
         match &run.verdict {
-            Err(reason) => return block.drop_ingress(*reason, count),
+            Err(reason) => block.drop_ingress(*reason, count),
             Ok(decision) => match decision.kind {
                 // They passed policy but have nowhere to go: monitors see them all the same.
                 DecisionKind::Nowhere(reason) => block.drop_ingress(reason, count),
@@ -149,6 +154,11 @@ impl Core {
             },
         }
         self.plan_copies(ingress, frames, run);
+        if !run.concerned.all().is_empty()
+            && let Some(frame) = frames.first_mut()
+        {
+            self.plan_legs(ingress, frame, run);
+        }
     }
 
     /// Lets the ports of this worker that will get the frames fetch what they need for them.
@@ -163,14 +173,30 @@ impl Core {
 
     /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others.
     #[inline]
-    fn forward(&mut self, frames: &[Frame], run: &Run) {
+    fn forward(&mut self, ingress: PortId, frames: &[Frame], run: &Run) {
+        if let Some(legs) = run.legs {
+            return self.forward_with_legs(frames, run, legs);
+        }
         if self.is_alone() {
             return self.deliver_all(frames, run.traits, run.tagging, &run.targets);
         }
+        let legs = LegTargets::none(ingress);
         for frame in frames {
-            self.hand_over(frame, run.tagging, &run.targets);
+            self.hand_over(frame, run.tagging, &run.targets, &legs);
         }
         let own = run.targets.within(&self.own_targets());
         self.deliver_all(frames, run.traits, run.tagging, &own);
+    }
+
+    /// As [`Core::forward`], for the one frame of a run and its legs.
+    #[cold]
+    fn forward_with_legs(&mut self, frames: &[Frame], run: &Run, legs: u8) {
+        let plan = self.leg_plans.get(usize::from(legs)).copied();
+        let (Some(legs), Some(frame)) = (plan, frames.first()) else { return };
+        if !self.is_alone() {
+            self.hand_over(frame, run.tagging, &run.targets, &legs);
+        }
+        let own = run.targets.within(&self.own_targets());
+        self.deliver_with_legs(frame, run.tagging, &own, &legs.within(self.own_legs()));
     }
 }

@@ -2,7 +2,7 @@
 
 use helio_counters::FrameCount;
 use helio_frame::Frame;
-use helio_mirror::Selected;
+use helio_mirror::{Concerned, Selected};
 use helio_switch::{Decision, ETHERNET_HEADER_BYTES, Inquiry, TAG_BYTES};
 use helio_types::DropReason;
 
@@ -131,6 +131,10 @@ pub(crate) struct Run {
     company: Company,
     /// The mirror destinations that want the frames.
     pub(crate) selected: Selected,
+    /// The named sessions that the one frame of the run concerns.
+    pub(crate) concerned: Concerned,
+    /// Which of the plans for legs is that of the frame, if it has one; known when the run is complete.
+    pub(crate) legs: Option<u8>,
     /// Who gets the frames; known when the run is complete.
     pub(crate) targets: Targets,
 }
@@ -145,12 +149,26 @@ impl Run {
         selected: Selected,
         company: Company,
     ) -> Self {
+        let concerned = Concerned::NONE;
         let tagging = match &verdict {
             Ok(decision) => Tagging { vlan: decision.vlan, tag: decision.tag },
             Err(_) => Tagging::default(),
         };
         let targets = Targets::NONE;
-        Self { verdict, frames, traits, tagging, company, selected, targets }
+        let legs = None;
+        Self { verdict, frames, traits, tagging, company, selected, concerned, legs, targets }
+    }
+
+    /// A run of one frame, for which everything is decided by itself.
+    #[inline]
+    pub(crate) fn alone(
+        frame: &Frame,
+        verdict: Verdict,
+        selected: Selected,
+        concerned: Concerned,
+    ) -> Self {
+        let run = Self::begin(1, Traits::of(frame), verdict, selected, Company::Refused);
+        Self { concerned, ..run }
     }
 
     /// Adds the frames of a stretch if they go the same way and can be delivered together. Whether they do.

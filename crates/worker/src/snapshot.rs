@@ -1,18 +1,23 @@
 //! The configuration as workers see it: immutable, replaced as a whole between turns.
 
-use helio_mirror::MirrorTable;
+use helio_mirror::{MirrorTable, Sessions};
 use helio_switch::SwitchTable;
-use helio_types::{MAX_PORTS, PortId, PortSet, WorkerId};
+use helio_types::{LegSet, MAX_PORTS, PortId, PortSet, WorkerId};
 
 /// Everything a worker looks up in the configuration. Made by the control side; a change is a new one.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) switch: SwitchTable,
     pub(crate) mirror: MirrorTable,
+    pub(crate) sessions: Sessions,
     /// The ports of each worker.
     owned: Box<[PortSet]>,
     /// The ports of nobody.
     orphans: PortSet,
+    /// The legs that each worker deals with when another one took the frame: those whose ports it owns.
+    legs: Box<[LegSet]>,
+    /// The legs through ports of nobody.
+    orphan_legs: LegSet,
 }
 
 impl Snapshot {
@@ -32,7 +37,17 @@ impl Snapshot {
                 None => orphans.insert(port),
             }
         }
-        Self { switch, mirror, owned, orphans }
+        let legs = vec![LegSet::EMPTY; workers].into_boxed_slice();
+        let (sessions, orphan_legs) = (Sessions::default(), LegSet::EMPTY);
+        Self { switch, mirror, sessions, owned, orphans, legs, orphan_legs }
+    }
+
+    /// The same with these named sessions.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Sessions) -> Self {
+        let legs = self.owned.iter().map(|ports| sessions.legs_through(ports)).collect();
+        let orphan_legs = sessions.legs_through(&self.orphans);
+        Self { sessions, legs, orphan_legs, ..self }
     }
 
     /// The ports of `worker`.
@@ -43,5 +58,15 @@ impl Snapshot {
     /// The ports that no worker owns.
     pub(crate) fn orphans(&self) -> &PortSet {
         &self.orphans
+    }
+
+    /// The legs through ports of `worker`.
+    pub(crate) fn legs_of(&self, worker: usize) -> LegSet {
+        self.legs.get(worker).copied().unwrap_or_default()
+    }
+
+    /// The legs through ports that no worker owns.
+    pub(crate) fn orphan_legs(&self) -> LegSet {
+        self.orphan_legs
     }
 }

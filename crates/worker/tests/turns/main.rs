@@ -17,6 +17,8 @@ mod reference;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod several_workers;
 #[cfg(test)]
 mod silent_ports;

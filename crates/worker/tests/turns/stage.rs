@@ -1,15 +1,18 @@
 //! A switch of fake ports whose workers take a turn when the test says so.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use helio_counters::PortCounts;
+use helio_counters::{MirrorCounts, PortCounts};
 use helio_frame::{MemoryDirectory, Port};
-use helio_mirror::MirrorTable;
+use helio_mirror::{MirrorTable, Session, Sessions};
 use helio_switch::{Fdb, FdbSettings, PortRole, PortSettings, SwitchTable};
 use helio_testkit::{FarSide, FrameBuilder, Received, Seen, TestFrame, fake_port};
-use helio_types::{DropReason, MacAddr, Mirroring, PortId, SessionId, VlanId, VlanMode, WorkerId};
-use helio_worker::{Fleet, FleetSettings, Polling, Snapshot, Step, Worker};
+use helio_types::{
+    DropReason, LegId, MAX_LEGS, MacAddr, Mirroring, PortId, SessionId, VlanId, VlanMode, WorkerId,
+};
+use helio_worker::{Clock, Fleet, FleetSettings, Polling, Snapshot, Step, Worker};
 
 /// Turns after which a switch that still finds something to do is taken to be caught in a loop.
 const MOST_TURNS: usize = 10_000;
@@ -85,6 +88,10 @@ pub(crate) fn port(index: usize) -> PortId {
     PortId::new(index).unwrap()
 }
 
+pub(crate) fn leg(index: usize) -> LegId {
+    LegId::new(index).unwrap()
+}
+
 /// The address of the guest at a port.
 pub(crate) fn mac(index: usize) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0, u8::try_from(index).unwrap()])
@@ -124,6 +131,8 @@ pub(crate) struct Stage {
     pub(crate) ports: Vec<FarSide>,
     exact: Vec<u8>,
     sent: Vec<u64>,
+    /// The clock of the workers.
+    pub(crate) now_ns: Arc<AtomicU64>,
 }
 
 impl Stage {
@@ -140,11 +149,13 @@ impl Stage {
     pub(crate) fn with_polling(polling: Vec<Polling>, plans: &[PortPlan], exact: &[u8]) -> Self {
         let fdb = Arc::new(Fdb::new(FdbSettings { capacity: 1024, ageing_s: 0, seed: 1 }));
         let snapshot = snapshot(polling.len(), plans, exact);
-        let (fleet, workers) = Fleet::new(FleetSettings { polling, snapshot, fdb }).unwrap();
+        let now_ns = Arc::new(AtomicU64::new(1_000_000_000));
+        let clock = Clock::Set(Arc::clone(&now_ns));
+        let (fleet, workers) = Fleet::new(FleetSettings { polling, snapshot, fdb, clock }).unwrap();
         let (fakes, ports): (Vec<_>, Vec<_>) =
             (0..plans.len()).map(|index| fake_port(port(index))).unzip();
         let sent = vec![0; plans.len()];
-        let mut stage = Self { fleet, workers, ports, exact: exact.to_vec(), sent };
+        let mut stage = Self { fleet, workers, ports, exact: exact.to_vec(), sent, now_ns };
         let owners: Vec<_> = plans.iter().map(|plan| plan.owner).collect();
         stage.ask(|fleet, ports| {
             for ((fake, far), owner) in fakes.into_iter().zip(ports).zip(owners) {
@@ -178,6 +189,18 @@ impl Stage {
             }
             asker.join().unwrap()
         })
+    }
+
+    /// Puts the same configuration in place with named sessions.
+    pub(crate) fn configure_sessions(&mut self, plans: &[PortPlan], sessions: Vec<Session>) {
+        let snapshot = Arc::into_inner(snapshot(self.workers.len(), plans, &self.exact)).unwrap();
+        let snapshot = Arc::new(snapshot.with_sessions(Sessions::new(sessions)));
+        self.ask(|fleet, _| fleet.install(&snapshot).unwrap());
+    }
+
+    /// What became of the copies of a leg.
+    pub(crate) fn leg_counts(&self, index: usize) -> MirrorCounts {
+        self.fleet.leg_counts(leg(index))
     }
 
     /// Puts another configuration in place.
@@ -230,6 +253,10 @@ impl Stage {
             assert_eq!(far.completed(), *sent, "{}: a chain is not completed", far.id());
             let mirror = self.fleet.counts(far.id()).mirror;
             assert_eq!(mirror.wanted, mirror.delivered + mirror.dropped_total(), "{}", far.id());
+        }
+        for index in 0..MAX_LEGS {
+            let counts = self.leg_counts(index);
+            assert_eq!(counts.wanted, counts.delivered + counts.dropped_total(), "leg {index}");
         }
     }
 

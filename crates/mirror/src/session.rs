@@ -1,0 +1,184 @@
+//! A named mirror session as it is configured, with the ports that its words stand for.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use helio_encap::SnapLen;
+use helio_filter::Program;
+use helio_types::{LegId, LegSet, MacAddr, PortId, PortSet, VlanId, VlanSet};
+
+use crate::{Exactness, RateLimit};
+
+/// One named mirror session. Never changes; a change of its settings is another one.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Tells this session, with these settings, from all others there ever were: what workers keep for a session lasts as long
+    /// as its number.
+    pub number: u64,
+    /// What it watches.
+    pub sources: Sources,
+    /// Which way frames cross the sources.
+    pub directions: Directions,
+    /// Copies only what this accepts of the frame as it crosses the source; without one, everything.
+    pub filter: Option<Program>,
+    /// Of each N frames that are left, one is copied.
+    pub one_in: NonZeroU32,
+    /// How much may be copied, over all workers.
+    pub rate: Option<Rate>,
+    /// How many bytes of each frame are copied.
+    pub snap_len: SnapLen,
+    /// Whether all copies show the same bytes.
+    pub exactness: Exactness,
+    /// Whether frames that policy refuses at ingress are copied as well.
+    pub refused: RefusedFrames,
+    /// Where the copies go.
+    pub legs: Vec<Leg>,
+}
+
+/// What a session watches: a frame concerns it if one of these says so.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Everything that these ports send and receive.
+    pub ports: PortSet,
+    /// Everything in these VLANs.
+    pub vlans: VlanSet,
+    /// Everything from and to these addresses.
+    pub macs: Vec<MacAddr>,
+}
+
+/// Which way a frame crosses a source, seen from the switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Directions {
+    /// Into the switch: what ports, and addresses, send.
+    Ingress,
+    /// Out of the switch: what ports, and addresses, receive.
+    Egress,
+    /// Both.
+    #[default]
+    Both,
+}
+
+impl Directions {
+    /// Whether frames on their way in are watched.
+    #[must_use]
+    pub const fn ingress(self) -> bool {
+        matches!(self, Self::Ingress | Self::Both)
+    }
+
+    /// Whether frames on their way out are watched.
+    #[must_use]
+    pub const fn egress(self) -> bool {
+        matches!(self, Self::Egress | Self::Both)
+    }
+}
+
+/// What becomes of frames that policy refuses at ingress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RefusedFrames {
+    /// They are not copied.
+    #[default]
+    Left,
+    /// They are copied too, marked where the form of the copy has room for a mark.
+    Included,
+}
+
+/// How much of a session may be copied in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// Bytes of copies.
+    Bytes {
+        /// In a second.
+        per_second: NonZeroU64,
+        /// At once.
+        burst: u32,
+    },
+    /// Copies.
+    Frames {
+        /// In a second.
+        per_second: NonZeroU64,
+        /// At once.
+        burst: NonZeroU32,
+    },
+}
+
+impl Rate {
+    /// The share of one of `workers` workers, with its bucket full at `now_ns`.
+    #[must_use]
+    pub fn share(self, workers: NonZeroU32, now_ns: u64) -> RateLimit {
+        let part = |per_second: NonZeroU64| {
+            NonZeroU64::new(per_second.get() / u64::from(workers.get())).unwrap_or(NonZeroU64::MIN)
+        };
+        match self {
+            Self::Bytes { per_second, burst } => {
+                RateLimit::bytes_per_second(part(per_second), burst / workers, now_ns)
+            }
+            Self::Frames { per_second, burst } => {
+                let burst = NonZeroU32::new(burst.get() / workers).unwrap_or(NonZeroU32::MIN);
+                RateLimit::frames_per_second(part(per_second), burst, now_ns)
+            }
+        }
+    }
+}
+
+/// One destination of a named session.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// Its number.
+    pub id: LegId,
+    /// The port through which the copies leave.
+    pub port: PortId,
+    /// What is done to them.
+    pub form: LegForm,
+}
+
+/// The form of the copies of a leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LegForm {
+    /// As the port would get the frame from the switch: SPAN.
+    Plain,
+    /// With the tag of this VLAN in front of any other: RSPAN.
+    RemoteVlan(VlanId),
+}
+
+impl Leg {
+    /// Whether its port gets the frame as from the switch.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.form == LegForm::Plain
+    }
+}
+
+impl Session {
+    /// The numbers of its legs.
+    #[must_use]
+    pub fn leg_set(&self) -> LegSet {
+        self.legs.iter().map(|leg| leg.id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_rate_and_each_gets_something() {
+        let workers = NonZeroU32::new(4).unwrap();
+        let rate = |per_second, burst| Rate::Frames {
+            per_second: NonZeroU64::new(per_second).unwrap(),
+            burst: NonZeroU32::new(burst).unwrap(),
+        };
+        let passed = |rate: Rate, until_ns| {
+            let mut limit = rate.share(workers, 0);
+            let at_once = (0..1000).filter(|_| limit.passes(60, 0)).count();
+            (at_once, (0..1000).filter(|_| limit.passes(60, until_ns)).count())
+        };
+        assert_eq!(passed(rate(400, 40), 50_000_000), (10, 5));
+        assert_eq!(passed(rate(2, 1), 1_000_000_000), (1, 1));
+    }
+
+    #[test]
+    fn each_direction_is_watched_alone_or_with_the_other() {
+        let watched = [Directions::Ingress, Directions::Egress, Directions::Both]
+            .map(|directions| (directions.ingress(), directions.egress()));
+        assert_eq!(watched, [(true, false), (false, true), (true, true)]);
+    }
+}

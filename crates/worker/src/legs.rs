@@ -1,0 +1,298 @@
+//! Which legs of the named sessions get a frame: decided by the worker that took it, counted as wanted, and limited, before
+//! the frame goes to any other worker.
+
+use std::num::NonZeroU32;
+
+use helio_counters::FrameCount;
+use helio_filter::Program;
+use helio_frame::{Frame, RestBytes};
+use helio_mirror::{
+    Concerned, Crossing, Exactness, LegForm, RateLimit, Sampler, Session, Sessions,
+};
+use helio_offload::MAX_HEADER_BYTES;
+use helio_switch::{TAG_BYTES, TagEdit, egress_edit};
+use helio_types::{DropReason, LegSet, MacAddr, PortId, PortSet};
+
+use crate::Snapshot;
+use crate::core::Core;
+use crate::deliver::on_the_wire;
+use crate::mailbox::Tagging;
+use crate::run::{Run, Verdict};
+
+/// The legs that get a frame, and how they see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LegTargets {
+    /// Those that show it as it entered.
+    pub(crate) ingress: LegSet,
+    /// Those that show it as it leaves.
+    pub(crate) egress: LegSet,
+    /// The port that sent it.
+    pub(crate) entered: PortId,
+    /// The ports that the switch forwards it to.
+    pub(crate) production: PortSet,
+    /// Why policy refused it, if it did.
+    pub(crate) refused: Option<DropReason>,
+}
+
+impl LegTargets {
+    /// No leg.
+    pub(crate) fn none(entered: PortId) -> Self {
+        Self {
+            ingress: LegSet::EMPTY,
+            egress: LegSet::EMPTY,
+            entered,
+            production: PortSet::EMPTY,
+            refused: None,
+        }
+    }
+
+    /// All of them.
+    #[inline]
+    pub(crate) fn all(&self) -> LegSet {
+        self.ingress.union(self.egress)
+    }
+
+    /// Those among `legs`.
+    pub(crate) fn within(&self, legs: LegSet) -> Self {
+        let ingress = self.ingress.intersection(legs);
+        Self { ingress, egress: self.egress.intersection(legs), ..*self }
+    }
+
+    fn without(&self, legs: LegSet) -> Self {
+        self.within(self.all().difference(legs))
+    }
+}
+
+/// What one worker keeps for one session from frame to frame.
+#[derive(Debug)]
+pub(crate) struct SessionMeter {
+    /// The number of the session.
+    number: u64,
+    sampler: Sampler,
+    limit: Option<RateLimit>,
+}
+
+impl SessionMeter {
+    fn new(session: &Session, workers: NonZeroU32, random: u32, now_ns: u64) -> Self {
+        Self {
+            number: session.number,
+            sampler: Sampler::new(session.one_in, random),
+            limit: session.rate.map(|rate| rate.share(workers, now_ns)),
+        }
+    }
+
+    /// Whether the session wants this frame, as `edit` leaves it.
+    fn takes(
+        &mut self,
+        session: &Session,
+        frame: &Frame,
+        rest: &RestBytes<'_>,
+        edit: TagEdit,
+    ) -> bool {
+        let accepted =
+            session.filter.as_ref().is_none_or(|filter| accepts(filter, frame, rest, edit));
+        accepted && self.sampler.takes()
+    }
+
+    /// Whether its rate allows a copy of a frame that is `wire` on the wire.
+    fn passes(&mut self, session: &Session, wire: FrameCount, now_ns: u64) -> bool {
+        let Some(limit) = &mut self.limit else { return true };
+        let longest = u64::from(session.snap_len.bytes()).saturating_mul(wire.frames);
+        let bytes = u32::try_from(wire.bytes.min(longest)).unwrap_or(u32::MAX);
+        limit.passes(bytes, now_ns)
+    }
+}
+
+impl Core {
+    /// Keeps what is kept for sessions that go on, and begins it for new ones. Not part of a turn: it allocates.
+    #[cold]
+    pub(crate) fn meter_sessions(&mut self) {
+        let workers = u32::try_from(self.peers.len()).ok().and_then(NonZeroU32::new);
+        let workers = workers.unwrap_or(NonZeroU32::MIN);
+        self.now_ns = self.clock.now_ns();
+        let mut before = std::mem::take(&mut self.meters);
+        let meter = |session: &Session| {
+            let kept = before.iter().position(|meter| meter.number == session.number);
+            match kept {
+                Some(place) => before.swap_remove(place),
+                None => {
+                    let (low, worker) = (self.now_ns / 1000, self.id.index() as u64);
+                    let random = low.wrapping_mul(2_654_435_761).wrapping_add(worker) & 0xffff_ffff;
+                    let random = u32::try_from(random).unwrap_or(0);
+                    SessionMeter::new(session, workers, random, self.now_ns)
+                }
+            }
+        };
+        self.meters = self.snapshot.sessions.all().iter().map(meter).collect();
+    }
+
+    /// Whether there are named sessions.
+    #[inline]
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.meters.is_empty()
+    }
+
+    /// Notes the time of a turn.
+    pub(crate) fn tell_time(&mut self) {
+        self.now_ns = self.clock.now_ns();
+    }
+
+    /// The sessions that frames concern which begin like `frame` and of which the switch said `verdict`.
+    #[inline]
+    pub(crate) fn concerned(&self, ingress: PortId, frame: &Frame, verdict: &Verdict) -> Concerned {
+        let Snapshot { sessions, switch, .. } = &*self.snapshot;
+        if sessions.is_empty() {
+            return Concerned::NONE;
+        }
+        let (destination, source) = addresses(frame);
+        match verdict {
+            Ok(decision) => sessions.concerned(&Crossing {
+                ingress,
+                production: &decision.destinations(switch, ingress),
+                vlan: decision.vlan,
+                source,
+                destination,
+            }),
+            Err(_) if sessions.want_refused() => sessions.concerned_by_refused(ingress, source),
+            Err(_) => Concerned::NONE,
+        }
+    }
+
+    /// Says which legs get the one frame of a run that concerns sessions. Counts what they want, and what of that they cannot
+    /// have.
+    #[cold]
+    pub(crate) fn plan_legs(&mut self, ingress: PortId, frame: &mut Frame, run: &mut Run) {
+        let mut targets = LegTargets::none(ingress);
+        match &run.verdict {
+            Ok(decision) => {
+                targets.production = decision.destinations(&self.snapshot.switch, ingress);
+            }
+            Err(reason) => targets.refused = Some(*reason),
+        }
+        let Self { snapshot, meters, counters, memories, now_ns, .. } = self;
+        let table = memories.get(frame.memory.index()).and_then(Option::as_deref);
+        let rest = RestBytes::new(table, &frame.rest);
+        let wire = on_the_wire(frame);
+        for place in run.concerned.all().places() {
+            let (Some(session), Some(meter)) =
+                (snapshot.sessions.session(place), meters.get_mut(place))
+            else {
+                continue;
+            };
+            let entered = run.concerned.ingress.contains(place);
+            let edit = if entered {
+                TagEdit::Keep
+            } else {
+                egress_view(snapshot, session, &targets.production, run.tagging)
+            };
+            if !meter.takes(session, frame, &rest, edit) {
+                continue;
+            }
+            let legs = session.leg_set();
+            let passes = meter.passes(session, wire, *now_ns);
+            for leg in legs {
+                let block = counters.leg(leg);
+                block.wanted.add(wire.frames, wire.bytes);
+                if !passes {
+                    block.drop_copies(DropReason::RateLimit, wire.frames, wire.bytes);
+                }
+            }
+            match (passes, entered) {
+                (false, _) => {}
+                (true, true) => targets.ingress = targets.ingress.union(legs),
+                (true, false) => targets.egress = targets.egress.union(legs),
+            }
+        }
+        let targets = self.refuse_impossible(frame, run.tagging, targets);
+        let targets = self.make_exact(frame, targets);
+        if !targets.all().is_empty() {
+            run.legs = u8::try_from(self.leg_plans.len()).ok();
+            self.leg_plans.push(targets);
+        }
+    }
+
+    /// Counts copies for legs as dropped before they were tried.
+    pub(crate) fn refuse_legs(&self, wire: FrameCount, legs: LegSet, reason: DropReason) {
+        for leg in legs {
+            self.counters.leg(leg).drop_copies(reason, wire.frames, wire.bytes);
+        }
+    }
+
+    /// Leaves out the legs that would give a frame back to the port it came from, and those whose port is no member of its
+    /// VLAN.
+    fn refuse_impossible(
+        &self,
+        frame: &Frame,
+        tagging: Tagging,
+        targets: LegTargets,
+    ) -> LegTargets {
+        let Snapshot { sessions, switch, .. } = &*self.snapshot;
+        let members = switch.members(tagging.vlan);
+        let (mut returned, mut not_member) = (LegSet::EMPTY, LegSet::EMPTY);
+        for id in targets.all() {
+            let Some((_, leg)) = sessions.leg(id) else { continue };
+            let gives_frames = matches!(leg.form, LegForm::Plain | LegForm::RemoteVlan(_));
+            if gives_frames && leg.port == targets.entered {
+                returned = returned.union(LegSet::of(id));
+            } else if leg.is_plain()
+                && targets.refused.is_none()
+                && !members.contains(leg.port)
+                && !targets.production.contains(leg.port)
+            {
+                not_member = not_member.union(LegSet::of(id));
+            }
+        }
+        let wire = on_the_wire(frame);
+        self.refuse_legs(wire, returned, DropReason::ReturnToSender);
+        self.refuse_legs(wire, not_member, DropReason::Vlan);
+        targets.without(returned.union(not_member))
+    }
+
+    /// Makes the frame private if a leg of an exact session gets it; without a buffer those legs get nothing.
+    fn make_exact(&mut self, frame: &mut Frame, targets: LegTargets) -> LegTargets {
+        let sessions = &self.snapshot.sessions;
+        let is_exact = |leg| {
+            sessions.leg(leg).is_some_and(|(session, _)| session.exactness == Exactness::Exact)
+        };
+        let exact: LegSet = targets.all().into_iter().filter(|leg| is_exact(*leg)).collect();
+        if exact.is_empty() || self.make_private(frame) {
+            return targets;
+        }
+        self.refuse_legs(on_the_wire(frame), exact, DropReason::NoPrivateBuffer);
+        targets.without(exact)
+    }
+}
+
+/// How the head of a frame changes on its way out through the source of a session.
+pub(crate) fn egress_view(
+    snapshot: &Snapshot,
+    session: &Session,
+    production: &PortSet,
+    tagging: Tagging,
+) -> TagEdit {
+    Sessions::left_through(session, production)
+        .and_then(|port| snapshot.switch.port(port))
+        .map_or(TagEdit::Keep, |settings| egress_edit(&settings.vlan, tagging.vlan, tagging.tag))
+}
+
+/// Whether a filter accepts a frame as `edit` leaves it.
+fn accepts(filter: &Program, frame: &Frame, rest: &RestBytes<'_>, edit: TagEdit) -> bool {
+    let head = frame.head.bytes();
+    if edit == TagEdit::Keep {
+        return filter.accepts(head, rest, frame.bytes);
+    }
+    let mut edited = [0; MAX_HEADER_BYTES + TAG_BYTES];
+    let Some(bytes) = edit.apply(head, &mut edited) else { return false };
+    let delta = i32::try_from(edit.byte_delta()).unwrap_or(0);
+    let frame_bytes = frame.bytes.saturating_add_signed(delta);
+    filter.accepts(edited.get(..bytes).unwrap_or_default(), rest, frame_bytes)
+}
+
+/// Destination and source of a frame; zero where it is too short to have them.
+fn addresses(frame: &Frame) -> (MacAddr, MacAddr) {
+    let mac = |from: usize| {
+        let bytes = frame.head.bytes().get(from..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(MacAddr([0; 6]), |bytes| MacAddr(*bytes))
+    };
+    (mac(0), mac(6))
+}
