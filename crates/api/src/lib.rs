@@ -5,6 +5,7 @@
 //! `snake_case`; a key is never renamed or given another meaning, only added.
 #![forbid(unsafe_code)]
 
+mod decap_info;
 mod fdb_info;
 mod mirror_info;
 mod mirroring_word;
@@ -15,10 +16,12 @@ mod tap_info;
 mod uplink_info;
 mod worker_info;
 
+pub use decap_info::DecapInfo;
 pub use fdb_info::{FdbEntryInfo, FdbEntryKind, FdbFilter};
 pub use helio_config::{
-    Attachment, DEFAULT_CONTROL, PortConfig, PortEntry, PortSettings, SettingsEntry, SocketMode,
-    StaticMacEntry, VlanSetting,
+    Attachment, DEFAULT_CONTROL, DecapEntry, DestinationEntry, PortConfig, PortEntry, PortSettings,
+    SessionConfig, SessionEntry, SessionSettings, SettingsEntry, SocketMode, StaticMacEntry,
+    VlanSetting,
 };
 pub use mirror_info::{MirrorDestinationInfo, MirrorInfo};
 pub use port_info::{MemoryInfo, PortInfo, PortState};

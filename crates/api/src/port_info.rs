@@ -7,7 +7,7 @@ use helio_config::{Attachment, PortConfig, SocketMode, StaticMacEntry, VlanSetti
 use helio_types::Mirroring;
 use serde::{Deserialize, Serialize};
 
-use crate::{TapInfo, UplinkInfo, mirroring_word};
+use crate::{DecapInfo, TapInfo, UplinkInfo, mirroring_word};
 
 /// What we do with a port, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,10 +93,10 @@ pub struct PortInfo {
     /// Those of `drops` that were meant for the port.
     #[serde(default)]
     pub egress_drops: BTreeMap<String, u64>,
-    /// Path of the vhost-user socket; empty for an uplink and a TAP.
+    /// Path of the vhost-user socket; empty for a port without one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub socket: String,
-    /// Which side of the socket the switch is; `None` for an uplink and a TAP.
+    /// Which side of the socket the switch is; `None` for a port without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<SocketMode>,
     /// The interface of an uplink.
@@ -105,6 +105,12 @@ pub struct PortInfo {
     /// The interface of a TAP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tap: Option<TapInfo>,
+    /// Where the mirror streams arrive that the port takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decap: Option<DecapInfo>,
+    /// Labels by which mirror sessions may call it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// The worker that serves it; `None` while there is none.
     pub worker: Option<usize>,
     /// VLAN membership.
@@ -113,7 +119,7 @@ pub struct PortInfo {
     pub mtu: u16,
     /// Whether frames that the port sends are refused.
     pub receive_only: bool,
-    /// Queue pairs offered to the front-end; 0 for an uplink and a TAP.
+    /// Queue pairs offered to the front-end; 0 for a port that has no guest.
     pub queue_pairs: u16,
     /// Queue pairs that the guest uses now.
     pub queue_pairs_active: u16,
@@ -133,11 +139,13 @@ impl PortInfo {
     /// The port of this plan, down, with all counters at zero.
     #[must_use]
     pub fn new(port: &PortConfig) -> Self {
-        let (socket, uplink, tap) = match &port.attachment {
-            Attachment::Vm(socket) => (Some(socket), None, None),
-            Attachment::Uplink(uplink) => (None, Some(UplinkInfo::new(uplink)), None),
-            Attachment::Tap(tap) => (None, None, Some(TapInfo::new(tap))),
-        };
+        let (mut socket, mut uplink, mut tap, mut decap) = (None, None, None, None);
+        match &port.attachment {
+            Attachment::Vm(of_vm) => socket = Some(of_vm),
+            Attachment::Uplink(interface) => uplink = Some(UplinkInfo::new(interface)),
+            Attachment::Tap(interface) => tap = Some(TapInfo::new(interface)),
+            Attachment::Decap(point) => decap = Some(DecapInfo::new(point)),
+        }
         Self {
             name: port.name.clone(),
             state: PortState::Down,
@@ -155,6 +163,8 @@ impl PortInfo {
             mode: socket.map(|vm| vm.mode),
             uplink,
             tap,
+            decap,
+            labels: port.labels.clone(),
             worker: port.worker.map(helio_types::WorkerId::index),
             vlan: VlanSetting::from(&port.vlan),
             mtu: port.mtu,

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use helio_types::{PassRule, UplinkMode};
+use helio_types::{Mirroring, PassRule, UplinkMode};
 
-use crate::PortEntry;
+use crate::decap::{DecapEntry, DecapPoint};
 use crate::port::SocketMode;
 use crate::port_entry::{check_socket_path, wrong_word};
 use crate::problem::Faults;
 use crate::range::within;
+use crate::{PortEntry, VlanSetting};
 
 /// What a port is attached to: a guest, a wire, or the host itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Attachment {
     Uplink(UplinkInterface),
     /// The host, by an interface that the switch makes.
     Tap(TapInterface),
+    /// Mirror streams that arrive on an uplink.
+    Decap(DecapPoint),
 }
 
 /// The interface that a TAP port makes.
@@ -59,7 +62,7 @@ impl Attachment {
     pub fn socket(&self) -> Option<&Path> {
         match self {
             Self::Vm(socket) => Some(&socket.path),
-            Self::Uplink(_) | Self::Tap(_) => None,
+            Self::Uplink(_) | Self::Tap(_) | Self::Decap(_) => None,
         }
     }
 
@@ -67,7 +70,7 @@ impl Attachment {
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         match self {
-            Self::Vm(_) => None,
+            Self::Vm(_) | Self::Decap(_) => None,
             Self::Uplink(uplink) => Some(&uplink.name),
             Self::Tap(tap) => Some(&tap.name),
         }
@@ -79,6 +82,7 @@ impl Attachment {
             Self::Vm(_) => "socket",
             Self::Uplink(_) => "interface",
             Self::Tap(_) => "tap",
+            Self::Decap(_) => "decap",
         }
     }
 
@@ -97,6 +101,7 @@ impl Attachment {
                 entry.pass = uplink.pass.iter().map(PassRule::to_string).collect();
             }
             Self::Tap(tap) => entry.tap = Some(tap.name),
+            Self::Decap(point) => entry.decap = Some(DecapEntry::from(&point)),
         }
     }
 }
@@ -104,6 +109,9 @@ impl Attachment {
 impl PortEntry {
     /// What the port shall be attached to. Every check is made before the first `?`.
     pub(crate) fn check_attachment(&self, faults: &mut Faults) -> Option<Attachment> {
+        if let Some(point) = &self.decap {
+            return self.check_decap(point, faults).map(Attachment::Decap);
+        }
         match (&self.tap, &self.interface) {
             (Some(name), _) => self.check_tap(name, faults).map(Attachment::Tap),
             (None, Some(name)) => self.check_uplink(name, faults).map(Attachment::Uplink),
@@ -158,6 +166,34 @@ impl PortEntry {
             let text = "a port has a socket, an interface or a tap; leave all but one of them out";
             faults.add("tap", text.to_owned());
         }
+        self.refuse_keys_of_queues("a TAP", faults);
+        // The kernel would put a number there.
+        let checked = match name.contains('%') {
+            true => Err(format!("{name:?} cannot be a TAP; write a name without %, as \"helio0\"")),
+            false => check_interface(name),
+        };
+        Some(TapInterface { name: faults.keep("tap", checked)? })
+    }
+
+    fn check_decap(&self, point: &DecapEntry, faults: &mut Faults) -> Option<DecapPoint> {
+        if !self.socket.is_empty() || self.interface.is_some() || self.tap.is_some() {
+            let text = "a port that takes mirror streams has decap alone; leave socket, interface and tap out";
+            faults.add("decap", text.to_owned());
+        }
+        self.refuse_keys_of_queues("a port that takes mirror streams", faults);
+        // One that went through the checks before has the empty setting.
+        if self.vlan.as_ref().is_some_and(|vlan| *vlan != VlanSetting::default()) {
+            let text = "frames of a mirror stream have the VLANs they had where they were copied; leave vlan out";
+            faults.add("vlan", text.to_owned());
+        }
+        if self.mirroring.as_deref() == Some(Mirroring::Destination.name()) {
+            let text = "nothing can be sent to a port that takes mirror streams; write mirroring = \"source\", or \"none\"";
+            faults.add("mirroring", text.to_owned());
+        }
+        point.check_into(faults)
+    }
+
+    fn refuse_keys_of_queues(&self, port: &str, faults: &mut Faults) {
         let of_others = [
             ("mode", self.mode.is_some()),
             ("queue-pairs", self.queue_pairs.is_some()),
@@ -165,14 +201,8 @@ impl PortEntry {
             ("pass", !self.pass.is_empty()),
         ];
         for (key, _) in of_others.into_iter().filter(|(_, is_there)| *is_there) {
-            faults.add(key, format!("a TAP has no {key}; leave it out"));
+            faults.add(key, format!("{port} has no {key}; leave it out"));
         }
-        // The kernel would put a number there.
-        let checked = match name.contains('%') {
-            true => Err(format!("{name:?} cannot be a TAP; write a name without %, as \"helio0\"")),
-            false => check_interface(name),
-        };
-        Some(TapInterface { name: faults.keep("tap", checked)? })
     }
 }
 

@@ -8,7 +8,11 @@ use helio_types::{MAX_PORTS, SessionId};
 use crate::port_entry::check_socket_path;
 use crate::problem::Faults;
 use crate::read::read_config;
-use crate::{ConfigError, PortConfig, PortError, Problem, SocketAccess};
+use crate::read_mirror::FilterCheck;
+use crate::{
+    Attachment, ConfigError, DecapPoint, PortConfig, PortError, Problem, SessionConfig,
+    SocketAccess,
+};
 
 /// Where the switch and the command line meet when nobody says otherwise.
 pub const DEFAULT_CONTROL: &str = "/run/helio/control.sock";
@@ -22,8 +26,10 @@ pub struct Config {
     pub workers: Vec<WorkerConfig>,
     /// The ports: at most 256, with unique names, sockets, interfaces and static addresses.
     pub ports: Vec<PortConfig>,
-    /// The mirror sessions that have settings of their own.
+    /// The numbered mirror sessions that have settings of their own.
     pub mirrors: Vec<MirrorConfig>,
+    /// The named mirror sessions, with unique names and at most [`MAX_LEGS`](helio_types::MAX_LEGS) destinations in all.
+    pub sessions: Vec<SessionConfig>,
 }
 
 /// Settings of the whole switch.
@@ -88,7 +94,7 @@ impl Default for PollMode {
     }
 }
 
-/// Settings of one mirror session.
+/// Settings of one numbered mirror session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MirrorConfig {
     /// The session.
@@ -108,7 +114,21 @@ impl Config {
     ///
     /// Every problem found, each with line, key, and what to write instead.
     pub fn from_str(text: &str, file_name: &str) -> Result<Self, ConfigError> {
-        read_config(text, file_name)
+        Self::from_str_with(text, file_name, &|_| Ok(()))
+    }
+
+    /// As [`Config::from_str`], with a check of the filters of mirror sessions that this crate cannot make: each is told
+    /// to `check_filter`, and is a problem when that says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::from_str`].
+    pub fn from_str_with(
+        text: &str,
+        file_name: &str,
+        check_filter: FilterCheck<'_>,
+    ) -> Result<Self, ConfigError> {
+        read_config(text, file_name, check_filter)
     }
 
     /// The plan in the file at `path`.
@@ -117,6 +137,15 @@ impl Config {
     ///
     /// The file cannot be read, or as [`Config::from_str`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, &|_| Ok(()))
+    }
+
+    /// The plan in the file at `path`, with a check of filters as in [`Config::from_str_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_with(path: &Path, check_filter: FilterCheck<'_>) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| ConfigError {
             file: file.clone(),
@@ -126,7 +155,7 @@ impl Config {
                 message: format!("the configuration cannot be read: {cause}"),
             }],
         })?;
-        Self::from_str(&text, &file)
+        Self::from_str_with(&text, &file, check_filter)
     }
 
     /// Moves the control socket to `path`.
@@ -190,6 +219,9 @@ impl Config {
                 faults.add("socket", text);
             }
         }
+        if let Attachment::Decap(point) = attachment {
+            self.check_decap(point, faults);
+        }
         if let Some(own) = attachment.interface()
             && let Some(other) = others().find(|port| port.attachment.interface() == Some(own))
         {
@@ -197,6 +229,35 @@ impl Config {
             let text = format!("{own} is the interface of port {name:?}; write another one");
             faults.add(attachment.key(), text);
         }
+    }
+
+    fn check_decap(&self, point: &DecapPoint, faults: &mut Faults) {
+        faults.keep("decap", self.check_uplink(&point.uplink));
+        let taken = |port: &&PortConfig| match &port.attachment {
+            Attachment::Decap(other) => other.is_same_place(point),
+            _ => false,
+        };
+        if let Some(other) = self.ports.iter().find(taken) {
+            let (local, name) = (point.local, &other.name);
+            let text = format!("{local} belongs to port {name:?} already; write another address");
+            faults.add("decap", text);
+        }
+    }
+
+    /// Whether there is an uplink of that name.
+    pub(crate) fn check_uplink(&self, name: &str) -> Result<(), String> {
+        match self.port_named(name).map(|port| &port.attachment) {
+            Some(Attachment::Uplink(_)) => Ok(()),
+            Some(_) => Err(format!(
+                "the port {name:?} is no uplink; write the name of a port that has an interface"
+            )),
+            None => Err(format!("there is no port {name:?}; write the name of an uplink")),
+        }
+    }
+
+    /// The port of that name.
+    pub(crate) fn port_named(&self, name: &str) -> Option<&PortConfig> {
+        self.ports.iter().find(|port| port.name == name)
     }
 
     fn check_static_entries(&self, port: &PortConfig, faults: &mut Faults) {

@@ -68,6 +68,8 @@ pub struct PortConfig {
     pub mac_limit: u32,
     /// Addresses that are behind the port without being learned.
     pub static_macs: Vec<StaticMac>,
+    /// What mirror sessions may call it by, with other ports: names like those of ports, none of them twice.
+    pub labels: Vec<String>,
 }
 
 impl PortConfig {
@@ -109,6 +111,11 @@ pub fn check_port_name(name: &str) -> Result<(), String> {
     Err(format!(
         "{name:?} cannot be the name of a port; write 1 to 63 letters, digits, \"_\", \".\" or \"-\", not beginning with \".\" or \"-\""
     ))
+}
+
+/// Whether `label` can be a label of ports.
+pub(crate) fn check_label(label: &str) -> Result<(), String> {
+    check_port_name(label).map_err(|text| text.replace("the name of a port", "a label"))
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use helio_types::{MacAddr, Mirroring, SessionId, VlanMode, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::nearest;
-use crate::port::{StaticMac, check_port_name};
+use crate::port::{StaticMac, check_label, check_port_name};
 use crate::problem::Faults;
 use crate::range::within;
+use crate::session_entry::each_once;
 use crate::vlan_setting::{VlanSetting, vlan_id};
-use crate::{PortConfig, PortError};
+use crate::{DecapEntry, PortConfig, PortError};
 
 /// A port as written, in TOML and in JSON: nothing is checked yet, and `None` stands for the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,12 @@ pub struct PortEntry {
     /// Addresses known without learning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub static_mac: Vec<StaticMacEntry>,
+    /// Where mirror streams arrive that the port takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decap: Option<DecapEntry>,
+    /// Labels by which mirror sessions may call it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// A static address as written: the address alone, or with its VLAN.
@@ -112,6 +119,7 @@ impl PortEntry {
         let mac_limit = faults.keep("mac-limit", within("mac-limit", mac_limit, 1..=1_048_576));
         let static_macs =
             vlan.as_ref().and_then(|vlan| faults.keep("static-mac", self.check_static_macs(vlan)));
+        let labels = faults.keep("labels", labels(&self.labels));
         let receive_only = self.receive_only.unwrap_or(false);
         if receive_only && mirroring.is_some_and(|mode| mode != Mirroring::Destination) {
             faults.add("receive-only", RECEIVE_ONLY_ALONE.to_owned());
@@ -127,6 +135,7 @@ impl PortEntry {
             worker: worker?,
             mac_limit: mac_limit?,
             static_macs: static_macs?,
+            labels: labels?,
         })
     }
 
@@ -192,6 +201,10 @@ pub(crate) fn mtu(bytes: u64) -> Result<u16, String> {
     within("mtu", bytes, 68..=65_535)
 }
 
+pub(crate) fn labels(labels: &[String]) -> Result<Vec<String>, String> {
+    each_once("labels", labels, |label: &String| check_label(label).map(|()| label.clone()))
+}
+
 fn worker_id(position: u64) -> Result<WorkerId, String> {
     let index = within("worker", position, 0..=63)?;
     WorkerId::new(index).ok_or_else(|| format!("worker = {position} is no worker"))
@@ -236,6 +249,7 @@ impl From<PortConfig> for PortEntry {
             worker: port.worker.and_then(|worker| u64::try_from(worker.index()).ok()),
             mac_limit: Some(u64::from(port.mac_limit)),
             static_mac: port.static_macs.iter().map(StaticMacEntry::from).collect(),
+            labels: port.labels,
             name: port.name,
             ..Self::default()
         };

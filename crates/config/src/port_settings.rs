@@ -3,7 +3,7 @@
 use helio_types::{Mirroring, SessionId, VlanMode};
 use serde::{Deserialize, Serialize};
 
-use crate::port_entry::{mirroring, mtu, session_id};
+use crate::port_entry::{labels, mirroring, mtu, session_id};
 use crate::problem::Faults;
 use crate::{PortConfig, PortError, VlanSetting};
 
@@ -21,6 +21,8 @@ pub struct PortSettings {
     pub mtu: Option<u16>,
     /// Whether frames that the port sends shall be refused.
     pub receive_only: Option<bool>,
+    /// New labels, all of them.
+    pub labels: Option<Vec<String>>,
 }
 
 impl PortSettings {
@@ -53,6 +55,9 @@ impl PortSettings {
         if let Some(receive_only) = self.receive_only {
             changed.receive_only = receive_only;
         }
+        if let Some(labels) = &self.labels {
+            changed.labels.clone_from(labels);
+        }
         crate::PortEntry::from(changed).check()
     }
 }
@@ -76,6 +81,9 @@ pub struct SettingsEntry {
     /// Whether frames that the port sends shall be refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive_only: Option<bool>,
+    /// All labels; an empty list takes them away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
 }
 
 impl TryFrom<SettingsEntry> for PortSettings {
@@ -92,6 +100,9 @@ impl TryFrom<SettingsEntry> for PortSettings {
                 .flatten(),
             mtu: faults.keep("mtu", entry.mtu.map(mtu).transpose()).flatten(),
             receive_only: entry.receive_only,
+            labels: faults
+                .keep("labels", entry.labels.as_deref().map(labels).transpose())
+                .flatten(),
         };
         faults.none_or(Some(settings))
     }
@@ -105,6 +116,7 @@ impl From<PortSettings> for SettingsEntry {
             vlan: settings.vlan.as_ref().map(VlanSetting::from),
             mtu: settings.mtu.map(u64::from),
             receive_only: settings.receive_only,
+            labels: settings.labels,
         }
     }
 }

@@ -88,11 +88,71 @@ impl Faults {
         result.map_err(|message| self.add(key, message)).ok()
     }
 
+    /// Notes all of `faults` at `key`, whatever theirs were.
+    pub(crate) fn take_as(&mut self, key: &'static str, faults: Self) {
+        self.0.extend(faults.0.into_iter().map(|fault| PortFault { key, ..fault }));
+    }
+
     /// `value` if nothing was noted.
     pub(crate) fn none_or<T>(self, value: Option<T>) -> Result<T, PortError> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(PortError { faults: self.0 }),
+        }
+    }
+}
+
+/// One thing wrong with a mirror session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFault {
+    /// Position of the destination that is wrong; `None` when it is the session itself.
+    pub destination: Option<usize>,
+    /// The key to blame, as it is spelt in the configuration file.
+    pub key: &'static str,
+    /// What is wrong and what to write instead, in one sentence that names the value.
+    pub message: String,
+}
+
+/// Why a mirror session was refused: every fault found. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionError {
+    /// All faults found.
+    pub faults: Vec<SessionFault>,
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, fault) in self.faults.iter().enumerate() {
+            if position > 0 {
+                f.write_str("; also, ")?;
+            }
+            if let Some(destination) = fault.destination {
+                write!(f, "destination[{destination}]: ")?;
+            }
+            f.write_str(&fault.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SessionError {}
+
+/// Collects the faults of a session and of its destinations.
+#[derive(Debug, Default)]
+pub(crate) struct SessionFaults(Vec<SessionFault>);
+
+impl SessionFaults {
+    /// Notes all of `faults`, of the session itself or of the destination at a position.
+    pub(crate) fn take(&mut self, destination: Option<usize>, faults: Faults) {
+        let named = |PortFault { key, message }| SessionFault { destination, key, message };
+        self.0.extend(faults.0.into_iter().map(named));
+    }
+
+    /// `value` if nothing was noted.
+    pub(crate) fn none_or<T>(self, value: Option<T>) -> Result<T, SessionError> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(SessionError { faults: self.0 }),
         }
     }
 }

@@ -8,20 +8,21 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::host::default_core;
-use crate::port_entry::{check_socket_path, session_id, wrong_word};
+use crate::port_entry::{check_socket_path, wrong_word};
 use crate::range::within;
+use crate::read_mirror::{FilterCheck, read_mirrors};
 use crate::socket_access::{group_number, socket_group, socket_mode};
 use crate::table::{Problems, Table, whole_number};
 use crate::{
-    Config, ConfigError, MirrorConfig, PollMode, PortConfig, PortEntry, SocketAccess,
-    StaticMacEntry, SwitchConfig, VlanSetting, WorkerConfig,
+    Config, ConfigError, DecapEntry, PollMode, PortConfig, PortEntry, SocketAccess, StaticMacEntry,
+    SwitchConfig, VlanSetting, WorkerConfig,
 };
 
 const FILE_KEYS: &[&str] = &["switch", "worker", "port", "mirror"];
 const SWITCH_KEYS: &[&str] =
     &["control", "socket-group", "socket-mode", "fdb-size", "fdb-ageing-s"];
 const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
-const MIRROR_KEYS: &[&str] = &["session", "exact"];
+const DECAP_KEYS: &[&str] = &["uplink", "local", "vlan", "pcp", "mac"];
 const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
 const PORT_KEYS: &[&str] = &[
     "name",
@@ -40,10 +41,16 @@ const PORT_KEYS: &[&str] = &[
     "pass",
     "mac-limit",
     "static-mac",
+    "labels",
+    "decap",
 ];
 
-/// The plan in `text`; `file` names it in errors.
-pub(crate) fn read_config(text: &str, file: &str) -> Result<Config, ConfigError> {
+/// The plan in `text`; `file` names it in errors. Filters are taken as they are, but for `check_filter`.
+pub(crate) fn read_config(
+    text: &str,
+    file: &str,
+    check_filter: FilterCheck<'_>,
+) -> Result<Config, ConfigError> {
     let mut problems = Problems::new(text);
     let (root, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
@@ -52,7 +59,7 @@ pub(crate) fn read_config(text: &str, file: &str) -> Result<Config, ConfigError>
         problems.add(offset, String::new(), message);
     }
     // What stands beside a syntax error may be half a line: only a clean text is read for its meaning.
-    let config = syntax.is_empty().then(|| read_root(root.get_ref(), &mut problems));
+    let config = syntax.is_empty().then(|| read_root(root.get_ref(), check_filter, &mut problems));
     let problems = problems.into_sorted();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -60,19 +67,26 @@ pub(crate) fn read_config(text: &str, file: &str) -> Result<Config, ConfigError>
     }
 }
 
-fn read_root(root: &DeTable<'_>, problems: &mut Problems<'_>) -> Config {
+fn read_root(
+    root: &DeTable<'_>,
+    check_filter: FilterCheck<'_>,
+    problems: &mut Problems<'_>,
+) -> Config {
     let file = Table::open("", 0, root, FILE_KEYS, problems);
     let mut config = Config {
         switch: read_switch(file.get("switch"), problems),
         workers: read_workers(&file, problems),
         ports: Vec::new(),
-        mirrors: read_mirrors(&file, problems),
+        mirrors: Vec::new(),
+        sessions: Vec::new(),
     };
-    for (index, value) in file.array("port", problems).into_iter().enumerate() {
-        if let Some(port) = read_port(index, value, &config, problems) {
-            config.ports.push(port);
-        }
+    let ports = file.array("port", problems).into_iter().enumerate();
+    // What names another port comes after it, wherever it stands in the file.
+    let (late, early): (Vec<_>, Vec<_>) = ports.partition(|(_, value)| is_decap(value));
+    for (index, value) in early.into_iter().chain(late) {
+        config.ports.extend(read_port(index, value, &config, problems));
     }
+    read_mirrors(&file, &mut config, check_filter, problems);
     config
 }
 
@@ -198,30 +212,6 @@ fn read_worker(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> WorkerConf
     WorkerConfig { core, poll }
 }
 
-fn read_mirrors(file: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<MirrorConfig> {
-    let mut mirrors: Vec<MirrorConfig> = Vec::new();
-    for (index, value) in file.array("mirror", problems).into_iter().enumerate() {
-        let path = format!("mirror[{index}]");
-        let Some(table) = Table::of(&path, value, MIRROR_KEYS, problems) else { continue };
-        let number = table.number("session", "session = 0", problems).unwrap_or(0);
-        let session = match session_id(number) {
-            Ok(session) => session,
-            Err(message) => {
-                table.note("session", message, problems);
-                continue;
-            }
-        };
-        if mirrors.iter().any(|other| other.session == session) {
-            let message =
-                format!("session {session} has a [[mirror]] already; keep one of the two");
-            table.note("session", message, problems);
-        }
-        let exact = table.flag("exact", problems).unwrap_or(false);
-        mirrors.push(MirrorConfig { session, exact });
-    }
-    mirrors
-}
-
 /// The port at `value`, if it is right in itself and beside the ports of `config`.
 fn read_port(
     index: usize,
@@ -229,10 +219,7 @@ fn read_port(
     config: &Config,
     problems: &mut Problems<'_>,
 ) -> Option<PortConfig> {
-    let path = match value.get_ref() {
-        DeValue::Table(entries) => port_path(index, entries),
-        _ => format!("port[{index}]"),
-    };
+    let path = name_or_position("port", index, value);
     let table = Table::of(&path, value, PORT_KEYS, problems)?;
     let entry = read_port_entry(&table, problems)?;
     let checked = entry.check().and_then(|port| config.check_fits(&port).map(|()| port));
@@ -247,18 +234,21 @@ fn read_port(
     }
 }
 
-/// A port goes by its name in problems, or by its position while it has none.
-fn port_path(index: usize, entries: &DeTable<'_>) -> String {
-    let name = entries.iter().find(|(key, _)| key.get_ref() == "name");
+/// A table goes by its name in problems, or by its position while it has none.
+pub(crate) fn name_or_position(kind: &str, index: usize, value: &Spanned<DeValue<'_>>) -> String {
+    let name = match value.get_ref() {
+        DeValue::Table(entries) => entries.iter().find(|(key, _)| key.get_ref() == "name"),
+        _ => None,
+    };
     match name.map(|(_, value)| value.get_ref()) {
-        Some(DeValue::String(name)) if !name.is_empty() => format!("port.{name}"),
-        _ => format!("port[{index}]"),
+        Some(DeValue::String(name)) if !name.is_empty() => format!("{kind}.{name}"),
+        _ => format!("{kind}[{index}]"),
     }
 }
 
 fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option<PortEntry> {
     let is_uplink = table.get("interface").is_some();
-    let has_interface = is_uplink || table.get("tap").is_some();
+    let has_interface = is_uplink || table.get("tap").is_some() || table.get("decap").is_some();
     let needed = if has_interface { &NEEDED[..1] } else { &NEEDED[..] };
     for (key, example) in needed {
         if table.get(key).is_none() {
@@ -287,13 +277,17 @@ fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option
         worker: table.number("worker", "worker = 0", problems),
         queue_pairs: table.number("queue-pairs", "queue-pairs = 8", problems),
         queues: table.number("queues", "queues = 1", problems),
-        pass: read_pass(table, problems),
+        pass: table.strings("pass", "pass = [\"0x88cc\"]", problems),
         mac_limit: table.number("mac-limit", "mac-limit = 4096", problems),
         static_mac: read_static_macs(table, problems),
+        decap: table.get("decap").and_then(|value| read_decap(table, value, problems)),
+        labels: table.strings("labels", "labels = [\"sql\"]", problems),
     };
     if has_interface {
         // One that is not text has been noted.
-        entry.interface.as_ref().or(entry.tap.as_ref())?;
+        if entry.decap.is_none() {
+            entry.interface.as_ref().or(entry.tap.as_ref())?;
+        }
         return Some(PortEntry { name: name?, socket: socket.unwrap_or_default(), ..entry });
     }
     Some(PortEntry { name: name?, socket: socket?, ..entry })
@@ -302,25 +296,39 @@ fn read_port_entry(table: &Table<'_, '_>, problems: &mut Problems<'_>) -> Option
 const NEEDED: [(&str, &str); 2] =
     [("name", "name = \"columbia\""), ("socket", "socket = \"/run/helio/columbia.sock\"")];
 
-fn read_pass(port: &Table<'_, '_>, problems: &mut Problems<'_>) -> Vec<String> {
-    let Some(value) = port.get("pass") else { return Vec::new() };
-    let rules = match value.get_ref() {
-        DeValue::Array(items) => items.iter().map(|item| match item.get_ref() {
-            DeValue::String(rule) => Some(rule.clone().into_owned()),
-            _ => None,
-        }),
-        _ => {
-            port.note_kind("pass", value, "a list", "pass = [\"0x88cc\"]", problems);
-            return Vec::new();
-        }
-    };
-    let rules = rules.collect::<Option<Vec<_>>>();
-    if rules.is_none() {
-        let text =
-            "found something else than text in quotes; write, for example, pass = [\"0x88cc\"]";
-        port.note("pass", text.to_owned(), problems);
+fn is_decap(port: &Spanned<DeValue<'_>>) -> bool {
+    match port.get_ref() {
+        DeValue::Table(entries) => entries.iter().any(|(key, _)| key.get_ref() == "decap"),
+        _ => false,
     }
-    rules.unwrap_or_default()
+}
+
+fn read_decap(
+    port: &Table<'_, '_>,
+    value: &Spanned<DeValue<'_>>,
+    problems: &mut Problems<'_>,
+) -> Option<DecapEntry> {
+    let example = "decap = { uplink = \"uplink0\", local = \"10.0.0.2/24\" }";
+    let DeValue::Table(entries) = value.get_ref() else {
+        port.note_kind("decap", value, "a table", example, problems);
+        return None;
+    };
+    let path = port.name_of("decap");
+    let table = Table::open(&path, value.span().start, entries, DECAP_KEYS, problems);
+    for key in ["uplink", "local"] {
+        if table.get(key).is_none() {
+            table.note(key, format!("the {key} is missing; write {example}"), problems);
+        }
+    }
+    let uplink = table.string("uplink", "uplink = \"uplink0\"", problems);
+    let local = table.string("local", "local = \"10.0.0.2/24\"", problems);
+    Some(DecapEntry {
+        vlan: table.number("vlan", "vlan = 7", problems),
+        pcp: table.number("pcp", "pcp = 0", problems),
+        mac: table.string("mac", "mac = \"52:54:00:12:34:56\"", problems),
+        uplink: uplink?,
+        local: local?,
+    })
 }
 
 fn read_vlan(
@@ -335,21 +343,9 @@ fn read_vlan(
     };
     let path = port.name_of("vlan");
     let table = Table::open(&path, value.span().start, entries, VLAN_KEYS, problems);
-    let trunk = table.get("trunk").and_then(|list| {
-        let numbers = match list.get_ref() {
-            DeValue::Array(items) => {
-                items.iter().map(|item| whole_number(item.get_ref())).collect()
-            }
-            _ => None,
-        };
-        if numbers.is_none() {
-            table.note_kind("trunk", list, "a list of VLANs", "trunk = [10, 20]", problems);
-        }
-        numbers
-    });
     Some(VlanSetting {
         access: table.number("access", "access = 10", problems),
-        trunk,
+        trunk: table.numbers("trunk", "a list of VLANs", "trunk = [10, 20]", problems),
         native: table.number("native", "native = 1", problems),
     })
 }

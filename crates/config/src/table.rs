@@ -25,6 +25,14 @@ impl<'t> Problems<'t> {
         self.list.push(Problem { line: Some(line), key, message });
     }
 
+    /// Whether there is a problem with `key`, or with a part of it.
+    pub(crate) fn is_about(&self, key: &str) -> bool {
+        self.list.iter().any(|problem| {
+            let rest = problem.key.strip_prefix(key);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+        })
+    }
+
     /// All problems, in the order of their lines.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.list.sort_by_key(|problem| problem.line);
@@ -96,12 +104,22 @@ impl<'a, 't> Table<'a, 't> {
         key: &str,
         problems: &mut Problems<'_>,
     ) -> Vec<&'a Spanned<DeValue<'t>>> {
+        self.array_called(key, key, problems)
+    }
+
+    /// As [`Table::array`]; `shown` is the key with the tables before it, as it stands between the brackets.
+    pub(crate) fn array_called(
+        &self,
+        key: &str,
+        shown: &str,
+        problems: &mut Problems<'_>,
+    ) -> Vec<&'a Spanned<DeValue<'t>>> {
         let Some(value) = self.get(key) else { return Vec::new() };
         if let DeValue::Array(items) = value.get_ref() {
             return items.iter().collect();
         }
         let message =
-            format!("write [[{key}]], with two brackets, above the settings of each {key}");
+            format!("write [[{shown}]], with two brackets, above the settings of each {key}");
         problems.add(value.span().start, self.name_of(key), message);
         Vec::new()
     }
@@ -119,6 +137,52 @@ impl<'a, 't> Table<'a, 't> {
         }
         self.note_kind(key, value, "text in quotes", example, problems);
         None
+    }
+
+    /// The texts at `key`, or none.
+    pub(crate) fn strings(
+        &self,
+        key: &str,
+        example: &str,
+        problems: &mut Problems<'_>,
+    ) -> Vec<String> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.note_kind(key, value, "a list", example, problems);
+            return Vec::new();
+        };
+        let texts = items.iter().map(|item| match item.get_ref() {
+            DeValue::String(text) => Some(text.clone().into_owned()),
+            _ => None,
+        });
+        let texts = texts.collect::<Option<Vec<_>>>();
+        if texts.is_none() {
+            let message =
+                format!("found something else than text in quotes; write, for example, {example}");
+            self.note(key, message, problems);
+        }
+        texts.unwrap_or_default()
+    }
+
+    /// The whole numbers at `key`, which are `wanted`.
+    pub(crate) fn numbers(
+        &self,
+        key: &str,
+        wanted: &str,
+        example: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Vec<u64>> {
+        let value = self.get(key)?;
+        let numbers = match value.get_ref() {
+            DeValue::Array(items) => {
+                items.iter().map(|item| whole_number(item.get_ref())).collect()
+            }
+            _ => None,
+        };
+        if numbers.is_none() {
+            self.note_kind(key, value, wanted, example, problems);
+        }
+        numbers
     }
 
     /// The whole number at `key`.

@@ -47,6 +47,10 @@ pub(crate) fn make(
         Attachment::Vm(socket) => make_vm(socket, around, access),
         Attachment::Uplink(uplink) => make_uplink(uplink, around),
         Attachment::Tap(tap) => make_tap(tap, config.mtu, around),
+        Attachment::Decap(_) => Err(ControlError::conflict(format!(
+            "port {:?} cannot take mirror streams: this switch does not receive them yet",
+            config.name
+        ))),
     }
 }
 

@@ -161,6 +161,9 @@ pub(crate) struct AddArgs {
     /// Address that is behind the port without being learned; may be repeated
     #[arg(long, value_name = "MAC")]
     pub(crate) static_mac: Vec<String>,
+    /// Label by which mirror sessions may call the port; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +175,9 @@ pub(crate) struct SetArgs {
     /// Whether to refuse frames that the port sends; only for a mirror destination
     #[arg(long, value_name = "true|false")]
     pub(crate) receive_only: Option<bool>,
+    /// Label by which mirror sessions may call the port, instead of all it had; may be repeated; "" takes all away
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label: Vec<String>,
 }
 
 /// Settings that can change while frames flow.

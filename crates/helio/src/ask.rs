@@ -140,6 +140,8 @@ fn port_entry(args: AddArgs) -> Result<PortEntry, Failure> {
         queue_pairs: args.queue_pairs,
         mac_limit: args.mac_limit,
         static_mac: args.static_mac.into_iter().map(StaticMacEntry::Mac).collect(),
+        decap: None,
+        labels: args.label,
         name: args.port.name,
     })
 }
@@ -160,5 +162,12 @@ fn settings_entry(args: &SetArgs) -> SettingsEntry {
         vlan: vlan_setting(&args.live.vlan),
         mtu: args.live.mtu.map(u64::from),
         receive_only: args.receive_only,
+        labels: labels(&args.label),
     }
+}
+
+/// All labels, or `None` when there is nothing to change. One empty word takes all away.
+fn labels(words: &[String]) -> Option<Vec<String>> {
+    let labels = words.iter().filter(|word| !word.is_empty()).cloned().collect();
+    (!words.is_empty()).then_some(labels)
 }
