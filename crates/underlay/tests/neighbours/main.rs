@@ -1,0 +1,13 @@
+//! A neighbour, seen from outside: what it says when, what it believes, and what the rest of the world makes of it.
+#![cfg(test)]
+
+mod asked;
+mod hostile;
+mod kernel;
+mod learned;
+mod seen_by_tshark;
+mod settings;
+mod states;
+mod too_long;
+mod wire;
+mod world;
