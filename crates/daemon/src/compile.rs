@@ -1,7 +1,5 @@
 //! The settings of all ports, compiled into what workers look up.
 
-use std::sync::Arc;
-
 use helio_config::{MirrorConfig, PortConfig};
 use helio_mirror::MirrorTable;
 use helio_switch::{PortRole, PortSettings, SwitchTable};
@@ -13,19 +11,15 @@ pub(crate) fn compile<'a>(
     ports: impl Iterator<Item = (PortId, WorkerId, &'a PortConfig)> + Clone,
     mirrors: &[MirrorConfig],
     workers: usize,
-) -> Arc<Snapshot> {
+) -> Snapshot {
     let settings: Vec<_> = ports.clone().map(|(id, _, config)| settings(id, config)).collect();
     let parts: Vec<_> =
         ports.clone().map(|(id, _, config)| (id, config.mirroring, config.session)).collect();
     let exact: Vec<SessionId> =
         mirrors.iter().filter(|mirror| mirror.exact).map(|mirror| mirror.session).collect();
     let owner = |port| ports.clone().find(|(id, _, _)| *id == port).map(|(_, worker, _)| worker);
-    Arc::new(Snapshot::new(
-        SwitchTable::new(&settings),
-        MirrorTable::new(&parts, &exact),
-        workers,
-        owner,
-    ))
+    let mirror = MirrorTable::new(&parts, &exact);
+    Snapshot::new(SwitchTable::new(&settings), mirror, workers, owner)
 }
 
 fn settings(port: PortId, config: &PortConfig) -> PortSettings {

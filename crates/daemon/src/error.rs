@@ -25,6 +25,14 @@ pub enum DaemonError {
         /// The sentence that says what is wrong.
         cause: String,
     },
+    /// A mirror session of the configuration could not be put in place.
+    #[error("mirror session {name:?}: {cause}")]
+    Session {
+        /// Its name.
+        name: String,
+        /// The sentence that says what is wrong.
+        cause: String,
+    },
     /// The control socket could not be opened.
     #[error(transparent)]
     Control(#[from] ServeError),

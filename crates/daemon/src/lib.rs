@@ -9,8 +9,10 @@ mod housekeeping;
 mod info;
 mod port_handle;
 mod ports;
+mod sessions;
 mod start;
 mod switch;
+mod underlay;
 
 pub use error::DaemonError;
 pub use start::{Daemon, run};

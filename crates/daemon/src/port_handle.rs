@@ -35,23 +35,27 @@ pub(crate) enum PortHandle {
     Vm(VhostPortHandle),
     Uplink(UplinkHandle),
     Tap(TapHandle),
+    /// Served by the uplink's worker, by what it is configured; the sentence says what it does.
+    Decap(String),
 }
 
-/// Makes the port of `config`. Its worker gets the first half; it serves nobody before [`PortHandle::start`].
+/// Makes the port of `config`. Its worker gets the first half, if there is one; it serves nobody before [`PortHandle::start`].
 pub(crate) fn make(
     config: &PortConfig,
     around: Surroundings,
     access: SocketAccess,
-) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
-    match &config.attachment {
-        Attachment::Vm(socket) => make_vm(socket, around, access),
-        Attachment::Uplink(uplink) => make_uplink(uplink, around),
-        Attachment::Tap(tap) => make_tap(tap, config.mtu, around),
-        Attachment::Decap(_) => Err(ControlError::conflict(format!(
-            "port {:?} cannot take mirror streams: this switch does not receive them yet",
-            config.name
-        ))),
-    }
+) -> Result<(Option<Box<dyn Port>>, PortHandle), ControlError> {
+    let (port, handle) = match &config.attachment {
+        Attachment::Vm(socket) => make_vm(socket, around, access)?,
+        Attachment::Uplink(uplink) => make_uplink(uplink, around)?,
+        Attachment::Tap(tap) => make_tap(tap, config.mtu, around)?,
+        Attachment::Decap(point) => {
+            let sentence =
+                format!("takes mirror streams for {} that arrive on {}", point.local, point.uplink);
+            return Ok((None, PortHandle::Decap(sentence)));
+        }
+    };
+    Ok((Some(port), handle))
 }
 
 fn make_vm(
@@ -129,11 +133,12 @@ impl PortHandle {
             Self::Vm(handle) => handle.start().map_err(|error| error.to_string()),
             Self::Uplink(handle) => handle.start().map_err(|error| error.to_string()),
             Self::Tap(handle) => handle.start().map_err(|error| error.to_string()),
+            Self::Decap(_) => Ok(()),
         };
         started.map_err(|error| ControlError::new(ControlErrorKind::Internal, error))?;
         // The answer to who added it says whether the interface can be used.
         match self {
-            Self::Vm(_) => {}
+            Self::Vm(_) | Self::Decap(_) => {}
             Self::Uplink(handle) => handle.wait_for_first_try(INTERFACE_PATIENCE),
             Self::Tap(handle) => handle.wait_for_first_try(INTERFACE_PATIENCE),
         }
@@ -146,6 +151,7 @@ impl PortHandle {
             Self::Vm(handle) => handle.stop(),
             Self::Uplink(handle) => handle.stop(),
             Self::Tap(handle) => handle.stop(),
+            Self::Decap(_) => {}
         }
     }
 
@@ -164,6 +170,7 @@ impl PortHandle {
             }
             Self::Uplink(handle) => state_of_interface(handle.state()),
             Self::Tap(handle) => state_of_interface(handle.state()),
+            Self::Decap(sentence) => (PortState::Up, sentence.clone()),
         }
     }
 
@@ -171,7 +178,7 @@ impl PortHandle {
     pub(crate) fn vm(&self) -> Option<&VhostPortHandle> {
         match self {
             Self::Vm(handle) => Some(handle),
-            Self::Uplink(_) | Self::Tap(_) => None,
+            Self::Uplink(_) | Self::Tap(_) | Self::Decap(_) => None,
         }
     }
 

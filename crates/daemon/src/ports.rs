@@ -9,6 +9,8 @@ use crate::port_handle::PortHandle;
 /// A port that is served.
 pub(crate) struct ServedPort {
     pub(crate) id: PortId,
+    /// Tells it from all ports there ever were.
+    pub(crate) number: u64,
     pub(crate) config: PortConfig,
     pub(crate) worker: WorkerId,
     pub(crate) handle: PortHandle,
@@ -22,6 +24,7 @@ pub(crate) struct Ports {
     served: Vec<ServedPort>,
     /// Slots whose ports are being taken out of service.
     leaving: Vec<PortId>,
+    last_number: u64,
 }
 
 impl Ports {
@@ -63,6 +66,12 @@ impl Ports {
         (0..MAX_PORTS)
             .filter_map(PortId::new)
             .find(|id| self.by_id(*id).is_none() && !self.leaving.contains(id))
+    }
+
+    /// A number that no port ever had.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
     /// The worker with the fewest ports, the first of several.

@@ -128,7 +128,7 @@ fn make_fleet(config: &Config) -> Result<(Arc<Fleet>, Vec<helio_worker::Worker>)
     });
     let settings = FleetSettings {
         polling: polling.collect(),
-        snapshot: compile(std::iter::empty(), &config.mirrors, config.workers.len()),
+        snapshot: Arc::new(compile(std::iter::empty(), &config.mirrors, config.workers.len())),
         fdb: Arc::new(fdb),
         clock: Clock::host(),
     };
@@ -146,6 +146,13 @@ fn open_ports(switch: &RunningSwitch, config: &Config) -> Result<(), DaemonError
             cause: error.message,
         };
         switch.add_port(port.clone()).map_err(refused)?;
+    }
+    for session in &config.sessions {
+        let refused = |error: helio_control::ControlError| DaemonError::Session {
+            name: session.name.clone(),
+            cause: error.message,
+        };
+        switch.put_session(session.clone()).map_err(refused)?;
     }
     Ok(())
 }

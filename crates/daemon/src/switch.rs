@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use helio_api::{
     FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, WorkerInfo,
 };
-use helio_config::Config;
+use helio_config::{Config, MirrorDestination, SessionConfig};
 use helio_control::{ControlError, ControlErrorKind, Switch};
 use helio_frame::MemoryDirectory;
 use helio_switch::FlushFilter;
@@ -18,6 +18,8 @@ use crate::compile::compile;
 use crate::info;
 use crate::port_handle::{self, Surroundings};
 use crate::ports::{Ports, ServedPort};
+use crate::sessions::ServedSessions;
+use crate::underlay::{decap_points, endpoint, uplink_of};
 
 /// The switch while it runs.
 pub(crate) struct RunningSwitch {
@@ -25,12 +27,19 @@ pub(crate) struct RunningSwitch {
     /// The configuration it started with; its ports are those that are served now.
     config: Mutex<Config>,
     ports: Mutex<Ports>,
+    /// Locked after `ports`.
+    sessions: Mutex<ServedSessions>,
 }
 
 impl RunningSwitch {
     pub(crate) fn new(fleet: Arc<Fleet>, config: Config) -> Self {
-        let config = Config { ports: Vec::new(), ..config };
-        Self { fleet, config: Mutex::new(config), ports: Mutex::new(Ports::default()) }
+        let config = Config { ports: Vec::new(), sessions: Vec::new(), ..config };
+        Self {
+            fleet,
+            config: Mutex::new(config),
+            ports: Mutex::new(Ports::default()),
+            sessions: Mutex::new(ServedSessions::default()),
+        }
     }
 
     pub(crate) fn fleet(&self) -> &Arc<Fleet> {
@@ -55,11 +64,57 @@ impl RunningSwitch {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the settings of `ports` in place on all workers.
+    fn lock_sessions(&self) -> MutexGuard<'_, ServedSessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the settings of `ports`, and the named sessions, in place on all workers.
     fn install(&self, ports: &Ports) -> Result<(), ControlError> {
+        self.install_sessions(ports, &self.lock_sessions())
+    }
+
+    fn install_sessions(
+        &self,
+        ports: &Ports,
+        sessions: &ServedSessions,
+    ) -> Result<(), ControlError> {
         let mirrors = self.lock_config().mirrors.clone();
         let settings = ports.iter().map(|port| (port.id, port.worker, &port.config));
-        self.fleet.install(&compile(settings, &mirrors, self.fleet.len())).map_err(gone)
+        let snapshot = compile(settings, &mirrors, self.fleet.len())
+            .with_sessions(sessions.compile(ports))
+            .with_decaps(decap_points(ports));
+        self.fleet.install(&Arc::new(snapshot)).map_err(gone)
+    }
+
+    /// Adds a named session, or puts it in the place of the one of the same name.
+    pub(crate) fn put_session(&self, session: SessionConfig) -> Result<(), ControlError> {
+        // Before any lock is taken: a name in a filter is looked up by the host's resolver.
+        let filter = session.filter.as_deref().map(helio_filter::compile).transpose();
+        let filter = filter.map_err(|error| ControlError::invalid(error.to_string()))?;
+        let ports = self.lock_ports();
+        check_ways(&session, &ports)?;
+        let mut sessions = self.lock_sessions();
+        sessions.put(session.clone(), filter, |leg| self.fleet.leg_counts(leg))?;
+        self.install_sessions(&ports, &sessions)?;
+        // What still goes by a leg that is no more is counted before its number is another's.
+        self.fleet.drain();
+        let mut config = self.lock_config();
+        match config.sessions.iter_mut().find(|known| known.name == session.name) {
+            Some(known) => *known = session,
+            None => config.sessions.push(session),
+        }
+        Ok(())
+    }
+
+    /// Ends the named session `name`.
+    pub(crate) fn take_session(&self, name: &str) -> Result<(), ControlError> {
+        let ports = self.lock_ports();
+        let mut sessions = self.lock_sessions();
+        sessions.take(name).ok_or_else(|| no_such_session(name))?;
+        self.install_sessions(&ports, &sessions)?;
+        self.fleet.drain();
+        self.lock_config().sessions.retain(|known| known.name != name);
+        Ok(())
     }
 
     /// Lets the counts of a mirror destination begin at zero when it changes its session: first it takes no part, and once
@@ -91,7 +146,7 @@ impl RunningSwitch {
     }
 
     /// Makes a port, opens its socket if it has one, and gives it to its worker. It serves nobody yet.
-    fn open(&self, config: PortConfig, ports: &Ports) -> Result<ServedPort, ControlError> {
+    fn open(&self, config: PortConfig, ports: &mut Ports) -> Result<ServedPort, ControlError> {
         let full = || ControlError::conflict("the switch has no free port slot");
         let id = ports.free_id().ok_or_else(full)?;
         let chosen = config.worker.or_else(|| ports.least_loaded(self.fleet.len()));
@@ -106,8 +161,11 @@ impl RunningSwitch {
         };
         let (port, handle) = port_handle::make(&config, around, access)?;
         let base = self.fleet.counts(id);
-        self.fleet.add_port(worker, id, port).map_err(gone)?;
-        Ok(ServedPort { id, config, worker, handle, base })
+        if let Some(port) = port {
+            self.fleet.add_port(worker, id, port).map_err(gone)?;
+        }
+        let number = ports.next_number();
+        Ok(ServedPort { id, number, config, worker, handle, base })
     }
 
     /// Makes limit and static addresses of the FDB those of `port`.
@@ -139,7 +197,7 @@ impl Switch for RunningSwitch {
             .check_fits(&port)
             .map_err(|error| ControlError::conflict(error.to_string()))?;
         let name = port.name.clone();
-        let served = self.open(port, &ports)?;
+        let served = self.open(port, &mut ports)?;
         self.settle_fdb(&served);
         self.lock_config().ports.push(served.config.clone());
         ports.insert(served);
@@ -241,6 +299,24 @@ impl Switch for RunningSwitch {
         };
         workers.iter().enumerate().map(info).collect::<Result<_, WorkerGone>>().map_err(gone)
     }
+}
+
+/// Whether the collectors of a session can be reached by the addresses it names.
+fn check_ways(session: &SessionConfig, ports: &Ports) -> Result<(), ControlError> {
+    for destination in &session.destinations {
+        if let MirrorDestination::Remote(remote) = destination
+            && let Some(interface) = uplink_of(ports, &remote.uplink)
+        {
+            endpoint(remote, interface)
+                .map_err(|error| ControlError::invalid(error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn no_such_session(name: &str) -> ControlError {
+    ControlError::not_found(format!("there is no mirror session {name:?}"))
+        .hint("\"helio mirror list\" names those there are")
 }
 
 fn gone(error: WorkerGone) -> ControlError {

@@ -83,6 +83,25 @@ impl Burst {
         self.frames.get_mut(..self.taken).unwrap_or_default()
     }
 
+    /// Asks `keep` about each frame in order, and takes out those that it refuses; what they hold is for the caller to give
+    /// back.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Frame) -> bool) {
+        let (taken, mut kept) = (self.taken, 0);
+        self.held = 0;
+        for index in 0..taken {
+            let Some(frame) = self.frames.get(index) else { break };
+            if !keep(frame) {
+                continue;
+            }
+            self.held += usize::from(frame.origin != Origin::Nothing);
+            if kept != index {
+                self.frames.swap(kept, index);
+            }
+            kept += 1;
+        }
+        self.taken = kept;
+    }
+
     /// Whether something must be given back for one of the frames.
     #[inline]
     #[must_use]

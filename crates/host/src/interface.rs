@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use helio_types::MacAddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 /// Whether frames can pass.
@@ -27,6 +28,8 @@ pub struct Interface {
     pub is_set_up: bool,
     /// Bytes of the longest packet, without link headers.
     pub mtu: u32,
+    /// The address of its card; zero if it has none.
+    pub mac: MacAddr,
 }
 
 /// A way to ask about interfaces.
@@ -73,7 +76,17 @@ impl Interfaces {
             link: if carries { Link::Up } else { Link::Down },
             is_set_up,
             mtu: u32::try_from(mtu).unwrap_or(0),
+            mac: self.mac(name)?,
         })
+    }
+
+    fn mac(&self, name: &str) -> io::Result<MacAddr> {
+        let mut request = InterfaceRequest::new(name)?;
+        self.ask_number(libc::SIOCGIFHWADDR, &mut request)?;
+        // SAFETY: the kernel has written the address.
+        let address = unsafe { request.0.ifr_ifru.ifru_hwaddr };
+        let bytes = address.sa_data.map(libc::c_char::cast_unsigned);
+        Ok(bytes.first_chunk().map_or(MacAddr([0; 6]), |bytes| MacAddr(*bytes)))
     }
 
     fn flags(&self, name: &str) -> io::Result<libc::c_short> {

@@ -6,17 +6,21 @@
 //! [`Sampler`] and [`RateLimit`] say which of the wanted copies are made. They count, so each worker has its own.
 #![forbid(unsafe_code)]
 
+mod decap_point;
 mod plan;
 mod rate_limit;
 #[cfg(test)]
 mod reference_tests;
+mod remote;
 mod sampler;
 mod session;
 mod sessions;
 mod table;
 
+pub use decap_point::DecapPoint;
 pub use plan::CopyPlan;
 pub use rate_limit::RateLimit;
+pub use remote::Remote;
 pub use sampler::Sampler;
 pub use session::{Directions, Leg, LegForm, Rate, RefusedFrames, Session, Sources};
 pub use sessions::{Concerned, Crossing, SessionSet, Sessions};

@@ -1,12 +1,13 @@
 //! A named mirror session as it is configured, with the ports that its words stand for.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 
 use helio_encap::SnapLen;
 use helio_filter::Program;
 use helio_types::{LegId, LegSet, MacAddr, PortId, PortSet, VlanId, VlanSet};
 
-use crate::{Exactness, RateLimit};
+use crate::{Exactness, RateLimit, Remote};
 
 /// One named mirror session. Never changes; a change of its settings is another one.
 #[derive(Clone, Debug)]
@@ -131,19 +132,21 @@ pub struct Leg {
 }
 
 /// The form of the copies of a leg.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum LegForm {
     /// As the port would get the frame from the switch: SPAN.
     Plain,
     /// With the tag of this VLAN in front of any other: RSPAN.
     RemoteVlan(VlanId),
+    /// In an IP datagram to a collector: ERSPAN, GRE or VXLAN. The port is an uplink.
+    Remote(Arc<Remote>),
 }
 
 impl Leg {
     /// Whether its port gets the frame as from the switch.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.form == LegForm::Plain
+        matches!(self.form, LegForm::Plain)
     }
 }
 

@@ -14,7 +14,7 @@ use helio_mem::MemoryTable;
 use helio_types::PortId;
 
 use crate::wake::Bed;
-use crate::{Snapshot, WorkerReport};
+use crate::{Snapshot, UnderlayReport, WorkerReport};
 
 /// One request. What it replaces travels back, so that it is freed by who asked and not by the worker.
 pub(crate) enum Command {
@@ -24,6 +24,7 @@ pub(crate) enum Command {
     ReplaceMemory(MemoryId, Option<Arc<MemoryTable>>, SyncSender<Option<Arc<MemoryTable>>>),
     Drain(SyncSender<()>),
     Report(SyncSender<WorkerReport>),
+    ReportUnderlay(SyncSender<UnderlayReport>),
     Stop(SyncSender<()>),
 }
 

@@ -10,10 +10,12 @@ use helio_mem::{MemoryError, MemoryTable};
 use helio_switch::Fdb;
 use helio_types::{DropReason, LegSet, MAX_PORTS, PortId, PortSet, WorkerId};
 
+use crate::decap::Decap;
 use crate::deliver::on_the_wire;
 use crate::form::Forms;
 use crate::legs::{LegTargets, SessionMeter};
 use crate::mailbox::{Handoff, Peer, Receipt, SLOTS, Tagging, Targets};
+use crate::remote::Collectors;
 use crate::roster::Roster;
 use crate::run::Traits;
 use crate::{Clock, Snapshot};
@@ -63,6 +65,10 @@ pub(crate) struct Core {
     pub(crate) meters: Vec<SessionMeter>,
     /// The legs of those frames of a burst that have some.
     pub(crate) leg_plans: Vec<LegTargets>,
+    pub(crate) collectors: Collectors,
+    pub(crate) decaps: Vec<Decap>,
+    /// Ports on which frames for the switch itself can arrive.
+    pub(crate) own_uplinks: PortSet,
 }
 
 impl Core {
@@ -93,8 +99,11 @@ impl Core {
             now_ns: 0,
             meters: Vec::new(),
             leg_plans: Vec::with_capacity(BURST_FRAMES),
+            collectors: Collectors::new(0),
+            decaps: Vec::new(),
+            own_uplinks: PortSet::EMPTY,
         };
-        core.meter_sessions();
+        core.adopt_sessions();
         core.replace_memory(core.pool.id(), Some(Arc::clone(core.pool.table())));
         Ok(core)
     }
@@ -245,7 +254,7 @@ impl Core {
     }
 
     #[inline]
-    fn hold(&mut self, origin: Origin) {
+    pub(crate) fn hold(&mut self, origin: Origin) {
         match origin {
             Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.hold(chunk),

@@ -13,7 +13,7 @@ use crate::command::{Command, Inbox};
 use crate::core::Core;
 use crate::mailbox::{Peer, join};
 use crate::wake::Bed;
-use crate::{Clock, Polling, Snapshot, Worker, WorkerGone, WorkerReport};
+use crate::{Clock, Polling, Snapshot, UnderlayReport, Worker, WorkerGone, WorkerReport};
 
 /// What a fleet is made from.
 #[derive(Debug)]
@@ -173,6 +173,20 @@ impl Fleet {
     /// When the worker has ended, or there is no such worker.
     pub fn report(&self, worker: WorkerId) -> Result<WorkerReport, WorkerGone> {
         self.inbox(worker)?.ask(Command::Report)
+    }
+
+    /// What all workers know of the networks behind their uplinks.
+    #[must_use]
+    pub fn report_underlay(&self) -> UnderlayReport {
+        let mut all = UnderlayReport::default();
+        for inbox in &self.inboxes {
+            // One that has ended knows nothing.
+            if let Ok(report) = inbox.ask(Command::ReportUnderlay) {
+                all.collectors.extend(report.collectors);
+                all.decaps.extend(report.decaps);
+            }
+        }
+        all
     }
 
     /// Ends all workers.

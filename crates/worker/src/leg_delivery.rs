@@ -1,16 +1,20 @@
 //! Delivering a frame that legs of named sessions get, to its ordinary receivers and to the legs whose ports this worker owns.
 
-use helio_encap::SnapLen;
+use helio_encap::{
+    CopyFields, Cos, Direction, Integrity, OriginalTag, SnapLen, SourceIndex, Timestamp,
+};
 use helio_frame::{Delivery, Frame, Port, RestBytes};
-use helio_mirror::{Leg, LegForm, Session};
-use helio_offload::{Form, MAX_HEADER_BYTES, Offloads};
-use helio_switch::{PortSettings, TAG_BYTES, TagEdit, Tci};
-use helio_types::{DropReason, LegId, LegSet, PortId};
+use helio_mirror::{Leg, LegForm, Session, Sessions};
+use helio_offload::{Form, MAX_HEADER_BYTES, Offloads, flow_hash};
+use helio_switch::{L2, PortSettings, TAG_BYTES, TagEdit, Tci};
+use helio_types::{DropReason, LegId, LegSet, PortId, VlanId};
 
+use crate::Snapshot;
 use crate::core::Core;
 use crate::deliver::{Outcome, Purpose, in_form, longest, on_the_wire};
 use crate::legs::{LegTargets, egress_view};
 use crate::mailbox::{Tagging, Targets};
+use crate::remote::{Collector, Sent};
 
 impl Core {
     /// Delivers one frame to all `targets` and by all `legs`, which are for this worker to deal with: production first. A port
@@ -89,7 +93,7 @@ impl Core {
         };
         let place = self.place(port);
         self.touch(place);
-        let Self { locals, snapshot, memories, forms, counters, .. } = self;
+        let Self { locals, snapshot, memories, forms, counters, collectors, now_ns, .. } = self;
         let local = place.and_then(|place| locals.get_mut(place));
         let (Some((session, leg)), Some(local), Some(settings)) =
             (snapshot.sessions.leg(id), local, snapshot.switch.port(port))
@@ -100,20 +104,19 @@ impl Core {
         if table.is_none() && !frame.rest.is_empty() {
             return Outcome::dropped(DropReason::PortDown);
         }
-        let view = if targets.ingress.contains(id) {
-            TagEdit::Keep
-        } else {
-            egress_view(snapshot, session, &targets.production, tagging)
-        };
+        let sighting = Sighting::of(snapshot, session, id, targets, tagging);
         let rest = RestBytes::new(table, &frame.rest);
         let mut outcome = Outcome::default();
-        let mut way = LegWay { session, leg, view, tagging, settings, refused: targets.refused };
+        let flow_hash = flow_hash(frame.head.bytes());
+        let mut way =
+            LegWay { session, leg, sighting, tagging, settings, flow_hash, now_ns: *now_ns };
+        let mut collector = collectors.get_mut(id);
         let form = Form::towards(&frame.net, Offloads::NONE);
         let made = in_form(frame, rest, forms, form, u16::MAX, |delivery| {
             let bytes = delivery.bytes();
-            match way.send(&delivery, &mut *local.port) {
+            match way.send(&delivery, &mut *local.port, collector.as_deref_mut()) {
                 Ok(sent) => {
-                    counters.port(port).egress.add(1, u64::from(sent));
+                    counters.port(port).egress.add(sent.frames, sent.bytes);
                     outcome.deliver(bytes);
                 }
                 Err(reason) => outcome.drop(reason),
@@ -126,54 +129,120 @@ impl Core {
     }
 }
 
+/// How a frame was seen at the source of its session.
+#[derive(Clone, Copy)]
+struct Sighting {
+    direction: Direction,
+    /// The source port.
+    at: PortId,
+    /// How its head changes on its way out through there.
+    edit: TagEdit,
+    refused: Option<DropReason>,
+}
+
+impl Sighting {
+    fn of(
+        snapshot: &Snapshot,
+        session: &Session,
+        leg: LegId,
+        targets: &LegTargets,
+        tagging: Tagging,
+    ) -> Self {
+        let LegTargets { ingress, entered, production, refused, .. } = targets;
+        let left = Sessions::left_through(session, production).unwrap_or(*entered);
+        if ingress.contains(leg) {
+            let direction = Direction::Ingress;
+            return Self { direction, at: *entered, edit: TagEdit::Keep, refused: *refused };
+        }
+        let edit = egress_view(snapshot, session, production, tagging);
+        Self { direction: Direction::Egress, at: left, edit, refused: None }
+    }
+
+    /// The source as collectors are told: the slot of the port, and for a refused frame the highest bit and the number of the
+    /// reason above it.
+    fn source(&self) -> SourceIndex {
+        let port = u32::try_from(self.at.index()).unwrap_or(0);
+        let mark = self.refused.map_or(0, |reason| REFUSED_MARK | (reason as u32) << 8);
+        SourceIndex::of_low_bits(mark | port)
+    }
+}
+
+/// Marks the source index of a copy of a frame that policy refused.
+const REFUSED_MARK: u32 = 1 << 19;
+
 /// The way of a frame by one leg.
 struct LegWay<'a> {
     session: &'a Session,
     leg: &'a Leg,
-    /// How the source of the session sees the frame.
-    view: TagEdit,
+    sighting: Sighting,
     tagging: Tagging,
     settings: &'a PortSettings,
-    refused: Option<DropReason>,
+    flow_hash: u32,
+    now_ns: u64,
 }
 
 /// Room for the head of a frame and two tags.
 const ROOM: usize = MAX_HEADER_BYTES + 2 * TAG_BYTES;
 
 impl LegWay<'_> {
-    /// Sends a complete frame. Returns the bytes sent.
-    fn send(&mut self, delivery: &Delivery<'_>, port: &mut dyn Port) -> Result<u32, DropReason> {
+    /// Sends a complete frame.
+    fn send(
+        &mut self,
+        delivery: &Delivery<'_>,
+        port: &mut dyn Port,
+        collector: Option<&mut Collector>,
+    ) -> Result<Sent, DropReason> {
         let mut seen = [0; ROOM];
-        let bytes = self.view.apply(delivery.header, &mut seen).ok_or(DropReason::HeaderLong)?;
+        let edit = self.sighting.edit;
+        let bytes = edit.apply(delivery.header, &mut seen).ok_or(DropReason::HeaderLong)?;
         let seen = Delivery { header: seen.get(..bytes).unwrap_or_default(), ..*delivery };
-        match self.leg.form {
-            LegForm::Plain => Err(DropReason::PortDown),
-            LegForm::RemoteVlan(vlan) => {
-                let tci = match self.tagging.tag {
-                    Some(tag) => tag.with_vlan(vlan),
-                    None => Tci::of(vlan),
-                };
-                let tci = if self.refused.is_some() { tci.drop_eligible() } else { tci };
-                self.send_tagged(&seen, tci, port)
+        match (&self.leg.form, collector) {
+            (LegForm::RemoteVlan(vlan), _) => self.send_tagged(&seen, *vlan, port),
+            (LegForm::Remote(remote), Some(collector)) => {
+                let facts = self.facts(&seen);
+                collector.send(remote, &seen, self.session.snap_len, facts, port)
             }
+            (LegForm::Plain, _) | (LegForm::Remote(_), None) => Err(DropReason::PortDown),
         }
     }
 
     fn send_tagged(
         &self,
         seen: &Delivery<'_>,
-        tci: Tci,
+        vlan: VlanId,
         port: &mut dyn Port,
-    ) -> Result<u32, DropReason> {
+    ) -> Result<Sent, DropReason> {
         let cut = seen.range(0, self.session.snap_len.bytes());
         if cut.bytes() > longest(self.settings, self.tagging) {
             return Err(DropReason::Mtu);
         }
+        let tci = self.tagging.tag.map_or(Tci::of(vlan), |tag| tag.with_vlan(vlan));
+        let tci = if self.sighting.refused.is_some() { tci.drop_eligible() } else { tci };
         let mut tagged = [0; ROOM];
         let bytes = TagEdit::Push(tci).apply(cut.header, &mut tagged);
         let header = tagged.get(..bytes.ok_or(DropReason::HeaderLong)?).unwrap_or_default();
         let delivery = Delivery { header, ..cut };
         port.offer(&delivery)?;
-        Ok(delivery.bytes())
+        Ok(Sent { frames: 1, bytes: u64::from(delivery.bytes()) })
+    }
+
+    /// What a collector is told about a frame.
+    fn facts(&self, seen: &Delivery<'_>) -> CopyFields {
+        let tag = L2::parse(seen.header).ok().and_then(|l2| l2.tag);
+        let integrity = match self.sighting.refused {
+            Some(_) => Integrity::Bad,
+            None => Integrity::of_length(seen.bytes(), longest(self.settings, self.tagging)),
+        };
+        CopyFields {
+            vlan: self.tagging.vlan,
+            cos: Cos::of_low_bits(tag.or(self.tagging.tag).map_or(0, Tci::pcp)),
+            original_tag: if tag.is_some() { OriginalTag::Kept } else { OriginalTag::Absent },
+            integrity,
+            direction: self.sighting.direction,
+            source: self.sighting.source(),
+            timestamp: Timestamp::of_ns(self.now_ns),
+            flow_hash: self.flow_hash,
+            ..CopyFields::default()
+        }
     }
 }

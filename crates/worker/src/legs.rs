@@ -106,7 +106,10 @@ impl SessionMeter {
 impl Core {
     /// Keeps what is kept for sessions that go on, and begins it for new ones. Not part of a turn: it allocates.
     #[cold]
-    pub(crate) fn meter_sessions(&mut self) {
+    pub(crate) fn adopt_sessions(&mut self) {
+        self.adopt_collectors();
+        self.adopt_decaps();
+        self.note_own_uplinks();
         let workers = u32::try_from(self.peers.len()).ok().and_then(NonZeroU32::new);
         let workers = workers.unwrap_or(NonZeroU32::MIN);
         self.now_ns = self.clock.now_ns();
@@ -126,10 +129,10 @@ impl Core {
         self.meters = self.snapshot.sessions.all().iter().map(meter).collect();
     }
 
-    /// Whether there are named sessions.
+    /// Whether anything needs the time: a named session, or a decap port.
     #[inline]
-    pub(crate) fn has_sessions(&self) -> bool {
-        !self.meters.is_empty()
+    pub(crate) fn needs_time(&self) -> bool {
+        !self.meters.is_empty() || !self.decaps.is_empty()
     }
 
     /// Notes the time of a turn.

@@ -75,8 +75,9 @@ impl Worker {
     /// frames and receipts it found.
     pub fn poll_once(&mut self) -> u64 {
         let began = self.meter.begin();
-        if self.core.has_sessions() {
+        if self.core.needs_time() {
             self.core.tell_time();
+            self.core.tend_collectors();
         }
         let receipts = self.core.settle();
         let frames = self.core.deliver_handoffs() + self.receive_all();
@@ -130,7 +131,7 @@ impl Worker {
             match command {
                 Command::Install(snapshot, reply) => {
                     let before = std::mem::replace(&mut self.core.snapshot, snapshot);
-                    self.core.meter_sessions();
+                    self.core.adopt_sessions();
                     let _ = reply.send(before);
                 }
                 Command::AddPort(id, port, reply) => {
@@ -148,6 +149,9 @@ impl Worker {
                 }
                 Command::Report(reply) => {
                     let _ = reply.send(self.meter.report(self.core.pool.in_use()));
+                }
+                Command::ReportUnderlay(reply) => {
+                    let _ = reply.send(self.core.report_underlay());
                 }
                 Command::Stop(reply) => {
                     let _ = reply.send(());

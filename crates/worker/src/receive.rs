@@ -29,6 +29,8 @@ impl Worker {
         }
 
         core.leg_plans.clear();
+        let own =
+            if core.own_uplinks.contains(ingress) { core.intercept(ingress, burst) } else { 0 };
         core.inquire(ingress, burst.frames(), stretches);
         core.decide(ingress, burst.frames(), stretches, runs);
         let mut frames = burst.frames_mut();
@@ -48,7 +50,7 @@ impl Worker {
             core.release_all(place, burst.frames());
         }
         core.touch(Some(place));
-        refused + burst.frames().len() as u64
+        refused + own + burst.frames().len() as u64
     }
 }
 
@@ -173,7 +175,7 @@ impl Core {
 
     /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others.
     #[inline]
-    fn forward(&mut self, ingress: PortId, frames: &[Frame], run: &Run) {
+    pub(crate) fn forward(&mut self, ingress: PortId, frames: &[Frame], run: &Run) {
         if let Some(legs) = run.legs {
             return self.forward_with_legs(frames, run, legs);
         }

@@ -1,6 +1,6 @@
 //! The configuration as workers see it: immutable, replaced as a whole between turns.
 
-use helio_mirror::{MirrorTable, Sessions};
+use helio_mirror::{DecapPoint, MirrorTable, Sessions};
 use helio_switch::SwitchTable;
 use helio_types::{LegSet, MAX_PORTS, PortId, PortSet, WorkerId};
 
@@ -10,6 +10,7 @@ pub struct Snapshot {
     pub(crate) switch: SwitchTable,
     pub(crate) mirror: MirrorTable,
     pub(crate) sessions: Sessions,
+    pub(crate) decaps: Vec<DecapPoint>,
     /// The ports of each worker.
     owned: Box<[PortSet]>,
     /// The ports of nobody.
@@ -39,7 +40,14 @@ impl Snapshot {
         }
         let legs = vec![LegSet::EMPTY; workers].into_boxed_slice();
         let (sessions, orphan_legs) = (Sessions::default(), LegSet::EMPTY);
-        Self { switch, mirror, sessions, owned, orphans, legs, orphan_legs }
+        let decaps = Vec::new();
+        Self { switch, mirror, sessions, decaps, owned, orphans, legs, orphan_legs }
+    }
+
+    /// The same with these decap ports.
+    #[must_use]
+    pub fn with_decaps(self, decaps: Vec<DecapPoint>) -> Self {
+        Self { decaps, ..self }
     }
 
     /// The same with these named sessions.

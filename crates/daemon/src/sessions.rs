@@ -1,0 +1,203 @@
+//! The named mirror sessions of the running switch: which numbers they and their destinations have, and what workers are told of
+//! them.
+
+use helio_config::{
+    MirrorDestination, MirrorDirection, MirrorRate, RemoteDestination, SessionConfig,
+};
+use helio_control::ControlError;
+use helio_counters::MirrorCounts;
+use helio_encap::SnapLen;
+use helio_filter::Program;
+use helio_mirror::{
+    Directions, Exactness, Leg, LegForm, Rate, RefusedFrames, Remote, Session, Sessions, Sources,
+};
+use helio_types::{LegId, MAX_LEGS, PortSet};
+use helio_underlay::Endpoint;
+
+use crate::ports::Ports;
+use crate::underlay::{endpoint, uplink_of};
+
+/// A named session that is served.
+pub(crate) struct ServedSession {
+    pub(crate) config: SessionConfig,
+    /// Another one with each change of its settings.
+    number: u64,
+    filter: Option<Program>,
+    pub(crate) legs: Vec<ServedLeg>,
+}
+
+/// One of its destinations.
+pub(crate) struct ServedLeg {
+    pub(crate) id: LegId,
+    number: u64,
+    pub(crate) destination: MirrorDestination,
+    /// What the counters of its number held when it came.
+    pub(crate) base: MirrorCounts,
+}
+
+/// All named sessions, in the order they came.
+#[derive(Default)]
+pub(crate) struct ServedSessions {
+    served: Vec<ServedSession>,
+    last_number: u64,
+}
+
+impl ServedSessions {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ServedSession> {
+        self.served.iter()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&ServedSession> {
+        self.served.iter().find(|session| session.config.name == name)
+    }
+
+    /// Puts a session in its place: that of the one of the same name, or the last. Destinations that were there before keep
+    /// their numbers and counts; `counts` says what the counters of a new one hold.
+    pub(crate) fn put(
+        &mut self,
+        config: SessionConfig,
+        filter: Option<Program>,
+        counts: impl Fn(LegId) -> MirrorCounts,
+    ) -> Result<(), ControlError> {
+        let place = self.served.iter().position(|session| session.config.name == config.name);
+        let legs_of = |place: usize| self.served.get(place).map_or(&[][..], |old| &old.legs);
+        let before = place.map_or(&[][..], legs_of);
+        let is_new = |destination: &&MirrorDestination| {
+            !before.iter().any(|leg| leg.destination == **destination)
+        };
+        // Also what ends now keeps its number until the workers have forgotten it.
+        let free: Vec<_> =
+            (0..MAX_LEGS).filter_map(LegId::new).filter(|id| !self.has_leg(*id)).collect();
+        if config.destinations.iter().filter(is_new).count() > free.len() {
+            return Err(ControlError::conflict(format!(
+                "named sessions have at most {MAX_LEGS} destinations in all; leave some out, or take the old ones away first"
+            )));
+        }
+        let mut before = match place.and_then(|place| self.served.get_mut(place)) {
+            Some(session) => std::mem::take(&mut session.legs),
+            None => Vec::new(),
+        };
+        let number = self.next_number();
+        let mut free = free.into_iter();
+        let mut legs = Vec::new();
+        for destination in &config.destinations {
+            let kept = before.iter().position(|leg| leg.destination == *destination);
+            match kept {
+                Some(kept) => legs.push(before.swap_remove(kept)),
+                None => legs.extend(free.next().map(|id| ServedLeg {
+                    id,
+                    number: self.next_number(),
+                    destination: destination.clone(),
+                    base: counts(id),
+                })),
+            }
+        }
+        let session = ServedSession { config, number, filter, legs };
+        match place.and_then(|place| self.served.get_mut(place)) {
+            Some(old) => *old = session,
+            None => self.served.push(session),
+        }
+        Ok(())
+    }
+
+    /// Takes a session out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<ServedSession> {
+        let place = self.served.iter().position(|session| session.config.name == name)?;
+        Some(self.served.remove(place))
+    }
+
+    fn has_leg(&self, id: LegId) -> bool {
+        self.served.iter().flat_map(|session| &session.legs).any(|leg| leg.id == id)
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// What workers are told, with these ports.
+    pub(crate) fn compile(&self, ports: &Ports) -> Sessions {
+        Sessions::new(self.served.iter().map(|session| session.compile(ports)).collect())
+    }
+}
+
+impl ServedSession {
+    fn compile(&self, ports: &Ports) -> Session {
+        let config = &self.config;
+        Session {
+            number: self.number,
+            sources: Sources {
+                ports: source_ports(config, ports),
+                vlans: config.sources.vlans.iter().copied().collect(),
+                macs: config.sources.macs.clone(),
+            },
+            directions: match config.direction {
+                MirrorDirection::Ingress => Directions::Ingress,
+                MirrorDirection::Egress => Directions::Egress,
+                MirrorDirection::Both => Directions::Both,
+            },
+            filter: self.filter.clone(),
+            one_in: config.sample,
+            rate: config.rate.map(|rate| match rate {
+                MirrorRate::BytesPerSecond { rate, burst_bytes } => {
+                    Rate::Bytes { per_second: rate, burst: burst_bytes }
+                }
+                MirrorRate::FramesPerSecond { rate, burst_frames } => {
+                    Rate::Frames { per_second: rate, burst: burst_frames }
+                }
+            }),
+            snap_len: config.snap_len.and_then(SnapLen::new).unwrap_or(SnapLen::WHOLE),
+            exactness: if config.exact { Exactness::Exact } else { Exactness::ByReference },
+            refused: match config.include_dropped {
+                true => RefusedFrames::Included,
+                false => RefusedFrames::Left,
+            },
+            legs: self.legs.iter().filter_map(|leg| leg.compile(ports)).collect(),
+        }
+    }
+}
+
+/// The ports that are watched by name or by label.
+fn source_ports(config: &SessionConfig, ports: &Ports) -> PortSet {
+    let sources = &config.sources;
+    let is_watched = |port: &&crate::ports::ServedPort| {
+        sources.ports.contains(&port.config.name)
+            || port.config.labels.iter().any(|label| sources.labels.contains(label))
+    };
+    ports.iter().filter(is_watched).map(|port| port.id).collect()
+}
+
+impl ServedLeg {
+    /// What workers are told; `None` while its port is not there.
+    fn compile(&self, ports: &Ports) -> Option<Leg> {
+        let port = ports.find(self.destination.port())?.id;
+        let form = match &self.destination {
+            MirrorDestination::Port { .. } => LegForm::Plain,
+            MirrorDestination::Rspan { vlan, .. } => LegForm::RemoteVlan(*vlan),
+            MirrorDestination::Remote(remote) => {
+                LegForm::Remote(self.remote(remote, ports)?.into())
+            }
+        };
+        Some(Leg { id: self.id, port, form })
+    }
+
+    fn remote(&self, remote: &RemoteDestination, ports: &Ports) -> Option<Remote> {
+        let uplink = uplink_of(ports, &remote.uplink)?;
+        let endpoint: Endpoint = match endpoint(remote, uplink) {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                tracing::warn!("no copies go to {}: {error}", remote.remote);
+                return None;
+            }
+        };
+        Some(Remote {
+            number: self.number,
+            endpoint,
+            next_hop: remote.remote_mac,
+            encapsulation: remote.encapsulation,
+            oversize: remote.oversize,
+            dscp: remote.dscp,
+            hop_limit: remote.ttl,
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! The switch's own addresses in the networks behind its uplinks.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use helio_config::{Attachment, DecapPoint as DecapConfig, RemoteDestination};
+use helio_encap::{Encapsulation, VXLAN_PORT};
+use helio_host::Interfaces;
+use helio_mirror::DecapPoint;
+use helio_types::MacAddr;
+use helio_underlay::{Carrier, Endpoint, EndpointError, EndpointSettings, IpNet, UnderlayTag};
+
+use crate::ports::{Ports, ServedPort};
+
+/// The name of the interface of the uplink `name`.
+pub(crate) fn uplink_of<'a>(ports: &'a Ports, name: &str) -> Option<&'a str> {
+    match &ports.find(name)?.config.attachment {
+        Attachment::Uplink(uplink) => Some(&uplink.name),
+        Attachment::Vm(_) | Attachment::Tap(_) | Attachment::Decap(_) => None,
+    }
+}
+
+/// The way to a collector behind `interface`.
+pub(crate) fn endpoint(
+    remote: &RemoteDestination,
+    interface: &str,
+) -> Result<Endpoint, EndpointError> {
+    Endpoint::new(&EndpointSettings {
+        own_mac: remote.mac.unwrap_or_else(|| card_address(interface)),
+        own: IpNet::new_assert(remote.local, remote.prefix_len),
+        tag: remote.vlan.map(|vlan| UnderlayTag { vlan, priority: remote.pcp.get() }),
+        remote: remote.remote,
+        gateway: remote.gateway,
+        carrier: match remote.encapsulation {
+            Encapsulation::Vxlan { port, .. } => Carrier::Udp { port },
+            _ => Carrier::Gre,
+        },
+        mtu_bytes: remote.mtu,
+    })
+}
+
+/// The decap ports whose uplinks are there.
+pub(crate) fn decap_points(ports: &Ports) -> Vec<DecapPoint> {
+    let point = |port: &ServedPort| match &port.config.attachment {
+        Attachment::Decap(config) => decap_point(port, config, ports),
+        Attachment::Vm(_) | Attachment::Uplink(_) | Attachment::Tap(_) => None,
+    };
+    ports.iter().filter_map(point).collect()
+}
+
+fn decap_point(port: &ServedPort, config: &DecapConfig, ports: &Ports) -> Option<DecapPoint> {
+    let interface = uplink_of(ports, &config.uplink)?;
+    let own_mac = config.mac.unwrap_or_else(|| card_address(interface));
+    let own = IpNet::new_assert(config.local, config.prefix_len);
+    let tag = config.vlan.map(|vlan| UnderlayTag { vlan, priority: config.pcp.get() });
+    match Endpoint::listening(own_mac, own, tag) {
+        Ok(endpoint) => Some(DecapPoint {
+            number: port.number,
+            port: port.id,
+            uplink: ports.find(&config.uplink)?.id,
+            endpoint,
+            vxlan_port: VXLAN_PORT,
+        }),
+        Err(error) => {
+            tracing::warn!("port {} takes nothing: {error}", port.config.name);
+            None
+        }
+    }
+}
+
+/// The address of the card of an interface. While that is not there, or has none, one that is made from its name: the same each
+/// time, locally administered, and nobody's group.
+fn card_address(interface: &str) -> MacAddr {
+    let found = Interfaces::new().and_then(|interfaces| interfaces.find(interface));
+    match found {
+        Ok(Some(interface)) if interface.mac != MacAddr([0; 6]) => interface.mac,
+        _ => made_up_address(interface),
+    }
+}
+
+fn made_up_address(interface: &str) -> MacAddr {
+    let mut hasher = DefaultHasher::new();
+    interface.hash(&mut hasher);
+    let [_, _, a, b, c, d, e, f] = hasher.finish().to_be_bytes();
+    MacAddr([a & 0xfc | 2, b, c, d, e, f])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_made_up_is_local_and_no_groups_and_always_the_same() {
+        let [a, b] = ["eth1", "eth2"].map(made_up_address);
+        assert_eq!(a, made_up_address("eth1"));
+        assert_ne!(a, b);
+        for address in [a, b] {
+            assert_eq!(address.0[0] & 3, 2);
+        }
+    }
+
+    #[test]
+    fn the_card_of_an_interface_that_is_not_there_has_an_address_all_the_same() {
+        assert_eq!(card_address("helio-none"), made_up_address("helio-none"));
+    }
+}

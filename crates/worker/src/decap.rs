@@ -1,0 +1,190 @@
+//! Mirror streams of other hosts that arrive on an uplink: the frame in each datagram is copied to the destinations of the
+//! sessions that watch the decap port, as if that port had sent it.
+
+use helio_encap::{
+    Arrival, Decapsulated, Refusal, RemoteSession, SequenceCounts, SequenceTracker, parse,
+};
+use helio_filter::Tail;
+use helio_frame::{Frame, HEAD_BYTES, RestBytes};
+use helio_mirror::{Concerned, DecapPoint};
+use helio_switch::{Decision, DecisionKind, L2};
+use helio_types::{DropReason, PortId, PortSet, VlanId};
+use helio_underlay::Neighbour;
+
+use crate::core::Core;
+use crate::run::{Run, Verdict};
+
+/// Remote sessions of one decap port whose numbers are followed. More are delivered and not followed, because anybody can make
+/// up more.
+const MOST_SESSIONS: usize = 64;
+
+/// One decap port at work.
+#[derive(Debug)]
+pub(crate) struct Decap {
+    pub(crate) point: DecapPoint,
+    /// Answers for our address; it never asks.
+    pub(crate) neighbour: Neighbour,
+    refused: [u64; Refusal::COUNT],
+    sessions: Vec<(RemoteSession, SequenceTracker)>,
+    unfollowed: u64,
+}
+
+/// What a decap port has seen.
+#[derive(Clone, Debug)]
+pub struct DecapReport {
+    /// The port.
+    pub port: PortId,
+    /// Datagrams for our address that were no copies, by [`Refusal::index`].
+    pub refused: [u64; Refusal::COUNT],
+    /// The remote sessions that are followed, in the order they came.
+    pub sessions: Vec<(RemoteSession, SequenceCounts)>,
+    /// Copies of sessions that are not followed: numbered ones beyond the first 64 sessions.
+    pub unfollowed: u64,
+}
+
+impl Decap {
+    /// Before the first datagram. Allocates all it will ever need.
+    pub(crate) fn new(point: DecapPoint) -> Self {
+        Self {
+            point,
+            neighbour: Neighbour::new(point.endpoint),
+            refused: [0; Refusal::COUNT],
+            sessions: Vec::with_capacity(MOST_SESSIONS),
+            unfollowed: 0,
+        }
+    }
+
+    pub(crate) fn report(&self) -> DecapReport {
+        let sessions = self.sessions.iter().map(|(session, tracker)| (*session, tracker.counts()));
+        DecapReport {
+            port: self.point.port,
+            refused: self.refused,
+            sessions: sessions.collect(),
+            unfollowed: self.unfollowed,
+        }
+    }
+
+    /// Reads a frame that came for our address.
+    fn read(&mut self, frame: &Frame) -> Option<Decapsulated> {
+        match parse(frame.head.bytes(), frame.bytes, self.point.vxlan_port) {
+            Ok(copy) if frame.is_plain() => {
+                self.follow(&copy);
+                Some(copy)
+            }
+            // A guest's offloads on an uplink: nobody sends that.
+            Ok(_) => self.refuse(Refusal::IpLength),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Option<Decapsulated> {
+        if let Some(count) = self.refused.get_mut(refusal.index()) {
+            *count += 1;
+        }
+        None
+    }
+
+    fn follow(&mut self, copy: &Decapsulated) -> Option<Arrival> {
+        let sequence = copy.stream.sequence()?;
+        let session = copy.remote_session();
+        if let Some((_, tracker)) = self.sessions.iter_mut().find(|(known, _)| *known == session) {
+            return Some(tracker.observe(sequence));
+        }
+        if self.sessions.len() == MOST_SESSIONS {
+            self.unfollowed += 1;
+            return None;
+        }
+        let mut tracker = SequenceTracker::new();
+        let arrival = tracker.observe(sequence);
+        self.sessions.push((session, tracker));
+        Some(arrival)
+    }
+}
+
+impl Core {
+    /// Keeps what is kept for decap ports that go on, and begins it for new ones. Not part of a turn: it allocates.
+    #[cold]
+    pub(crate) fn adopt_decaps(&mut self) {
+        let own = self.snapshot.owned_by(self.id.index());
+        let mut before = std::mem::take(&mut self.decaps);
+        let points = self.snapshot.decaps.iter().filter(|point| own.contains(point.uplink));
+        let adopt = |point: &DecapPoint| {
+            let kept = before.iter().position(|decap| decap.point.number == point.number);
+            kept.map_or_else(|| Decap::new(*point), |place| before.swap_remove(place))
+        };
+        self.decaps = points.map(adopt).collect();
+    }
+
+    /// Takes the copy out of a frame that came from `uplink` for the address of a decap port, and delivers it to those who
+    /// watch that port. Whether the frame was for one.
+    pub(crate) fn decapsulate(&mut self, uplink: PortId, frame: &Frame) -> bool {
+        let mut decaps = self.decaps.iter_mut();
+        let found = decaps.find(|decap| {
+            decap.point.uplink == uplink && decap.point.endpoint.is_addressed(frame.head.bytes())
+        });
+        let Some(decap) = found else { return false };
+        let port = decap.point.port;
+        if let Some(copy) = decap.read(frame) {
+            let inner = self.inner(frame, &copy);
+            match inner {
+                Some(mut inner) => self.copy_only(port, &mut inner),
+                None => self.counters.port(port).drop_ingress(DropReason::PortDown, 1),
+            }
+        }
+        true
+    }
+
+    /// The frame that a datagram carries. It lies where the datagram lies, and is held by itself.
+    fn inner(&mut self, outer: &Frame, copy: &Decapsulated) -> Option<Frame> {
+        let table = self.memories.get(outer.memory.index()).and_then(Option::as_deref);
+        if table.is_none() && !outer.rest.is_empty() {
+            return None;
+        }
+        let rest = RestBytes::new(table, &outer.rest);
+        let outer_head = outer.head.bytes();
+        let head_bytes = u32::try_from(outer_head.len()).ok()?;
+        let end = copy.inner_start.checked_add(copy.inner_bytes)?;
+        let from_head = outer_head
+            .get(copy.inner_start.min(head_bytes) as usize..end.min(head_bytes) as usize)?;
+        let most = HEAD_BYTES.min(copy.inner_bytes as usize);
+        let rest_skip = copy.inner_start.saturating_sub(head_bytes);
+        let mut inner = Frame::vacant();
+        let room = inner.head.room().get_mut(..most)?;
+        let (first, second) = room.split_at_mut_checked(from_head.len().min(most))?;
+        first.copy_from_slice(from_head.get(..first.len())?);
+        let read = rest.read(rest_skip, second);
+        if read != second.len() {
+            return None;
+        }
+        inner.head.set_len(most);
+        inner.bytes = copy.inner_bytes;
+        inner.memory = outer.memory;
+        // What of the datagram's head is not in this one, because that is full, has to be in the rest of both: an outer head
+        // is longer than what stands before the copy, so all of it is.
+        let after = rest_skip + u32::try_from(read).ok()?;
+        for piece in rest.range(after, inner.rest_bytes()) {
+            inner.rest.try_push(piece).ok()?;
+        }
+        inner.origin = outer.origin;
+        self.hold(inner.origin);
+        Some(inner)
+    }
+
+    /// Copies a frame to those who watch `port`, and gives it to nobody else.
+    fn copy_only(&mut self, port: PortId, frame: &mut Frame) {
+        self.counters.port(port).ingress.add(1, u64::from(frame.bytes));
+        let tag = L2::parse(frame.head.bytes()).ok().and_then(|l2| l2.tag);
+        let vlan = tag.and_then(|tag| VlanId::new(tag.vid())).unwrap_or(VlanId::UNTAGGED);
+        let kind = DecisionKind::Nowhere(DropReason::NoDestination);
+        let verdict: Verdict = Ok(Decision { vlan, tag, kind });
+        let selected = self.snapshot.mirror.select(port, &PortSet::EMPTY);
+        let concerned: Concerned = self.concerned(port, frame, &verdict);
+        let mut run = Run::alone(frame, verdict, selected, concerned);
+        self.plan_copies(port, std::slice::from_mut(frame), &mut run);
+        if !concerned.all().is_empty() {
+            self.plan_legs(port, frame, &mut run);
+        }
+        self.forward(port, std::slice::from_ref(frame), &run);
+        self.release(frame.origin);
+    }
+}

@@ -1,0 +1,252 @@
+//! What the worker that owns an uplink keeps for each collector behind it: where its next hop is, and how far its copies are
+//! numbered.
+
+use std::time::{Duration, Instant};
+
+use helio_encap::{CopyFields, OuterHeader, Path, SnapLen, Template};
+use helio_frame::{Delivery, Port, RestBytes};
+use helio_mirror::{LegForm, Remote};
+use helio_offload::{NetHeader, Rest, RunningSum};
+use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MacAddr, PortId};
+use helio_underlay::{Neighbour, Observed, OwnFrame};
+
+use crate::core::Core;
+
+/// Neighbours are asked, and what is known of them grows old, in steps of so many nanoseconds.
+const TICK_NS: u64 = 20_000_000;
+
+/// One collector at work.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    /// Its number.
+    number: u64,
+    neighbour: Neighbour,
+    /// The outer headers, for the next hop they were compiled for.
+    template: Option<(MacAddr, Template)>,
+    sequence: u32,
+    identification: u32,
+    outer: OuterHeader,
+}
+
+/// The collectors behind ports of one worker, by their legs.
+#[derive(Debug)]
+pub(crate) struct Collectors {
+    by_leg: Vec<Option<Box<Collector>>>,
+    legs: LegSet,
+    next_tick_ns: u64,
+    /// What clocks of the library count from, and what the worker's clock said then.
+    epoch: (Instant, u64),
+}
+
+impl Collector {
+    fn new(remote: &Remote) -> Self {
+        Self {
+            number: remote.number,
+            neighbour: Neighbour::new(remote.endpoint),
+            template: None,
+            sequence: 0,
+            identification: 0,
+            outer: OuterHeader::new(),
+        }
+    }
+
+    /// What is known of its next hop.
+    pub(crate) fn neighbour(&self) -> &Neighbour {
+        &self.neighbour
+    }
+
+    /// Sends a copy of `seen`, in as many datagrams as it takes. Each copy has a number, also one that cannot be sent: the
+    /// collector sees by it what it lost. Returns the frames and bytes sent.
+    ///
+    /// # Errors
+    ///
+    /// Why the collector will not have it all.
+    pub(crate) fn send(
+        &mut self,
+        remote: &Remote,
+        seen: &Delivery<'_>,
+        snap_len: SnapLen,
+        facts: CopyFields,
+        port: &mut dyn Port,
+    ) -> Result<Sent, DropReason> {
+        let (sequence, identification) = (self.sequence, self.identification);
+        self.sequence = sequence.wrapping_add(1);
+        self.identification = identification.wrapping_add(1);
+        let next_hop = remote.next_hop.or_else(|| self.neighbour.use_mac());
+        let next_hop = next_hop.ok_or(DropReason::NoNeighbour)?;
+        if self.template.as_ref().is_none_or(|(compiled_for, _)| *compiled_for != next_hop) {
+            self.template = remote.template(next_hop).map(|template| (next_hop, template));
+        }
+        let (_, template) = self.template.as_ref().ok_or(DropReason::NoNeighbour)?;
+        let path = Path { mtu_bytes: self.neighbour.mtu_bytes(), oversize: remote.oversize };
+        let plan = template.plan(seen.bytes(), snap_len, path)?;
+        let inner_sum = match template.wants_inner_sum() {
+            true => sum(&seen.range(0, plan.inner_bytes())),
+            false => 0,
+        };
+        let copy = CopyFields { sequence, identification, inner_sum, ..facts };
+        let mut sent = Sent::default();
+        for part in plan.parts() {
+            template.fill(&copy, &part, &mut self.outer);
+            let piece = seen.range(part.inner_start(), part.inner_bytes());
+            self.outer.append(piece.header).ok_or(DropReason::HeaderLong)?;
+            let delivery = Delivery { net: NetHeader::PLAIN, header: self.outer.bytes(), ..piece };
+            port.offer(&delivery)?;
+            sent.frames += 1;
+            sent.bytes += u64::from(delivery.bytes());
+        }
+        Ok(sent)
+    }
+}
+
+/// Frames that one copy took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The sum of the bytes of a frame, as the checksum of UDP wants it.
+fn sum(frame: &Delivery<'_>) -> u16 {
+    let mut sum = RunningSum::new();
+    sum.push(frame.header);
+    sum.push(frame.tail);
+    let of_rest = frame.rest.sum(frame.rest_skip, frame.rest_bytes);
+    sum.push_summed(of_rest, frame.rest_bytes as usize);
+    sum.value()
+}
+
+impl Collectors {
+    pub(crate) fn new(now_ns: u64) -> Self {
+        Self {
+            by_leg: (0..MAX_LEGS).map(|_| None).collect(),
+            legs: LegSet::EMPTY,
+            next_tick_ns: 0,
+            epoch: (Instant::now(), now_ns),
+        }
+    }
+
+    /// The legs with a collector here.
+    #[inline]
+    pub(crate) fn legs(&self) -> LegSet {
+        self.legs
+    }
+
+    /// The collector of `leg`.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, leg: LegId) -> Option<&mut Collector> {
+        self.by_leg.get_mut(leg.index())?.as_deref_mut()
+    }
+
+    pub(crate) fn get(&self, leg: LegId) -> Option<&Collector> {
+        self.by_leg.get(leg.index())?.as_deref()
+    }
+
+    /// Keeps the collectors that go on, and makes those that are new.
+    fn adopt<'a>(&mut self, remotes: impl Iterator<Item = (LegId, &'a Remote)>) {
+        let mut before = std::mem::take(&mut self.by_leg);
+        self.by_leg = (0..MAX_LEGS).map(|_| None).collect();
+        self.legs = LegSet::EMPTY;
+        for (leg, remote) in remotes {
+            let is_it = |kept: &Option<Box<Collector>>| {
+                kept.as_ref().is_some_and(|kept| kept.number == remote.number)
+            };
+            let kept = before.iter().position(is_it).and_then(|place| before.swap_remove(place));
+            if let Some(place) = self.by_leg.get_mut(leg.index()) {
+                *place = Some(kept.unwrap_or_else(|| Box::new(Collector::new(remote))));
+                self.legs = self.legs.union(LegSet::of(leg));
+            }
+        }
+        self.next_tick_ns = 0;
+    }
+
+    /// The time as the library has it.
+    fn instant(&self, now_ns: u64) -> Instant {
+        self.epoch.0 + Duration::from_nanos(now_ns.saturating_sub(self.epoch.1))
+    }
+}
+
+impl Core {
+    /// Keeps what is kept for collectors that go on, and begins it for new ones. Not part of a turn: it allocates.
+    #[cold]
+    pub(crate) fn adopt_collectors(&mut self) {
+        let own = self.own_legs();
+        let sessions = &self.snapshot.sessions;
+        let remotes = own.into_iter().filter_map(|id| match &sessions.leg(id)?.1.form {
+            LegForm::Remote(remote) => Some((id, &**remote)),
+            LegForm::Plain | LegForm::RemoteVlan(_) => None,
+        });
+        self.collectors.adopt(remotes);
+    }
+
+    /// Lets time pass for the neighbours of collectors, and asks for those that are not known.
+    #[inline]
+    pub(crate) fn tend_collectors(&mut self) {
+        if !self.collectors.legs.is_empty() && self.now_ns >= self.collectors.next_tick_ns {
+            self.ask_neighbours();
+        }
+    }
+
+    #[cold]
+    fn ask_neighbours(&mut self) {
+        self.collectors.next_tick_ns = self.now_ns.saturating_add(TICK_NS);
+        let now = self.collectors.instant(self.now_ns);
+        for leg in self.collectors.legs {
+            let Some(port) = self.snapshot.sessions.leg(leg).map(|(_, leg)| leg.port) else {
+                continue;
+            };
+            let asks = self.collectors.get_mut(leg).and_then(|it| it.neighbour.turn(now));
+            if let Some(frame) = asks {
+                self.send_own(port, &frame);
+            }
+        }
+    }
+
+    /// Sends a frame of the switch itself. One that finds no room is repeated later, as on any network.
+    fn send_own(&mut self, port: PortId, frame: &OwnFrame) {
+        let place = self.place(port);
+        self.touch(place);
+        let Some(local) = place.and_then(|place| self.locals.get_mut(place)) else { return };
+        let delivery = Delivery::whole(NetHeader::PLAIN, frame.bytes(), &[], RestBytes::EMPTY);
+        let block = self.counters.port(port);
+        match local.port.offer(&delivery) {
+            Ok(()) => block.egress.add(1, u64::from(delivery.bytes())),
+            Err(reason) => block.drop_egress(reason, 1),
+        }
+    }
+
+    /// Shows a frame that came from `ingress` to those who have an address of ours behind that port. Whether it was for the
+    /// switch itself, and for nobody else.
+    pub(crate) fn observe(&mut self, ingress: PortId, head: &[u8], frame_bytes: u32) -> bool {
+        let now = self.collectors.instant(self.now_ns);
+        let Self { collectors, decaps, snapshot, .. } = self;
+        let legs = collectors.legs;
+        let behind =
+            |leg: &LegId| snapshot.sessions.leg(*leg).is_some_and(|(_, leg)| leg.port == ingress);
+        let mut answer = None;
+        let mut is_own = false;
+        let mut show = |neighbour: &mut Neighbour| {
+            let endpoint = *neighbour.endpoint();
+            if endpoint.may_concern(head) {
+                let observed = neighbour.observe(head, frame_bytes, now);
+                is_own |= observed != Observed::NotOurs && head.starts_with(&endpoint.own_mac().0);
+                // Several can share our address: one answer is enough.
+                if let Observed::Reply(frame) = observed {
+                    answer = Some(frame);
+                }
+            }
+        };
+        for leg in legs.into_iter().filter(behind) {
+            if let Some(collector) = collectors.get_mut(leg) {
+                show(&mut collector.neighbour);
+            }
+        }
+        for decap in decaps.iter_mut().filter(|decap| decap.point.uplink == ingress) {
+            show(&mut decap.neighbour);
+        }
+        if let Some(frame) = answer {
+            self.send_own(ingress, &frame);
+        }
+        is_own
+    }
+}
