@@ -107,6 +107,8 @@ impl Core {
         let sighting = Sighting::of(snapshot, session, id, targets, tagging);
         let rest = RestBytes::new(table, &frame.rest);
         let mut outcome = Outcome::default();
+        let at = snapshot.switch.port(sighting.at).unwrap_or(settings);
+        let longest_seen = longest(at, tagging);
         let flow_hash = flow_hash(frame.head.bytes());
         let mut way =
             LegWay { session, leg, sighting, tagging, settings, flow_hash, now_ns: *now_ns };
@@ -177,6 +179,8 @@ struct LegWay<'a> {
     sighting: Sighting,
     tagging: Tagging,
     settings: &'a PortSettings,
+    /// Longest frame that the MTU of the source port allows.
+    longest_seen: u32,
     flow_hash: u32,
     now_ns: u64,
 }
@@ -231,7 +235,7 @@ impl LegWay<'_> {
         let tag = L2::parse(seen.header).ok().and_then(|l2| l2.tag);
         let integrity = match self.sighting.refused {
             Some(_) => Integrity::Bad,
-            None => Integrity::of_length(seen.bytes(), longest(self.settings, self.tagging)),
+            None => Integrity::of_length(seen.bytes(), self.longest_seen),
         };
         CopyFields {
             vlan: self.tagging.vlan,
