@@ -188,11 +188,13 @@ impl Switch for RunningSwitch {
         let installed = self.install(&ports);
         drop(ports);
         port.handle.stop();
-        let removed = self.fleet.remove_port(port.worker, port.id).map_err(gone);
+        let removed = self.fleet.remove_port(port.worker, port.id).map(drop).map_err(gone);
+        // A control thread that waited in vain for the worker ends now, before another port has this number.
+        port.handle.stop();
         self.fleet.fdb().flush(FlushFilter::RemovedPort(port.id));
         self.lock_ports().gone(port.id);
         self.lock_config().ports.retain(|known| known.name != name);
-        installed.and(removed.map(drop))
+        installed.and(removed)
     }
 
     fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError> {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use helio_frame::MemoryId;
-use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, ask, keep_open};
+use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
 use crate::ethtool::receive_queues;
 use crate::opening::{Opening, open, wanted_queues};
@@ -31,18 +31,13 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     let Opening { grip, queues, table, wakers, watched, interface, there, facts, note } = opening;
     let memory = MemoryId::of_port(shared.id);
     shared.directory.replace(memory, Some(table));
-    let refused =
-        match ask(&shared.mailbox, &*shared.wakeups, |answer| Order::Install(queues, answer)) {
-            Reply::Answer(refused) => refused,
-            Reply::Silence => {
-                shared.tell(&PortEvent::WorkerSilent);
-                None
-            }
-            Reply::Gone => {
-                shared.directory.replace(memory, None);
-                return Worker::Gone;
-            }
-        };
+    let refused = match shared.ask(|answer| Order::Install(queues, answer)) {
+        Reply::Answer(refused) => refused,
+        Reply::Gone => {
+            shared.directory.replace(memory, None);
+            return Worker::Gone;
+        }
+    };
     debug_assert!(refused.is_none(), "the worker had queues already");
     drop(refused);
     for socket in &wakers {
@@ -66,8 +61,17 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     }
     drop(wakers);
     shared.status.close(why.clone());
-    let end = take_back(shared);
+    let end = match shared.ask(Order::Remove) {
+        // Their sockets are closed here.
+        Reply::Answer(queues) => {
+            drop(queues);
+            Worker::There
+        }
+        Reply::Gone => Worker::Gone,
+    };
     shared.directory.replace(memory, None);
+    // Said once more: a worker that was silent has answered.
+    shared.status.refuse(&why);
     if !stop.is_wanted() {
         shared.tell(&PortEvent::Closed(why));
     }
@@ -118,21 +122,5 @@ fn watch(
             };
             shared.tell(&PortEvent::Note(text));
         }
-    }
-}
-
-/// Takes the queues back from the worker and closes their sockets.
-fn take_back(shared: &Shared) -> Worker {
-    match ask(&shared.mailbox, &*shared.wakeups, Order::Remove) {
-        Reply::Answer(queues) => {
-            drop(queues);
-            Worker::There
-        }
-        Reply::Silence => {
-            // It must not happen; the worker drops the queues when it comes to it.
-            shared.tell(&PortEvent::WorkerSilent);
-            Worker::There
-        }
-        Reply::Gone => Worker::Gone,
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use helio_frame::{MemoryDirectory, Wakeups};
-use helio_host::{Mailbox, PortEvent};
+use helio_host::{Answer, Mailbox, Order, PortEvent, Reply, ask};
 use helio_types::{PassRule, PortId, UplinkMode};
 
 use crate::port::Queues;
@@ -167,6 +167,15 @@ impl Shared {
             directory: parts.directory,
             events: parts.events,
         }
+    }
+
+    /// Gives the worker an order and waits for the answer, however long it takes. One that takes too long is told once.
+    pub(crate) fn ask(&self, order: impl FnOnce(Answer<Queues>) -> Order<Queues>) -> Reply<Queues> {
+        let silent = || {
+            self.status.worker_silent();
+            self.tell(&PortEvent::WorkerSilent);
+        };
+        ask(&self.mailbox, &*self.wakeups, silent, order)
     }
 
     pub(crate) fn tell(&self, event: &PortEvent) {

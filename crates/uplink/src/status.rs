@@ -122,6 +122,11 @@ impl Status {
         self.details().stage.refuse(why)
     }
 
+    /// The worker has not answered for too long.
+    pub(crate) fn worker_silent(&self) {
+        self.details().stage = Stage::Silent;
+    }
+
     /// The worker has the queues of these sockets.
     pub(crate) fn open(&self, facts: UplinkFacts, sockets: Vec<OwnedFd>, note: Option<String>) {
         let mut details = self.details();
