@@ -123,6 +123,32 @@ pub fn keep_open<O, E: fmt::Display>(
     }
 }
 
+/// The first try of a control thread to open its interface. Waited for without the handle of the port, which others may want
+/// meanwhile.
+pub struct FirstTry {
+    is_opening: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl FirstTry {
+    /// One that goes on as long as `is_opening` says so.
+    pub fn new(is_opening: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { is_opening: Box::new(is_opening) }
+    }
+
+    /// Returns when the interface was opened or refused, or the port was stopped; at `latest` in any case.
+    pub fn wait(&self, latest: Instant) {
+        while (self.is_opening)() && Instant::now() < latest {
+            thread::sleep(FIRST_TRY_LOOK);
+        }
+    }
+}
+
+impl fmt::Debug for FirstTry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstTry").finish_non_exhaustive()
+    }
+}
+
 /// A thread that may run, and how it is ended. Dropping it ends the thread; by then the worker must have dropped the port, or
 /// answer.
 #[derive(Debug)]
@@ -189,14 +215,6 @@ impl ControlThread {
         if let Some(running) = self.thread.take_if(ended) {
             // A thread that failed has said so on standard error.
             let _ = running.thread.join();
-        }
-    }
-
-    /// Waits until the first try has ended, `patience` at most.
-    pub fn wait_while(patience: Duration, is_opening: impl Fn() -> bool) {
-        let until = Instant::now() + patience;
-        while is_opening() && Instant::now() < until {
-            thread::sleep(FIRST_TRY_LOOK);
         }
     }
 }

@@ -9,7 +9,7 @@ mod link_events;
 mod mailbox;
 mod stage;
 
-pub use control_thread::{ControlThread, Senses, Stop, Worker, keep_open};
+pub use control_thread::{ControlThread, FirstTry, Senses, Stop, Worker, keep_open};
 pub use event::PortEvent;
 pub use interface::{Interface, InterfaceRequest, Interfaces, Link};
 pub use link_events::LinkEvents;
