@@ -41,8 +41,6 @@ pub(crate) struct Opening {
     pub(crate) wakers: Vec<OwnedFd>,
     pub(crate) watched: Vec<OwnedFd>,
     pub(crate) interface: Interface,
-    /// Queues that it receives on.
-    pub(crate) there: u32,
     pub(crate) facts: UplinkFacts,
     /// What is not as an operator would expect.
     pub(crate) note: Option<String>,
@@ -84,7 +82,7 @@ pub(crate) fn open(
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
     let grip = Grip { attached, _promiscuous: promiscuous, _left_alone: left_alone };
-    Ok(Opening { grip, queues, table, wakers, watched, interface, there, facts, note })
+    Ok(Opening { grip, queues, table, wakers, watched, interface, facts, note })
 }
 
 /// The number of queues that an uplink shall use of those that are there.

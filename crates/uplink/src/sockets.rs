@@ -17,6 +17,11 @@ const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 /// Bytes that a frame has beside what counts for the MTU: an Ethernet header and a VLAN tag.
 pub(crate) const LINK_BYTES: u32 = 18;
 
+/// Whether the longest frame of an interface with this MTU lies in one chunk.
+pub(crate) fn fits_one_chunk(mtu: u32) -> bool {
+    mtu.saturating_add(LINK_BYTES) <= CHUNK_ROOM
+}
+
 /// Who moves the bytes between card and chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mover {
@@ -75,7 +80,7 @@ impl Sockets {
         match bind_all(interface, queues, flags | BindFlags::XDP_USE_SG) {
             Ok((chunks, rings)) => Ok(Self { chunks, rings, multi_buffer: true }),
             Err(error)
-                if mtu + LINK_BYTES <= CHUNK_ROOM
+                if fits_one_chunk(mtu)
                     && (error.is(libc::EOPNOTSUPP) || error.is(libc::EINVAL)) =>
             {
                 let (chunks, rings) = bind_all(interface, queues, flags)?;
