@@ -20,6 +20,16 @@ mod sockets;
 mod status;
 mod umem;
 
+// What the tests of whole uplinks have, too.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
+#[path = "../tests/support/far_end.rs"]
+mod far_end;
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
+#[path = "../tests/support/wire.rs"]
+mod wire;
+
 pub use book::Census;
 pub use handle::UplinkHandle;
 pub use helio_host::{PortEvent as UplinkEvent, PortState as UplinkState, StateWord};

@@ -71,7 +71,13 @@ pub(crate) fn open(
         }
     };
     let (attached, sockets, way) = opener.reach(&interface, queues)?;
-    let facts = UplinkFacts { way, queues, mtu: interface.mtu, multi_buffer: sockets.multi_buffer };
+    let facts = UplinkFacts {
+        way,
+        queues,
+        mtu: interface.mtu,
+        multi_buffer: sockets.multi_buffer,
+        tx_budget: (way != UplinkWay::ZeroCopy).then(|| sockets.raise_tx_budget()),
+    };
     let refused = |cause| opener.host("its sockets cannot be watched", cause);
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;

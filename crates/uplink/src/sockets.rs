@@ -9,8 +9,10 @@ use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use crate::umem::{CHUNK_ROOM, Chunks, ENTRIES, RX_ENTRIES, host_cause};
 
-/// Frames that one call may send in copy mode; the kernel's own bound is 32.
+/// Frames that one call sends where the kernel copies them, if it leaves that to us.
 const TX_BUDGET: u32 = 256;
+/// The same if it does not: before Linux 6.17. What exceeds it stays in the tx ring for the next call.
+pub(crate) const KERNEL_TX_BUDGET: u32 = 32;
 /// The option for it. Linux 6.18, include/uapi/linux/if_xdp.h.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 
@@ -90,6 +92,12 @@ impl Sockets {
         }
     }
 
+    /// Lets one call of the kernel send more frames, if it leaves that to us. Returns how many it sends.
+    pub(crate) fn raise_tx_budget(&self) -> u32 {
+        let raised = self.rings.iter().all(|rings| raise_tx_budget(&rings.rx).is_ok());
+        if raised { TX_BUDGET } else { KERNEL_TX_BUDGET }
+    }
+
     /// A second descriptor of each socket, to watch it by.
     pub(crate) fn watched(&self) -> io::Result<Vec<OwnedFd>> {
         self.rings.iter().map(|rings| duplicate(&rings.rx)).collect()
@@ -125,16 +133,14 @@ fn bind_one(interface: &str, queue: u32, flags: BindFlags, umem: &Umem) -> io::R
     // Only a second socket on the same queue gets no rings of its own.
     let none = || io::Error::other("the socket has no fill ring");
     let (fill, completion) = others.ok_or_else(none)?;
-    raise_tx_budget(&rx);
     Ok(Rings { rx, fill, tx, completion })
 }
 
-/// Kernels before 6.17 have no such option and keep to 32.
-fn raise_tx_budget(rx: &RxQueue) {
+fn raise_tx_budget(rx: &RxQueue) -> io::Result<()> {
     let budget = TX_BUDGET;
     let bytes = libc::socklen_t::try_from(size_of_val(&budget)).unwrap_or(0);
     // SAFETY: the kernel reads `bytes` bytes from `budget`, which has as many.
-    let _ = unsafe {
+    let result = unsafe {
         libc::setsockopt(
             rx.fd().as_raw_fd(),
             libc::SOL_XDP,
@@ -143,6 +149,7 @@ fn raise_tx_budget(rx: &RxQueue) {
             bytes,
         )
     };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn duplicate(rx: &RxQueue) -> io::Result<OwnedFd> {

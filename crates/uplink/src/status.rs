@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
-use crate::sockets::{KernelDrops, LINK_BYTES};
+use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES};
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct UplinkFacts {
     pub mtu: u32,
     /// Whether a frame may lie in several chunks, as one longer than 3840 bytes must.
     pub multi_buffer: bool,
+    /// Most frames that one call of the kernel sends; `None` where the card takes them by itself.
+    pub tx_budget: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -184,17 +186,31 @@ impl Status {
 
 /// How an interface is used, in words.
 pub(crate) fn sentence(interface: &str, facts: &UplinkFacts) -> String {
-    let UplinkFacts { way, queues, mtu, .. } = facts;
+    let UplinkFacts { way, queues, mtu, tx_budget, .. } = facts;
     let queues = if *queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
-    format!("{interface} in mode {way}, {queues}, MTU {mtu}")
+    let small = tx_budget.filter(|budget| *budget <= KERNEL_TX_BUDGET);
+    let small = small.map(|budget| format!(", {budget} frames sent by a call"));
+    format!("{interface} in mode {way}, {queues}, MTU {mtu}{}", small.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FACTS: UplinkFacts =
-        UplinkFacts { way: UplinkWay::Copy, queues: 1, mtu: 1500, multi_buffer: true };
+    const FACTS: UplinkFacts = UplinkFacts {
+        way: UplinkWay::Copy,
+        queues: 1,
+        mtu: 1500,
+        multi_buffer: true,
+        tx_budget: Some(256),
+    };
+
+    #[test]
+    fn a_kernel_that_sends_few_frames_by_a_call_is_told() {
+        let facts = UplinkFacts { tx_budget: Some(32), ..FACTS };
+        let told = "eth1 in mode copy, 1 queue, MTU 1500, 32 frames sent by a call";
+        assert_eq!(sentence("eth1", &facts), told);
+    }
 
     #[test]
     fn each_stage_says_what_it_waits_for() {
