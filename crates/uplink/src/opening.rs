@@ -63,7 +63,7 @@ pub(crate) fn open(
     let promiscuous = Promiscuous::new(interface.index).map_err(|cause| {
         opener.refused("receive all frames", "CAP_NET_RAW", "it does not receive all frames", cause)
     })?;
-    let (left_alone, note) = match FramesLeftAlone::demand(opener.name) {
+    let (left_alone, note) = match FramesLeftAlone::demand(interface.index) {
         Ok(left_alone) => (Some(left_alone), None),
         Err(cause) => {
             let note = "the driver takes VLAN tags out of frames, or joins segments, and does not leave that off";
