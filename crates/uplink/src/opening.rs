@@ -94,7 +94,7 @@ pub(crate) fn open(
 /// The number of queues that an uplink shall use of those that are there.
 pub(crate) fn wanted_queues(queues: UplinkQueues, there: u32) -> u32 {
     match queues {
-        UplinkQueues::All => there.min(MAX_QUEUES),
+        UplinkQueues::All => there,
         UplinkQueues::First(count) => count,
     }
 }
@@ -110,6 +110,9 @@ impl Opener<'_> {
         let wanted = wanted_queues(self.shared.queues, there);
         if wanted > there {
             return Err(UplinkError::Queues { interface: self.name.to_owned(), wanted, there });
+        }
+        if wanted > MAX_QUEUES {
+            return Err(UplinkError::TooManyQueues { interface: self.name.to_owned(), there });
         }
         Ok(wanted)
     }

@@ -14,7 +14,7 @@ use crate::status::Status;
 /// Which queues of its interface an uplink uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UplinkQueues {
-    /// All that the interface receives on.
+    /// All that the interface receives on, 64 at most: one with more is refused.
     #[default]
     All,
     /// The first ones, this many. What arrives on others is the host's.
@@ -74,6 +74,16 @@ pub enum UplinkError {
         interface: String,
         /// How many are asked for.
         wanted: u32,
+        /// How many there are.
+        there: u32,
+    },
+    /// It has more queues than an uplink can have. Frames of the others would pass the switch by.
+    #[error(
+        "{interface} has {there} queues, and an uplink can use {MAX_QUEUES}: set fewer by ethtool -L {interface} combined {MAX_QUEUES}, or leave the others to the host by queues = {MAX_QUEUES}"
+    )]
+    TooManyQueues {
+        /// Its name.
+        interface: String,
         /// How many there are.
         there: u32,
     },
