@@ -132,10 +132,9 @@ impl Opener<'_> {
         let mut attached: Option<(Attached, Hook)> = None;
         let mut refusal = None;
         for way in UplinkWay::of(self.shared.mode) {
-            let (hook, mover) = match way {
-                UplinkWay::ZeroCopy => (Hook::Driver, Mover::Card),
-                UplinkWay::Copy => (Hook::Driver, Mover::Kernel),
-                UplinkWay::Skb => (Hook::Packet, Mover::Kernel),
+            let hook = match way {
+                UplinkWay::ZeroCopy | UplinkWay::Copy => Hook::Driver,
+                UplinkWay::Skb => Hook::Packet,
             };
             // A program that is there for a way before stays; until it has sockets, frames are the host's.
             let kept = attached.take().filter(|(_, at)| *at == hook);
@@ -150,7 +149,7 @@ impl Opener<'_> {
                     }
                 },
             };
-            match self.bind(queues, mover, interface.mtu)? {
+            match self.bind(queues, way.mover(), interface.mtu)? {
                 Ok(sockets) => return Ok((program, sockets, *way)),
                 Err(error) => refusal = Some(error.cause),
             }

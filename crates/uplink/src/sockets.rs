@@ -161,7 +161,8 @@ fn duplicate(rx: &RxQueue) -> io::Result<OwnedFd> {
 /// Frames that the kernel could not bring to the switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelDrops {
-    /// No chunk was in the fill ring: the worker, or those it delivers to, fell behind.
+    /// No chunk was in the fill ring: the worker, or those it delivers to, fell behind. Always 0 where the card reads and
+    /// writes the chunks itself: it counts such frames, the kernel only how often the driver looked in vain.
     pub no_chunk: u64,
     /// The rx ring was full.
     pub ring_full: u64,
@@ -173,7 +174,7 @@ pub struct KernelDrops {
 
 impl KernelDrops {
     /// What the kernel has counted on one socket.
-    pub(crate) fn read(socket: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn read(socket: &OwnedFd, mover: Mover) -> io::Result<Self> {
         let mut counts = libc::xdp_statistics {
             rx_dropped: 0,
             rx_invalid_descs: 0,
@@ -196,14 +197,21 @@ impl KernelDrops {
         if result != 0 {
             return Err(io::Error::last_os_error());
         }
-        // The kernel counts a frame without a chunk among those dropped, too.
-        let other = counts.rx_dropped.saturating_sub(counts.rx_fill_ring_empty_descs);
-        Ok(Self {
-            no_chunk: counts.rx_fill_ring_empty_descs,
+        Ok(Self::of(&counts, mover))
+    }
+
+    fn of(counts: &libc::xdp_statistics, mover: Mover) -> Self {
+        let no_chunk = match mover {
+            Mover::Card => 0,
+            // Such frames are among those dropped, too.
+            Mover::Kernel => counts.rx_fill_ring_empty_descs,
+        };
+        Self {
+            no_chunk,
             ring_full: counts.rx_ring_full,
-            other: other + counts.rx_invalid_descs,
+            other: counts.rx_dropped.saturating_sub(no_chunk) + counts.rx_invalid_descs,
             refused_to_send: counts.tx_invalid_descs,
-        })
+        }
     }
 
     pub(crate) fn add(&mut self, more: &Self) {
@@ -217,5 +225,28 @@ impl KernelDrops {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.no_chunk + self.ring_full + self.other + self.refused_to_send
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_frame_that_the_kernel_dropped_has_one_reason_and_looks_in_vain_are_no_frames() {
+        let counts = libc::xdp_statistics {
+            rx_dropped: 10,
+            rx_invalid_descs: 1,
+            tx_invalid_descs: 2,
+            rx_ring_full: 4,
+            rx_fill_ring_empty_descs: 7,
+            tx_ring_empty_descs: 100,
+        };
+        let told = |mover| {
+            let drops = KernelDrops::of(&counts, mover);
+            (drops.no_chunk, drops.ring_full, drops.other, drops.refused_to_send)
+        };
+        assert_eq!(told(Mover::Kernel), (7, 4, 4, 2));
+        assert_eq!(told(Mover::Card), (0, 4, 11, 2));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
-use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES};
+use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover};
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,14 @@ impl UplinkWay {
             UplinkMode::ZeroCopy => &[Self::ZeroCopy],
             UplinkMode::Copy => &[Self::Copy],
             UplinkMode::Skb => &[Self::Skb],
+        }
+    }
+
+    /// Who moves the bytes.
+    pub(crate) fn mover(self) -> Mover {
+        match self {
+            Self::ZeroCopy => Mover::Card,
+            Self::Copy | Self::Skb => Mover::Kernel,
         }
     }
 
@@ -163,9 +171,11 @@ impl Status {
     pub(crate) fn drops(&self) -> KernelDrops {
         let details = self.details();
         let mut drops = details.dropped_before;
+        // There are sockets while the interface is open.
+        let Some(facts) = details.stage.facts() else { return drops };
         for socket in &details.sockets {
             // A socket whose interface is gone still tells.
-            drops.add(&KernelDrops::read(socket).unwrap_or_default());
+            drops.add(&KernelDrops::read(socket, facts.way.mover()).unwrap_or_default());
         }
         drops
     }
