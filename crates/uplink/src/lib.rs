@@ -19,6 +19,7 @@ mod sender;
 mod sockets;
 mod status;
 mod umem;
+mod window;
 
 // What the tests of whole uplinks have, too.
 #[cfg(test)]
