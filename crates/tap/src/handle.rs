@@ -68,8 +68,8 @@ impl TapHandle {
     }
 
     /// Takes the interface back from the worker, which must still have the port or have dropped it; with that it is gone.
-    /// Afterwards the worker may drop the port. A worker that is silent is waited for 10 seconds only; then this is to be called
-    /// again when the port was dropped.
+    /// Afterwards the worker may drop the port. A worker that is silent is waited for 10 seconds only; then this is to be
+    /// called again when the port was dropped.
     pub fn stop(&mut self) {
         self.thread.stop();
     }

@@ -55,7 +55,8 @@ pub enum TapError {
     },
     /// Something has the name that is no TAP like ours.
     #[error(
-        "there is an interface {interface} already, and it is not a TAP: name another one, or remove it by ip link del {interface}"
+        "there is an interface {interface} already, and it is not a TAP: name another one, or remove it by \
+         ip link del {interface}"
     )]
     OtherKind {
         /// Its name.

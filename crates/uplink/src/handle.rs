@@ -75,8 +75,8 @@ impl UplinkHandle {
     }
 
     /// Takes the queues back from the worker, which must still have the port or have dropped it, and closes the interface.
-    /// Afterwards the worker may drop the port. A worker that is silent is waited for 10 seconds only; then this is to be called
-    /// again when the port was dropped.
+    /// Afterwards the worker may drop the port. A worker that is silent is waited for 10 seconds only; then this is to be
+    /// called again when the port was dropped.
     pub fn stop(&mut self) {
         self.thread.stop();
     }

@@ -134,7 +134,7 @@ impl Opener<'_> {
         for way in UplinkWay::of(self.shared.mode) {
             let hook = match way {
                 UplinkWay::ZeroCopy | UplinkWay::Copy => Hook::Driver,
-                UplinkWay::Skb => Hook::Packet,
+                UplinkWay::Skb => Hook::Kernel,
             };
             // A program that is there for a way before stays; until it has sockets, frames are the host's.
             let kept = attached.take().filter(|(_, at)| *at == hook);

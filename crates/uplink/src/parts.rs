@@ -79,7 +79,8 @@ pub enum UplinkError {
     },
     /// It has more queues than an uplink can have. Frames of the others would pass the switch by.
     #[error(
-        "{interface} has {there} queues, and an uplink can use {MAX_QUEUES}: set fewer by ethtool -L {interface} combined {MAX_QUEUES}, or leave the others to the host by queues = {MAX_QUEUES}"
+        "{interface} has {there} queues, and an uplink can use {MAX_QUEUES}: set fewer by ethtool -L {interface} combined \
+         {MAX_QUEUES}, or leave the others to the host by queues = {MAX_QUEUES}"
     )]
     TooManyQueues {
         /// Its name.
@@ -101,7 +102,8 @@ pub enum UplinkError {
     },
     /// Another XDP program is attached.
     #[error(
-        "another XDP program is attached to {interface}{which}: stop the process that did it, or take it away by ip link set dev {interface} xdp off"
+        "another XDP program is attached to {interface}{which}: stop the process that did it, or take it away by \
+         ip link set dev {interface} xdp off"
     )]
     OtherProgram {
         /// Its name.
