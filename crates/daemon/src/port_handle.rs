@@ -11,7 +11,7 @@ use helio_host::{
 };
 use helio_tap::{TapHandle, TapParts, TapPort};
 use helio_types::PortId;
-use helio_uplink::{UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
+use helio_uplink::{Pages, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
 use helio_vhost_user::{
     MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
     VhostPortHandle,
@@ -197,6 +197,7 @@ fn describe_uplink(handle: &UplinkHandle, info: &mut UplinkInfo) {
         info.queues = facts.queues;
         info.interface_mtu = facts.mtu;
         info.multi_buffer = facts.multi_buffer;
+        info.huge_pages = facts.pages == Pages::Huge;
     }
     let drops = handle.kernel_drops();
     let reasons = [

@@ -37,3 +37,4 @@ pub use parts::{UplinkError, UplinkParts, UplinkQueues};
 pub use port::UplinkPort;
 pub use sockets::KernelDrops;
 pub use status::{UplinkFacts, UplinkWay};
+pub use umem::Pages;

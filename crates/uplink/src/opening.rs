@@ -76,6 +76,7 @@ pub(crate) fn open(
         queues,
         mtu: interface.mtu,
         multi_buffer: sockets.multi_buffer,
+        pages: sockets.chunks.pages,
         tx_budget: (way != UplinkWay::ZeroCopy).then(|| sockets.raise_tx_budget()),
     };
     let refused = |cause| opener.host("its sockets cannot be watched", cause);

@@ -9,6 +9,7 @@ use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
 use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover};
+use crate::umem::Pages;
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct UplinkFacts {
     pub mtu: u32,
     /// Whether a frame may lie in several chunks, as one longer than 3840 bytes must.
     pub multi_buffer: bool,
+    /// What its chunks lie in.
+    pub pages: Pages,
     /// Most frames that one call of the kernel sends; `None` where the card takes them by itself.
     pub tx_budget: Option<u32>,
 }
@@ -212,6 +215,7 @@ mod tests {
         queues: 1,
         mtu: 1500,
         multi_buffer: true,
+        pages: Pages::Ordinary,
         tx_budget: Some(256),
     };
 
