@@ -22,6 +22,9 @@ pub struct UplinkInfo {
     pub interface_mtu: u32,
     /// Whether frames longer than 3840 bytes are possible.
     pub multi_buffer: bool,
+    /// Whether the frames lie in huge pages of the host.
+    #[serde(default)]
+    pub huge_pages: bool,
     /// Frames for the host, by EtherType or destination.
     #[serde(default)]
     pub pass: Vec<String>,
@@ -41,6 +44,7 @@ impl UplinkInfo {
             queues: 0,
             interface_mtu: 0,
             multi_buffer: false,
+            huge_pages: false,
             pass: uplink.pass.iter().map(ToString::to_string).collect(),
             kernel_drops: BTreeMap::new(),
         }
@@ -53,10 +57,11 @@ impl fmt::Display for UplinkInfo {
         match &self.mode {
             None => write!(f, "{interface} (mode {wanted_mode} wanted)"),
             Some(mode) => {
+                let pages = if self.huge_pages { "huge pages" } else { "ordinary pages" };
                 let jumbo = if self.multi_buffer { "" } else { ", no frames above 3840 bytes" };
                 write!(
                     f,
-                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queues; MTU {}{jumbo})",
+                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queues; MTU {}{jumbo}; {pages})",
                     self.queues, self.interface_mtu
                 )
             }
@@ -81,7 +86,10 @@ mod tests {
         assert_eq!(info.to_string(), "eth1 (mode auto wanted)");
         info.mode = Some("copy".to_owned());
         (info.queues, info.interface_mtu, info.multi_buffer) = (2, 1500, true);
-        assert_eq!(info.to_string(), "eth1 (mode copy, auto wanted; 2 queues; MTU 1500)");
+        let told = "eth1 (mode copy, auto wanted; 2 queues; MTU 1500; ordinary pages)";
+        assert_eq!(info.to_string(), told);
+        info.huge_pages = true;
+        assert_eq!(info.to_string(), told.replace("ordinary", "huge"));
         let json = serde_json::to_value(&info).unwrap();
         assert_eq!(serde_json::from_value::<UplinkInfo>(json).unwrap(), info);
     }

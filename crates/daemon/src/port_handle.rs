@@ -1,26 +1,21 @@
 //! What control holds of a port, whatever its kind: the only place that makes ports, besides the tests of their crates.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use helio_api::{PortInfo, PortState, UplinkInfo};
 use helio_config::{Attachment, PortConfig, SocketMode, TapInterface, UplinkInterface, VmSocket};
 use helio_control::{ControlError, ControlErrorKind};
 use helio_frame::{MemoryDirectory, Port, Wakeups};
 use helio_host::{
-    PortEvent as InterfaceEvent, PortState as InterfaceState, StateWord as InterfaceWord,
+    FirstTry, PortEvent as InterfaceEvent, PortState as InterfaceState, StateWord as InterfaceWord,
 };
 use helio_tap::{TapHandle, TapParts, TapPort};
 use helio_types::PortId;
-use helio_uplink::{UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
+use helio_uplink::{Pages, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
 use helio_vhost_user::{
     MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
     VhostPortHandle,
 };
-
-/// How long who adds an uplink or a TAP waits to hear whether its interface can be used. A queue that its last owner has just let go of
-/// takes a moment.
-const INTERFACE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What every port is made from, besides what it is attached to.
 pub(crate) struct Surroundings {
@@ -127,8 +122,8 @@ fn make_tap(
 }
 
 impl PortHandle {
-    /// Lets front-ends in, or opens the interface. The worker must have the port by now.
-    pub(crate) fn start(&mut self) -> Result<(), ControlError> {
+    /// Lets front-ends in, or opens the interface: that is under way when this returns. The worker must have the port by now.
+    pub(crate) fn start(&mut self) -> Result<Option<FirstTry>, ControlError> {
         let started = match self {
             Self::Vm(handle) => handle.start().map_err(|error| error.to_string()),
             Self::Uplink(handle) => handle.start().map_err(|error| error.to_string()),
@@ -136,13 +131,11 @@ impl PortHandle {
             Self::Decap(_) => Ok(()),
         };
         started.map_err(|error| ControlError::new(ControlErrorKind::Internal, error))?;
-        // The answer to who added it says whether the interface can be used.
-        match self {
-            Self::Vm(_) | Self::Decap(_) => {}
-            Self::Uplink(handle) => handle.wait_for_first_try(INTERFACE_PATIENCE),
-            Self::Tap(handle) => handle.wait_for_first_try(INTERFACE_PATIENCE),
-        }
-        Ok(())
+        Ok(match self {
+            Self::Vm(_) | Self::Decap(_) => None,
+            Self::Uplink(handle) => Some(handle.first_try()),
+            Self::Tap(handle) => Some(handle.first_try()),
+        })
     }
 
     /// Ends the session, or closes the interface. Afterwards the worker may drop the port.
@@ -215,6 +208,7 @@ fn describe_uplink(handle: &UplinkHandle, info: &mut UplinkInfo) {
         info.queues = facts.queues;
         info.interface_mtu = facts.mtu;
         info.multi_buffer = facts.multi_buffer;
+        info.huge_pages = facts.pages == Pages::Huge;
     }
     let drops = handle.kernel_drops();
     let reasons = [

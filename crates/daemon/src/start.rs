@@ -4,9 +4,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use helio_config::{Config, PollMode, check_host};
-use helio_control::{ControlServer, ServeError, Switch as _, serve_to};
+use helio_control::{ControlServer, ServeError, serve_to};
 use helio_switch::{Fdb, FdbSettings};
 use helio_worker::{Clock, Fleet, FleetSettings, Polling, spawn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,7 +17,7 @@ use signal_hook::iterator::Signals;
 use crate::DaemonError;
 use crate::compile::compile;
 use crate::housekeeping::Housekeeping;
-use crate::switch::RunningSwitch;
+use crate::switch::{INTERFACE_PATIENCE, RunningSwitch};
 
 /// A switch that runs. Ends with [`Daemon::stop`].
 pub struct Daemon {
@@ -136,7 +137,9 @@ fn make_fleet(config: &Config) -> Result<(Arc<Fleet>, Vec<helio_worker::Worker>)
     Ok((Arc::new(fleet), workers))
 }
 
+/// Opens all ports. Their interfaces are waited for together.
 fn open_ports(switch: &RunningSwitch, config: &Config) -> Result<(), DaemonError> {
+    let mut first_tries = Vec::new();
     for port in &config.ports {
         if let Some(socket) = port.attachment.socket() {
             create_parent(socket)?;
@@ -145,8 +148,10 @@ fn open_ports(switch: &RunningSwitch, config: &Config) -> Result<(), DaemonError
             name: port.name.clone(),
             cause: error.message,
         };
-        switch.add_port(port.clone()).map_err(refused)?;
+        first_tries.extend(switch.begin_port(port.clone()).map_err(refused)?);
     }
+    let latest = Instant::now() + INTERFACE_PATIENCE;
+    first_tries.iter().for_each(|first_try| first_try.wait(latest));
     for session in &config.sessions {
         let refused = |error: helio_control::ControlError| DaemonError::Session {
             name: session.name.clone(),

@@ -2,6 +2,7 @@
 //! anew, and puts the result in place on all workers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use helio_api::{
     FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, WorkerInfo,
@@ -9,6 +10,7 @@ use helio_api::{
 use helio_config::{Config, MirrorDestination, SessionConfig};
 use helio_control::{ControlError, ControlErrorKind, Switch};
 use helio_frame::MemoryDirectory;
+use helio_host::FirstTry;
 use helio_switch::FlushFilter;
 use helio_types::{Mirroring, VlanId, WorkerId};
 use helio_vhost_user::SocketAccess;
@@ -20,6 +22,10 @@ use crate::port_handle::{self, Surroundings};
 use crate::ports::{Ports, ServedPort};
 use crate::sessions::ServedSessions;
 use crate::underlay::{decap_points, endpoint, uplink_of};
+
+/// How long who adds uplinks or TAPs waits to hear whether their interfaces can be used. A queue that its last owner has just
+/// let go of takes a moment.
+pub(crate) const INTERFACE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The switch while it runs.
 pub(crate) struct RunningSwitch {
@@ -168,6 +174,28 @@ impl RunningSwitch {
         Ok(ServedPort { id, number, config, worker, handle, base })
     }
 
+    /// Adds a port and starts it. What it is attached to may be under way to it when this returns.
+    pub(crate) fn begin_port(&self, port: PortConfig) -> Result<Option<FirstTry>, ControlError> {
+        let mut ports = self.lock_ports();
+        self.lock_config()
+            .check_fits(&port)
+            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        let name = port.name.clone();
+        let served = self.open(port, &mut ports)?;
+        self.settle_fdb(&served);
+        self.lock_config().ports.push(served.config.clone());
+        ports.insert(served);
+        let started = self.install(&ports).and_then(|()| {
+            let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
+            port.handle.start()
+        });
+        drop(ports);
+        if started.is_err() {
+            self.remove_port(&name)?;
+        }
+        started
+    }
+
     /// Makes limit and static addresses of the FDB those of `port`.
     fn settle_fdb(&self, port: &ServedPort) {
         let fdb = self.fleet.fdb();
@@ -192,25 +220,12 @@ impl Switch for RunningSwitch {
     }
 
     fn add_port(&self, port: PortConfig) -> Result<PortInfo, ControlError> {
-        let mut ports = self.lock_ports();
-        self.lock_config()
-            .check_fits(&port)
-            .map_err(|error| ControlError::conflict(error.to_string()))?;
         let name = port.name.clone();
-        let served = self.open(port, &mut ports)?;
-        self.settle_fdb(&served);
-        self.lock_config().ports.push(served.config.clone());
-        ports.insert(served);
-        let started = self.install(&ports).and_then(|()| {
-            let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
-            port.handle.start()?;
-            Ok(info::port_info(port, &self.fleet))
-        });
-        drop(ports);
-        if started.is_err() {
-            self.remove_port(&name)?;
+        // The answer says whether the interface can be used. Nobody else waits for that.
+        if let Some(first_try) = self.begin_port(port)? {
+            first_try.wait(Instant::now() + INTERFACE_PATIENCE);
         }
-        started
+        self.port(&name)
     }
 
     fn set_port(&self, name: &str, settings: PortSettings) -> Result<PortInfo, ControlError> {
@@ -246,11 +261,13 @@ impl Switch for RunningSwitch {
         let installed = self.install(&ports);
         drop(ports);
         port.handle.stop();
-        let removed = self.fleet.remove_port(port.worker, port.id).map_err(gone);
+        let removed = self.fleet.remove_port(port.worker, port.id).map(drop).map_err(gone);
+        // A control thread that waited in vain for the worker ends now, before another port has this number.
+        port.handle.stop();
         self.fleet.fdb().flush(FlushFilter::RemovedPort(port.id));
         self.lock_ports().gone(port.id);
         self.lock_config().ports.retain(|known| known.name != name);
-        installed.and(removed.map(drop))
+        installed.and(removed)
     }
 
     fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError> {

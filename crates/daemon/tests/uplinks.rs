@@ -6,18 +6,25 @@
 
 mod support;
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::process::Command;
+use std::sync::Arc;
 
-use helio_api::PortState;
+use helio_api::{PortInfo, PortState};
+use helio_frame::{MemoryDirectory, MemoryId, Wakeups};
 use helio_guest::{Flow, GuestConfig, NetHeader, features};
+use helio_mem::MemoryTable;
 use helio_testkit::{FrameBuilder, Seen};
-use helio_types::MacAddr;
+use helio_types::{MacAddr, PortId, UplinkMode};
+use helio_uplink::{UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::json;
 
 use support::capture::Capture;
 use support::lane::ping;
 use support::switch::{Placement, Plan, TestSwitch};
+use support::wait_until;
 
 /// Runs `ip` in the namespace of this thread.
 fn ip(arguments: &str) -> String {
@@ -202,4 +209,67 @@ fn uplinks_are_added_and_removed_while_the_switch_runs_and_the_answer_says_what_
     assert!(detail.contains("there is no interface none-such"), "{detail}");
     let answer = switch.control().request("GET", "/v1/ports/up-near/qemu-args", "");
     assert!(answer.status >= 400, "an uplink has no guest");
+}
+
+/// A control thread that nobody listens to.
+struct Nobody;
+
+impl Wakeups for Nobody {
+    fn wake(&self) {}
+    fn watch(&self, _: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn unwatch(&self, _: BorrowedFd<'_>) {}
+}
+
+impl MemoryDirectory for Nobody {
+    fn replace(&self, _: MemoryId, _: Option<Arc<MemoryTable>>) {}
+}
+
+/// Another one who has the interface: until the port is dropped, which no worker serves.
+fn taken(interface: &str) -> (UplinkPort, UplinkHandle) {
+    let parts = UplinkParts {
+        id: PortId::new(0).unwrap(),
+        name: "other".to_owned(),
+        interface: interface.to_owned(),
+        mode: UplinkMode::Auto,
+        queues: UplinkQueues::All,
+        pass: Vec::new(),
+        wakeups: Arc::new(Nobody),
+        directory: Arc::new(Nobody),
+        events: Box::new(|_| {}),
+    };
+    let (port, mut handle) = UplinkPort::create(parts).unwrap();
+    handle.start().unwrap();
+    wait_until("the interface is taken", || {
+        ip(&format!("link show {interface}")).contains("helio_uplink")
+    });
+    (port, handle)
+}
+
+#[test]
+fn while_an_uplink_waits_for_its_interface_all_others_are_served() {
+    let switch = joined(Placement::OneWorker, 1500, "auto");
+    ip("link add third type veth peer name fourth");
+    let other = taken("third");
+    let late = json!({ "name": "late", "interface": "third" }).to_string();
+    std::thread::scope(|scope| {
+        let adding = scope.spawn(|| switch.control().request("POST", "/v1/ports", &late));
+        // It tries for a while to get the interface, and is told to do so.
+        let opening = |port: &PortInfo| port.name == "late" && port.detail == "opening third";
+        wait_until("the port is seen while it opens", || {
+            switch.control().ports().iter().any(opening)
+        });
+        let carol = json!({ "name": "carol", "socket": switch.socket("carol") });
+        let answer = switch.control().request("POST", "/v1/ports", &carol.to_string());
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let answer = switch.control().request("POST", "/v1/ports", &late);
+        assert_eq!(answer.status, 409, "{}", answer.body);
+        let answer = adding.join().unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    });
+    drop(other);
+    ip("link set third up");
+    ip("link set fourth up");
+    switch.wait_state("late", PortState::Up);
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const SETTLING: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at whether the first try has ended.
 const FIRST_TRY_LOOK: Duration = Duration::from_millis(2);
+
+/// How long the end of a thread is waited for. Longer than a worker may be silent, so that operators are told of that first.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a control thread is ended.
 #[derive(Debug)]
@@ -119,11 +123,45 @@ pub fn keep_open<O, E: fmt::Display>(
     }
 }
 
-/// A thread that may run, and how it is ended. Dropping it ends the thread.
+/// The first try of a control thread to open its interface. Waited for without the handle of the port, which others may want
+/// meanwhile.
+pub struct FirstTry {
+    is_opening: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl FirstTry {
+    /// One that goes on as long as `is_opening` says so.
+    pub fn new(is_opening: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { is_opening: Box::new(is_opening) }
+    }
+
+    /// Returns when the interface was opened or refused, or the port was stopped; at `latest` in any case.
+    pub fn wait(&self, latest: Instant) {
+        while (self.is_opening)() && Instant::now() < latest {
+            thread::sleep(FIRST_TRY_LOOK);
+        }
+    }
+}
+
+impl fmt::Debug for FirstTry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstTry").finish_non_exhaustive()
+    }
+}
+
+/// A thread that may run, and how it is ended. Dropping it ends the thread; by then the worker must have dropped the port, or
+/// answer.
 #[derive(Debug)]
 pub struct ControlThread {
     stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    thread: JoinHandle<()>,
+    /// Disconnected when the thread ends, however it does.
+    ended: Receiver<()>,
 }
 
 impl ControlThread {
@@ -153,30 +191,56 @@ impl ControlThread {
         run: impl FnOnce(&Stop) + Send + 'static,
     ) -> io::Result<()> {
         let stop = Arc::clone(&self.stop);
-        self.thread = Some(thread::Builder::new().name(name).spawn(move || run(&stop))?);
+        let (alive, ended) = channel();
+        let run = move || {
+            let _alive = alive;
+            run(&stop);
+        };
+        let thread = thread::Builder::new().name(name).spawn(run)?;
+        self.thread = Some(Running { thread, ended });
         Ok(())
     }
 
-    /// Ends the thread and waits for it.
+    /// Ends the thread and waits for it; not for ever, as it may itself wait for a silent worker. Then it ends when the worker
+    /// has dropped the port, and this can be called once more.
     pub fn stop(&mut self) {
-        self.stop.request();
-        if let Some(thread) = self.thread.take() {
-            // A thread that failed has said so on standard error.
-            let _ = thread.join();
-        }
+        self.stop_within(STOP_PATIENCE);
     }
 
-    /// Waits until the first try has ended, `patience` at most.
-    pub fn wait_while(patience: Duration, is_opening: impl Fn() -> bool) {
-        let until = Instant::now() + patience;
-        while is_opening() && Instant::now() < until {
-            thread::sleep(FIRST_TRY_LOOK);
+    fn stop_within(&mut self, patience: Duration) {
+        self.stop.request();
+        let ended = |running: &mut Running| {
+            running.ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
+        };
+        if let Some(running) = self.thread.take_if(ended) {
+            // A thread that failed has said so on standard error.
+            let _ = running.thread.join();
         }
     }
 }
 
 impl Drop for ControlThread {
     fn drop(&mut self) {
-        self.stop();
+        self.stop.request();
+        if let Some(running) = self.thread.take() {
+            let _ = running.thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_waits_for_something_is_left_to_it_and_joined_when_it_has_ended() {
+        let mut control = ControlThread::new().unwrap();
+        let (let_go, waits) = channel::<()>();
+        control.start("waits".to_owned(), move |_| waits.iter().for_each(drop)).unwrap();
+        control.stop_within(Duration::from_millis(1));
+        assert!(control.is_used() && control.thread.is_some());
+        drop(let_go);
+        control.stop();
+        assert!(control.is_used() && control.thread.is_none());
     }
 }

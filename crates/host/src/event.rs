@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// What is said of a worker that takes too long.
+pub(crate) const WORKER_SILENT: &str =
+    "the worker of the port does not answer; the port goes on when it does";
+
 /// Something worth a line in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortEvent {
@@ -13,7 +17,7 @@ pub enum PortEvent {
     Closed(String),
     /// Something is not as an operator would expect.
     Note(String),
-    /// The worker did not answer in time. It must not happen.
+    /// The worker does not answer; it is waited for. It must not happen.
     WorkerSilent,
 }
 
@@ -23,7 +27,7 @@ impl fmt::Display for PortEvent {
             Self::Opened(text) | Self::Refused(text) | Self::Closed(text) | Self::Note(text) => {
                 f.write_str(text)
             }
-            Self::WorkerSilent => f.write_str("the worker did not answer in time"),
+            Self::WorkerSilent => f.write_str(WORKER_SILENT),
         }
     }
 }

@@ -62,6 +62,15 @@ impl Interfaces {
         }
     }
 
+    /// The name that the interface with this number has now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn name_of(&self, index: u32) -> io::Result<String> {
+        Ok(rustix::net::netdevice::index_to_name(&self.socket, index)?)
+    }
+
     fn look_at(&self, name: &str) -> io::Result<Interface> {
         let index = rustix::net::netdevice::name_to_index(&self.socket, name)?;
         let flags = i32::from(self.flags(name)?);
@@ -181,6 +190,8 @@ mod tests {
         let interfaces = Interfaces::new().unwrap();
         let lo = interfaces.find("lo").unwrap().unwrap();
         assert!(lo.index > 0 && lo.mtu >= 1500);
+        assert_eq!(interfaces.name_of(lo.index).unwrap(), "lo");
+        assert!(interfaces.name_of(u32::MAX >> 1).is_err());
         for name in ["", "none-such", "a-name-that-is-too-long"] {
             assert_eq!(interfaces.find(name).unwrap(), None, "{name}");
         }

@@ -1,6 +1,5 @@
 //! What ports on interfaces of the host have in common: a control thread each, which opens the interface, lends what it
 //! opened to the worker, watches the interface, and takes back what it lent when that goes away.
-#![deny(unsafe_op_in_unsafe_fn)]
 
 mod control_thread;
 mod event;
@@ -9,7 +8,7 @@ mod link_events;
 mod mailbox;
 mod stage;
 
-pub use control_thread::{ControlThread, Senses, Stop, Worker, keep_open};
+pub use control_thread::{ControlThread, FirstTry, Senses, Stop, Worker, keep_open};
 pub use event::PortEvent;
 pub use interface::{Interface, InterfaceRequest, Interfaces, Link};
 pub use link_events::LinkEvents;

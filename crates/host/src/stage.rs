@@ -1,6 +1,7 @@
 //! Where a port on an interface stands, and how operators are told. Written by its control thread.
 
 use crate::Link;
+use crate::event::WORKER_SILENT;
 
 /// What a port does, as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub enum Stage<F> {
     Opening,
     /// That failed, for this reason; it tries again.
     Refused(String),
+    /// The worker has not answered for too long. Nothing is done before it does.
+    Silent,
     /// The worker has what was opened.
     Open(F),
 }
@@ -61,7 +64,7 @@ impl<F> Stage<F> {
     pub fn facts(&self) -> Option<&F> {
         match self {
             Self::Open(facts) => Some(facts),
-            Self::Stopped | Self::Opening | Self::Refused(_) => None,
+            Self::Stopped | Self::Opening | Self::Refused(_) | Self::Silent => None,
         }
     }
 
@@ -79,6 +82,7 @@ impl<F> Stage<F> {
             Self::Stopped => (StateWord::Down, "stopped".to_owned()),
             Self::Opening => (StateWord::Waiting, format!("opening {interface}")),
             Self::Refused(why) => (StateWord::Waiting, why.clone()),
+            Self::Silent => (StateWord::Waiting, WORKER_SILENT.to_owned()),
             Self::Open(_) if link == Link::Down => {
                 (StateWord::Waiting, format!("{interface} {no_link}"))
             }
@@ -104,6 +108,8 @@ mod tests {
         assert_eq!(told(&stage, Link::Up), ("waiting", "opening eth1".to_owned()));
         assert!(stage.refuse("no eth1") && !stage.refuse("no eth1") && stage.refuse("in use"));
         assert_eq!(told(&stage, Link::Up), ("waiting", "in use".to_owned()));
+        stage = Stage::Silent;
+        assert_eq!(told(&stage, Link::Up), ("waiting", WORKER_SILENT.to_owned()));
         assert_eq!(stage.facts(), None);
         stage = Stage::Open(1500);
         assert_eq!(told(&stage, Link::Down), ("waiting", "eth1 has no link".to_owned()));

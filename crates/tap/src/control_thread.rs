@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use helio_host::{
-    Interface, Interfaces, Link, Order, PortEvent, Reply, Senses, Stop, Worker, ask, keep_open,
+    Interface, Interfaces, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open,
 };
 
 use crate::device::Device;
@@ -53,9 +53,8 @@ fn open(shared: &Shared, interfaces: &Interfaces) -> Result<Opening, TapError> {
 /// Lends the interface to the worker until it is gone or the port ends.
 fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Worker {
     let Opening { device, waker, interface } = opening;
-    match ask(&shared.mailbox, &*shared.wakeups, |answer| Order::Install(device, answer)) {
+    match shared.ask(|answer| Order::Install(device, answer)) {
         Reply::Answer(refused) => debug_assert!(refused.is_none(), "the worker had a TAP already"),
-        Reply::Silence => shared.tell(&PortEvent::WorkerSilent),
         Reply::Gone => return Worker::Gone,
     }
     if let Err(error) = shared.wakeups.watch(waker.as_fd()) {
@@ -73,18 +72,15 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     shared.wakeups.unwatch(waker.as_fd());
     drop(waker);
     shared.status.refuse(&why);
-    let end = match ask(&shared.mailbox, &*shared.wakeups, Order::Remove) {
+    let end = match shared.ask(Order::Remove) {
         Reply::Answer(device) => {
             drop(device);
             Worker::There
         }
-        Reply::Silence => {
-            // It must not happen; the worker drops the TAP when it comes to it.
-            shared.tell(&PortEvent::WorkerSilent);
-            Worker::There
-        }
         Reply::Gone => Worker::Gone,
     };
+    // Said once more: a worker that was silent has answered.
+    shared.status.refuse(&why);
     if !stop.is_wanted() {
         shared.tell(&PortEvent::Closed(why));
     }

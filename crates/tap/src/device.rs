@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use helio_offload::Offloads;
 use helio_types::MAX_FRAME_BYTES;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 
 use crate::parts::TapError;
@@ -86,6 +87,16 @@ impl Device {
     /// A second descriptor of the same TAP.
     pub(crate) fn try_clone(&self) -> io::Result<OwnedFd> {
         self.tap.try_clone()
+    }
+
+    /// Whether a frame waits.
+    pub(crate) fn has_frames(&self) -> bool {
+        let mut tap = [PollFd::new(&self.tap, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let asked = rustix::event::poll(&mut tap, Some(&now));
+        let [tap] = tap;
+        // When the host does not say, one may.
+        asked.is_err() || tap.revents().contains(PollFlags::IN)
     }
 
     /// Reads net header and frame. Returns how many bytes both have.

@@ -1,9 +1,8 @@
 //! The control half of a TAP port: starts and stops it, and says how it is.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use helio_host::{ControlThread, PortState, Senses};
+use helio_host::{ControlThread, FirstTry, PortState, Senses};
 
 use crate::control_thread;
 use crate::parts::{Shared, TapError, TapParts};
@@ -44,9 +43,11 @@ impl TapHandle {
         })
     }
 
-    /// Waits until the interface was made or refused once, `patience` at most. The worker must run.
-    pub fn wait_for_first_try(&self, patience: Duration) {
-        ControlThread::wait_while(patience, || self.shared.status.is_opening());
+    /// By which can be waited until the interface was made or refused once. The worker must run.
+    #[must_use]
+    pub fn first_try(&self) -> FirstTry {
+        let shared = Arc::clone(&self.shared);
+        FirstTry::new(move || shared.status.is_opening())
     }
 
     /// What the port does.
@@ -67,7 +68,8 @@ impl TapHandle {
     }
 
     /// Takes the interface back from the worker, which must still have the port or have dropped it; with that it is gone.
-    /// Afterwards the worker may drop the port.
+    /// Afterwards the worker may drop the port. A worker that is silent is waited for 10 seconds only; then this is to be
+    /// called again when the port was dropped.
     pub fn stop(&mut self) {
         self.thread.stop();
     }

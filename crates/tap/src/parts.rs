@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use helio_frame::Wakeups;
-use helio_host::{Mailbox, PortEvent};
+use helio_host::{Answer, Mailbox, Order, PortEvent, Reply, ask};
 use helio_types::PortId;
 
 use crate::device::Device;
@@ -55,7 +55,8 @@ pub enum TapError {
     },
     /// Something has the name that is no TAP like ours.
     #[error(
-        "there is an interface {interface} already, and it is not a TAP: name another one, or remove it by ip link del {interface}"
+        "there is an interface {interface} already, and it is not a TAP: name another one, or remove it by \
+         ip link del {interface}"
     )]
     OtherKind {
         /// Its name.
@@ -104,6 +105,15 @@ impl Shared {
             wakeups: parts.wakeups,
             events: parts.events,
         }
+    }
+
+    /// Gives the worker an order and waits for the answer, however long it takes. One that takes too long is told once.
+    pub(crate) fn ask(&self, order: impl FnOnce(Answer<Device>) -> Order<Device>) -> Reply<Device> {
+        let silent = || {
+            self.status.worker_silent();
+            self.tell(&PortEvent::WorkerSilent);
+        };
+        ask(&self.mailbox, &*self.wakeups, silent, order)
     }
 
     pub(crate) fn tell(&self, event: &PortEvent) {

@@ -19,6 +19,41 @@ pub const MOST_READS: usize = 32;
 /// bursts of ports of this worker: so copies are dropped only where several others bring more at once than that.
 pub const MOST_WRITES: usize = 512;
 
+/// Looks of the worker between two reads of a TAP that had nothing, at most: an empty read costs a system call, too. A worker
+/// with nothing else to do makes as many looks in some microseconds; beside work, they are that many turns for each port that
+/// is silent, too.
+const MOST_PAUSES: u8 = 16;
+
+/// Which looks at a TAP cost a read: each, while frames come; fewer and fewer while none do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rhythm {
+    /// Looks without a read from now on.
+    pauses: u8,
+    /// How many there were after the read before.
+    before: u8,
+}
+
+impl Rhythm {
+    /// Whether the look that is made now reads.
+    #[inline]
+    fn reads_now(&mut self) -> bool {
+        let reads = self.pauses == 0;
+        self.pauses = self.pauses.saturating_sub(1);
+        reads
+    }
+
+    /// A read found nothing.
+    fn rest(&mut self) {
+        self.before = (2 * self.before).clamp(1, MOST_PAUSES);
+        self.pauses = self.before;
+    }
+
+    /// The next look reads.
+    fn wake(&mut self) {
+        self.pauses = 0;
+    }
+}
+
 /// A port whose far side is the host, by a TAP.
 #[derive(Debug)]
 pub struct TapPort {
@@ -28,6 +63,7 @@ pub struct TapPort {
     room: Box<[u8]>,
     /// Frames may wait in the kernel: reading stopped before it had none left.
     unread: bool,
+    rhythm: Rhythm,
     /// How many frames were written in this turn.
     written: usize,
 }
@@ -41,7 +77,8 @@ impl TapPort {
     pub fn create(parts: TapParts) -> Result<(Self, TapHandle), TapError> {
         let (shared, handle) = TapHandle::create(parts)?;
         let room = vec![0; ROOM_BYTES].into_boxed_slice();
-        Ok((Self { shared, device: None, room, unread: false, written: 0 }, handle))
+        let rhythm = Rhythm::default();
+        Ok((Self { shared, device: None, room, unread: false, rhythm, written: 0 }, handle))
     }
 
     #[cold]
@@ -51,6 +88,7 @@ impl TapPort {
         match self.shared.mailbox.take() {
             Some(Order::Install(device, answer)) => {
                 self.unread = true;
+                self.rhythm = Rhythm::default();
                 answered(answer, self.device.replace(device));
             }
             // Frames taken lie in buffers of the worker, none in the TAP.
@@ -142,8 +180,11 @@ impl Port for TapPort {
         if self.shared.mailbox.has_order() {
             self.obey();
         }
+        if !self.rhythm.reads_now() {
+            return;
+        }
         let port = self.shared.id;
-        let mut chunk = None;
+        let (mut chunk, mut found) = (None, false);
         self.unread = self.device.is_some();
         for _ in 0..MOST_READS {
             // A frame that no buffer is free for stays in the kernel until one comes back.
@@ -155,6 +196,12 @@ impl Port for TapPort {
                 self.unread = false;
                 break;
             }
+            found = true;
+        }
+        if found || self.unread {
+            self.rhythm = Rhythm::default();
+        } else {
+            self.rhythm.rest();
         }
         if let Some(unused) = chunk {
             intake.pool.release(unused);
@@ -213,15 +260,20 @@ impl Port for TapPort {
 
     fn notify(&mut self) {}
 
-    /// The kernel wakes whoever watches a TAP for each frame that comes after the last one was read.
+    /// The kernel wakes whoever watches a TAP for each frame that comes after the last look at what waits there. What came
+    /// since the last read is looked for now.
     fn arm(&mut self) -> Armed {
-        if self.unread || self.shared.mailbox.has_order() {
+        let waits = || self.device.as_ref().is_some_and(|device| device.has_frames());
+        if self.unread || self.shared.mailbox.has_order() || waits() {
             return Armed::WorkPending;
         }
         Armed::Idle
     }
 
-    fn disarm(&mut self) {}
+    /// What woke the worker may be a frame.
+    fn disarm(&mut self) {
+        self.rhythm.wake();
+    }
 }
 
 impl Drop for TapPort {

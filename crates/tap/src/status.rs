@@ -60,6 +60,11 @@ impl Status {
         self.stage().refuse(why)
     }
 
+    /// The worker has not answered for too long.
+    pub(crate) fn worker_silent(&self) {
+        *self.stage() = Stage::Silent;
+    }
+
     /// The worker has the interface, which has this MTU.
     pub(crate) fn open(&self, mtu: u32) {
         *self.stage() = Stage::Open(mtu);

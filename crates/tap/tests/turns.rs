@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 use std::io;
+use std::net::UdpSocket;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,6 +80,14 @@ impl Rig {
         port.publish();
         burst.frames().len()
     }
+
+    /// Takes turns until no frame has come in so many that each TAP was read.
+    fn quiet(&mut self) {
+        let mut empty = 0;
+        while empty < 100 {
+            empty = if self.turn() > 0 { 0 } else { empty + 1 };
+        }
+    }
 }
 
 impl Drop for Rig {
@@ -98,12 +107,8 @@ fn enter_namespace() {
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
 }
 
-#[test]
-fn turns_allocate_nothing_and_end_with_their_most_reads_and_writes() {
-    enter_namespace();
-    let mut rig = Rig::started("helio0");
-    assert_eq!(rig.handle.state().word, StateWord::Up, "{:?}", rig.handle.state());
-    // An address and a neighbour that does not answer: the host sends all of these at once.
+/// Gives the TAP an address and a neighbour that does not answer: what the host sends it sends at once. From here it goes.
+fn host() -> UdpSocket {
     for arguments in [
         "address add 10.9.0.1/24 dev helio0",
         "neigh add 10.9.0.2 lladdr 52:54:00:00:00:02 dev helio0 nud permanent",
@@ -111,8 +116,56 @@ fn turns_allocate_nothing_and_end_with_their_most_reads_and_writes() {
         let done = std::process::Command::new("ip").args(arguments.split(' ')).status();
         assert!(done.unwrap().success(), "ip {arguments}");
     }
-    while rig.turn() > 0 {}
-    let host = std::net::UdpSocket::bind("10.9.0.1:0").unwrap();
+    UdpSocket::bind("10.9.0.1:0").unwrap()
+}
+
+/// How often this thread has called read(2).
+fn reads() -> u64 {
+    let counts = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = counts.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[test]
+fn a_quiet_tap_costs_few_reads_and_its_next_frame_is_not_left_lying() {
+    enter_namespace();
+    // What the host says by itself when an interface comes up would not be quiet.
+    std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").ok();
+    let mut rig = Rig::started("helio0");
+    let host = host();
+    rig.quiet();
+    let itself = reads();
+    let before = reads();
+    let own = before - itself;
+    (0..1600).for_each(|_| assert_eq!(rig.turn(), 0));
+    let cost = reads() - before - own;
+    assert!(cost <= 1600 / 16, "{cost} reads");
+    // A worker that is about to sleep sees what came since, whenever that was.
+    for pauses in 0..40 {
+        (0..pauses).for_each(|_| assert_eq!(rig.turn(), 0));
+        assert_eq!(rig.port.arm(), Armed::Idle);
+        rig.port.disarm();
+        rig.quiet();
+        (0..pauses).for_each(|_| assert_eq!(rig.turn(), 0));
+        host.send_to(&[7; 100], "10.9.0.2:53").unwrap();
+        assert_eq!(rig.port.arm(), Armed::WorkPending);
+        rig.port.disarm();
+        assert_eq!(rig.turn(), 1);
+        // One that does not sleep finds it some looks later.
+        rig.quiet();
+        host.send_to(&[7; 100], "10.9.0.2:53").unwrap();
+        let looks = (1..).find(|_| rig.turn() == 1).unwrap();
+        assert!(looks <= 17, "{looks}");
+    }
+}
+
+#[test]
+fn turns_allocate_nothing_and_end_with_their_most_reads_and_writes() {
+    enter_namespace();
+    let mut rig = Rig::started("helio0");
+    assert_eq!(rig.handle.state().word, StateWord::Up, "{:?}", rig.handle.state());
+    let host = host();
+    rig.quiet();
     for _ in 0..2 * MOST_READS {
         host.send_to(&[7; 2000], "10.9.0.2:53").unwrap();
     }
@@ -121,6 +174,8 @@ fn turns_allocate_nothing_and_end_with_their_most_reads_and_writes() {
     let rest = RestBytes::new(Some(&memory), &rest);
     let delivery = Delivery::whole(NetHeader::PLAIN, &[2; 128], &[], rest);
     let (mut taken, mut last, mut armed) = (0, Ok(()), Armed::Idle);
+    // As after a sleep: the next look reads.
+    rig.port.disarm();
     let allocations = allocations_in(|| {
         taken = rig.turn();
         armed = rig.port.arm();
@@ -132,7 +187,7 @@ fn turns_allocate_nothing_and_end_with_their_most_reads_and_writes() {
     });
     assert_eq!((allocations, taken, armed), (0, MOST_READS, Armed::WorkPending));
     assert_eq!((last, rig.port.offer(&delivery)), (Err(DropReason::HostBusy), Ok(())));
-    while rig.turn() > 0 {}
+    rig.quiet();
     assert_eq!((rig.port.arm(), rig.pool.in_use(), rig.refused.iter().sum()), (Armed::Idle, 0, 0));
 }
 

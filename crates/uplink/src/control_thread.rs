@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 
 use helio_frame::MemoryId;
-use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, ask, keep_open};
+use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
 use crate::ethtool::receive_queues;
 use crate::opening::{Opening, open, wanted_queues};
 use crate::parts::Shared;
+use crate::sockets::fits_one_chunk;
 use crate::status::sentence;
 
 /// Runs until it is asked to stop.
@@ -28,21 +29,16 @@ pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
 
 /// Lends an open interface to the worker until it is gone or the uplink ends.
 fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Worker {
-    let Opening { grip, queues, table, wakers, watched, interface, there, facts, note } = opening;
+    let Opening { grip, queues, table, wakers, watched, interface, facts, note } = opening;
     let memory = MemoryId::of_port(shared.id);
     shared.directory.replace(memory, Some(table));
-    let refused =
-        match ask(&shared.mailbox, &*shared.wakeups, |answer| Order::Install(queues, answer)) {
-            Reply::Answer(refused) => refused,
-            Reply::Silence => {
-                shared.tell(&PortEvent::WorkerSilent);
-                None
-            }
-            Reply::Gone => {
-                shared.directory.replace(memory, None);
-                return Worker::Gone;
-            }
-        };
+    let refused = match shared.ask(|answer| Order::Install(queues, answer)) {
+        Reply::Answer(refused) => refused,
+        Reply::Gone => {
+            shared.directory.replace(memory, None);
+            return Worker::Gone;
+        }
+    };
     debug_assert!(refused.is_none(), "the worker had queues already");
     drop(refused);
     for socket in &wakers {
@@ -57,7 +53,8 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     // What came before the worker could be woken shows now.
     shared.wakeups.wake();
 
-    let why = watch(shared, stop, senses, (&interface, there), || grip.attached.is_attached());
+    let opened = Opened { interface, queues: facts.queues, multi_buffer: facts.multi_buffer };
+    let why = watch(shared, stop, senses, &opened, || grip.attached.is_attached());
 
     // The program first: what arrives from now on is the host's.
     drop(grip);
@@ -66,12 +63,46 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     }
     drop(wakers);
     shared.status.close(why.clone());
-    let end = take_back(shared);
+    let end = match shared.ask(Order::Remove) {
+        // Their sockets are closed here.
+        Reply::Answer(queues) => {
+            drop(queues);
+            Worker::There
+        }
+        Reply::Gone => Worker::Gone,
+    };
     shared.directory.replace(memory, None);
+    // Said once more: a worker that was silent has answered.
+    shared.status.refuse(&why);
     if !stop.is_wanted() {
         shared.tell(&PortEvent::Closed(why));
     }
     end
+}
+
+/// An interface as it was when it was opened.
+struct Opened {
+    interface: Interface,
+    /// Queues that were wanted of those it had.
+    queues: u32,
+    /// Whether a frame may lie in several chunks.
+    multi_buffer: bool,
+}
+
+impl Opened {
+    /// Why the interface cannot be used any more as it was opened, when it is like `now` and `queues` queues are wanted.
+    fn outlived(&self, now: &Interface, queues: u32) -> Option<&'static str> {
+        if now.index != self.interface.index {
+            Some("is another interface now")
+        } else if queues != self.queues {
+            Some("has another number of queues now")
+        } else if !self.multi_buffer && !fits_one_chunk(now.mtu) {
+            // Opened anew, frames may lie in several chunks, perhaps in another mode.
+            Some("has a longer MTU now than one chunk has room for")
+        } else {
+            None
+        }
+    }
 }
 
 /// Looks at the interface whenever something changes. Returns why it must be closed.
@@ -79,11 +110,11 @@ fn watch(
     shared: &Shared,
     stop: &Stop,
     senses: &Senses,
-    (opened, there): (&Interface, u32),
+    opened: &Opened,
     is_attached: impl Fn() -> bool,
 ) -> String {
     let name = &shared.interface;
-    let mut link = opened.link;
+    let mut link = opened.interface.link;
     loop {
         senses.wait_for_change(stop);
         if stop.is_wanted() {
@@ -94,16 +125,14 @@ fn watch(
             Ok(None) => return format!("{name} is gone"),
             Err(error) => return format!("{name} cannot be asked: {error}"),
         };
-        if now.index != opened.index {
-            return format!("{name} is another interface now");
+        // One that is gone by now is found to be so at the next look.
+        let queues = receive_queues(&senses.interfaces, name)
+            .map_or(opened.queues, |there| wanted_queues(shared.queues, there));
+        if let Some(why) = opened.outlived(&now, queues) {
+            return format!("{name} {why}");
         }
         if !is_attached() {
             return format!("the XDP program was taken away from {name}");
-        }
-        // One that is gone by now is found to be so at the next look.
-        let queues = receive_queues(&senses.interfaces, name).unwrap_or(there);
-        if wanted_queues(shared.queues, queues) != wanted_queues(shared.queues, there) {
-            return format!("{name} has another number of queues now");
         }
         shared.status.set_mtu(now.mtu);
         if now.link != link {
@@ -121,18 +150,19 @@ fn watch(
     }
 }
 
-/// Takes the queues back from the worker and closes their sockets.
-fn take_back(shared: &Shared) -> Worker {
-    match ask(&shared.mailbox, &*shared.wakeups, Order::Remove) {
-        Reply::Answer(queues) => {
-            drop(queues);
-            Worker::There
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_is_opened_anew_for_its_number_its_queues_and_an_mtu_beyond_one_chunk() {
+        let interface = |index, mtu| Interface { index, link: Link::Up, is_set_up: true, mtu };
+        for multi_buffer in [false, true] {
+            let opened = Opened { interface: interface(7, 1500), queues: 2, multi_buffer };
+            assert_eq!(opened.outlived(&interface(7, 3822), 2), None);
+            assert!(opened.outlived(&interface(8, 1500), 2).is_some());
+            assert!(opened.outlived(&interface(7, 1500), 3).is_some());
+            assert_eq!(opened.outlived(&interface(7, 3823), 2).is_some(), !multi_buffer);
         }
-        Reply::Silence => {
-            // It must not happen; the worker drops the queues when it comes to it.
-            shared.tell(&PortEvent::WorkerSilent);
-            Worker::There
-        }
-        Reply::Gone => Worker::Gone,
     }
 }

@@ -65,11 +65,12 @@ pub(crate) fn receive_queues(interfaces: &Interfaces, name: &str) -> io::Result<
 }
 
 /// An interface whose driver was told to leave frames as they are. Dropping it allows again what was allowed before; a
-/// process that is killed does not come to that.
+/// process that is killed does not come to that. The interface is known by its number: meanwhile it may have got another name,
+/// and another one its name.
 #[derive(Debug)]
 pub(crate) struct FramesLeftAlone {
     interfaces: Interfaces,
-    name: String,
+    index: u32,
     /// What was allowed and is not now.
     withdrawn: u32,
 }
@@ -80,9 +81,9 @@ impl FramesLeftAlone {
     /// # Errors
     ///
     /// When the driver goes on with it.
-    pub(crate) fn demand(name: &str) -> io::Result<Self> {
+    pub(crate) fn demand(index: u32) -> io::Result<Self> {
         let interfaces = Interfaces::new()?;
-        let mut left_alone = Self { interfaces, name: name.to_owned(), withdrawn: 0 };
+        let mut left_alone = Self { interfaces, index, withdrawn: 0 };
         let Ok(flags) = left_alone.flags() else { return Ok(left_alone) };
         let unwanted = flags & (STRIPS_TAGS | JOINS_SEGMENTS);
         if unwanted != 0 {
@@ -93,12 +94,14 @@ impl FramesLeftAlone {
     }
 
     fn flags(&self) -> io::Result<u32> {
+        let name = self.interfaces.name_of(self.index)?;
         let mut value = Value { command: GET_FLAGS, data: 0 };
-        ask(&self.interfaces, &self.name, &mut value).map(|()| value.data)
+        ask(&self.interfaces, &name, &mut value).map(|()| value.data)
     }
 
     fn set_flags(&self, flags: u32) -> io::Result<()> {
-        ask(&self.interfaces, &self.name, &mut Value { command: SET_FLAGS, data: flags })
+        let name = self.interfaces.name_of(self.index)?;
+        ask(&self.interfaces, &name, &mut Value { command: SET_FLAGS, data: flags })
     }
 }
 
@@ -110,5 +113,49 @@ impl Drop for FramesLeftAlone {
             // An interface that is gone needs nothing back.
             let _ = self.set_flags(flags | self.withdrawn);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Wire, ip};
+
+    /// Whether the driver takes VLAN tags out of frames.
+    fn strips_tags(name: &str) -> bool {
+        let mut value = Value { command: GET_FLAGS, data: 0 };
+        ask(&Interfaces::new().unwrap(), name, &mut value).unwrap();
+        value.data & STRIPS_TAGS != 0
+    }
+
+    fn demand(name: &str) -> FramesLeftAlone {
+        let interface = Interfaces::new().unwrap().find(name).unwrap().unwrap();
+        FramesLeftAlone::demand(interface.index).unwrap()
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_given_back_to_the_same_interface_whatever_its_name_is_by_then() {
+        let wire = Wire::new(1500);
+        assert!(strips_tags("near"));
+        let left_alone = demand("near");
+        assert!(!strips_tags("near"));
+        for (end, name) in [("near", "before"), ("far", "beyond")] {
+            ip(&format!("link set {end} down"));
+            ip(&format!("link set {end} name {name}"));
+        }
+        wire.lay(1500, 1);
+        // An operator wants it off there.
+        std::mem::forget(demand("near"));
+        assert!(!strips_tags("near"));
+        drop(left_alone);
+        assert!(strips_tags("before") && !strips_tags("near"));
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_needs_nothing_back() {
+        let _wire = Wire::new(1500);
+        let left_alone = demand("near");
+        ip("link del near");
+        drop(left_alone);
     }
 }

@@ -3,7 +3,6 @@
 //! An uplink has two halves. [`UplinkPort`] goes to a worker, which receives and sends through the rings of the sockets.
 //! [`UplinkHandle`] stays with control: its thread opens the interface, hands the rings to the worker, watches the link,
 //! takes the rings back when the interface goes away, and opens it again when it comes back.
-#![deny(unsafe_op_in_unsafe_fn)]
 
 mod book;
 mod control_thread;
@@ -19,6 +18,17 @@ mod sender;
 mod sockets;
 mod status;
 mod umem;
+mod window;
+
+// What the tests of whole uplinks have, too.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
+#[path = "../tests/support/far_end.rs"]
+mod far_end;
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
+#[path = "../tests/support/wire.rs"]
+mod wire;
 
 pub use book::Census;
 pub use handle::UplinkHandle;
@@ -27,3 +37,4 @@ pub use parts::{UplinkError, UplinkParts, UplinkQueues};
 pub use port::UplinkPort;
 pub use sockets::KernelDrops;
 pub use status::{UplinkFacts, UplinkWay};
+pub use umem::Pages;

@@ -41,8 +41,6 @@ pub(crate) struct Opening {
     pub(crate) wakers: Vec<OwnedFd>,
     pub(crate) watched: Vec<OwnedFd>,
     pub(crate) interface: Interface,
-    /// Queues that it receives on.
-    pub(crate) there: u32,
     pub(crate) facts: UplinkFacts,
     /// What is not as an operator would expect.
     pub(crate) note: Option<String>,
@@ -65,7 +63,7 @@ pub(crate) fn open(
     let promiscuous = Promiscuous::new(interface.index).map_err(|cause| {
         opener.refused("receive all frames", "CAP_NET_RAW", "it does not receive all frames", cause)
     })?;
-    let (left_alone, note) = match FramesLeftAlone::demand(opener.name) {
+    let (left_alone, note) = match FramesLeftAlone::demand(interface.index) {
         Ok(left_alone) => (Some(left_alone), None),
         Err(cause) => {
             let note = "the driver takes VLAN tags out of frames, or joins segments, and does not leave that off";
@@ -73,7 +71,14 @@ pub(crate) fn open(
         }
     };
     let (attached, sockets, way) = opener.reach(&interface, queues)?;
-    let facts = UplinkFacts { way, queues, mtu: interface.mtu, multi_buffer: sockets.multi_buffer };
+    let facts = UplinkFacts {
+        way,
+        queues,
+        mtu: interface.mtu,
+        multi_buffer: sockets.multi_buffer,
+        pages: sockets.chunks.pages,
+        tx_budget: (way != UplinkWay::ZeroCopy).then(|| sockets.raise_tx_budget()),
+    };
     let refused = |cause| opener.host("its sockets cannot be watched", cause);
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;
@@ -84,13 +89,13 @@ pub(crate) fn open(
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
     let grip = Grip { attached, _promiscuous: promiscuous, _left_alone: left_alone };
-    Ok(Opening { grip, queues, table, wakers, watched, interface, there, facts, note })
+    Ok(Opening { grip, queues, table, wakers, watched, interface, facts, note })
 }
 
 /// The number of queues that an uplink shall use of those that are there.
 pub(crate) fn wanted_queues(queues: UplinkQueues, there: u32) -> u32 {
     match queues {
-        UplinkQueues::All => there.min(MAX_QUEUES),
+        UplinkQueues::All => there,
         UplinkQueues::First(count) => count,
     }
 }
@@ -106,6 +111,9 @@ impl Opener<'_> {
         let wanted = wanted_queues(self.shared.queues, there);
         if wanted > there {
             return Err(UplinkError::Queues { interface: self.name.to_owned(), wanted, there });
+        }
+        if wanted > MAX_QUEUES {
+            return Err(UplinkError::TooManyQueues { interface: self.name.to_owned(), there });
         }
         Ok(wanted)
     }
@@ -125,10 +133,9 @@ impl Opener<'_> {
         let mut attached: Option<(Attached, Hook)> = None;
         let mut refusal = None;
         for way in UplinkWay::of(self.shared.mode) {
-            let (hook, mover) = match way {
-                UplinkWay::ZeroCopy => (Hook::Driver, Mover::Card),
-                UplinkWay::Copy => (Hook::Driver, Mover::Kernel),
-                UplinkWay::Skb => (Hook::Packet, Mover::Kernel),
+            let hook = match way {
+                UplinkWay::ZeroCopy | UplinkWay::Copy => Hook::Driver,
+                UplinkWay::Skb => Hook::Kernel,
             };
             // A program that is there for a way before stays; until it has sockets, frames are the host's.
             let kept = attached.take().filter(|(_, at)| *at == hook);
@@ -143,7 +150,7 @@ impl Opener<'_> {
                     }
                 },
             };
-            match self.bind(queues, mover, interface.mtu)? {
+            match self.bind(queues, way.mover(), interface.mtu)? {
                 Ok(sockets) => return Ok((program, sockets, *way)),
                 Err(error) => refusal = Some(error.cause),
             }

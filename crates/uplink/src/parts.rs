@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use helio_frame::{MemoryDirectory, Wakeups};
-use helio_host::{Mailbox, PortEvent};
+use helio_host::{Answer, Mailbox, Order, PortEvent, Reply, ask};
 use helio_types::{PassRule, PortId, UplinkMode};
 
 use crate::port::Queues;
@@ -14,7 +14,7 @@ use crate::status::Status;
 /// Which queues of its interface an uplink uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UplinkQueues {
-    /// All that the interface receives on.
+    /// All that the interface receives on, 64 at most: one with more is refused.
     #[default]
     All,
     /// The first ones, this many. What arrives on others is the host's.
@@ -77,6 +77,17 @@ pub enum UplinkError {
         /// How many there are.
         there: u32,
     },
+    /// It has more queues than an uplink can have. Frames of the others would pass the switch by.
+    #[error(
+        "{interface} has {there} queues, and an uplink can use {MAX_QUEUES}: set fewer by ethtool -L {interface} combined \
+         {MAX_QUEUES}, or leave the others to the host by queues = {MAX_QUEUES}"
+    )]
+    TooManyQueues {
+        /// Its name.
+        interface: String,
+        /// How many there are.
+        there: u32,
+    },
     /// The process may not do that.
     #[error(
         "{interface} cannot be used without the right to {what}: run this process as root, or give it {capabilities}"
@@ -91,7 +102,8 @@ pub enum UplinkError {
     },
     /// Another XDP program is attached.
     #[error(
-        "another XDP program is attached to {interface}{which}: stop the process that did it, or take it away by ip link set dev {interface} xdp off"
+        "another XDP program is attached to {interface}{which}: stop the process that did it, or take it away by \
+         ip link set dev {interface} xdp off"
     )]
     OtherProgram {
         /// Its name.
@@ -167,6 +179,15 @@ impl Shared {
             directory: parts.directory,
             events: parts.events,
         }
+    }
+
+    /// Gives the worker an order and waits for the answer, however long it takes. One that takes too long is told once.
+    pub(crate) fn ask(&self, order: impl FnOnce(Answer<Queues>) -> Order<Queues>) -> Reply<Queues> {
+        let silent = || {
+            self.status.worker_silent();
+            self.tell(&PortEvent::WorkerSilent);
+        };
+        ask(&self.mailbox, &*self.wakeups, silent, order)
     }
 
     pub(crate) fn tell(&self, event: &PortEvent) {

@@ -207,10 +207,11 @@ impl Port for UplinkPort {
 
     #[inline]
     fn publish(&mut self) {
+        let link = self.shared.status.link();
         let Some(queues) = self.queues.as_deref_mut() else { return };
         for queue in &mut queues.queues {
             queue.receiver.publish();
-            queue.sender.publish();
+            queue.sender.publish(link);
         }
         if self.leaving.is_some() {
             self.finish_leaving();

@@ -24,7 +24,7 @@ pub(crate) enum Hook {
     /// The driver, before the kernel has the frame.
     Driver,
     /// The kernel, on frames of any driver.
-    Packet,
+    Kernel,
 }
 
 /// A program that was loaded, and its maps.
@@ -80,7 +80,7 @@ impl Program {
             sz: size_of::<bpf_link_create_opts>() as _,
             flags: match hook {
                 Hook::Driver => XDP_FLAGS_DRV_MODE,
-                Hook::Packet => XDP_FLAGS_SKB_MODE,
+                Hook::Kernel => XDP_FLAGS_SKB_MODE,
             },
             ..bpf_link_create_opts::default()
         };
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_program_is_not_attached_to_an_interface_that_is_not_there() {
         let program = Program::load(1, &[]).unwrap();
-        let (_, error) = program.attach(i32::MAX.unsigned_abs(), Hook::Packet).unwrap_err();
+        let (_, error) = program.attach(i32::MAX.unsigned_abs(), Hook::Kernel).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
         assert_eq!(name_attached(1), "");
     }

@@ -2,7 +2,7 @@
 //! Used by the worker.
 
 use arrayvec::ArrayVec;
-use helio_frame::{BURST_FRAMES, Frame, HEAD_BYTES, Intake, MAX_SEGMENTS, MemoryId, Origin};
+use helio_frame::{Frame, HEAD_BYTES, Intake, MAX_SEGMENTS, MemoryId, Origin};
 use helio_mem::{MemoryTable, Segment};
 use helio_offload::NetHeader;
 use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES, PortId};
@@ -10,9 +10,8 @@ use xsk_rs::{FillQueue, FrameDesc, RxQueue};
 
 use crate::book::{Book, Census};
 use crate::umem::{CHUNK_BYTES, QueueChunks, RX_CHUNKS};
+use crate::window::{Cut, Window};
 
-/// Descriptors that are read ahead: a burst, behind a frame that the last one cut in two.
-const WINDOW: usize = 2 * BURST_FRAMES;
 /// Chunks lent in one step.
 const LEND_STEP: usize = 64;
 
@@ -33,26 +32,12 @@ pub(crate) struct Receiver {
     /// As the kernel is told of each of our chunks.
     descriptors: Box<[FrameDesc]>,
     book: Book,
-    /// Descriptors read and not made frames yet: those from `start` to `end`.
-    window: Box<[FrameDesc; WINDOW]>,
-    start: usize,
-    end: usize,
-    /// The rest of a frame without end is thrown away.
-    discarding: bool,
+    /// Descriptors read and not made frames yet.
+    window: Window,
     /// Chunks went to the fill ring, and the kernel was not woken since.
     lent: bool,
     /// The kernel was woken in this turn.
     woken: bool,
-}
-
-/// What stands at the beginning of the window.
-enum Next {
-    /// Nothing, or a part of a frame.
-    Part,
-    /// A frame in this many chunks.
-    Whole(usize),
-    /// More chunks than any frame has, without an end.
-    Endless(usize),
 }
 
 impl Receiver {
@@ -65,10 +50,7 @@ impl Receiver {
             first: chunks.first,
             descriptors: chunks.rx.into(),
             book: Book::new(RX_CHUNKS),
-            window: Box::new([FrameDesc::default(); WINDOW]),
-            start: 0,
-            end: 0,
-            discarding: false,
+            window: Window::new(),
             lent: false,
             woken: false,
         };
@@ -80,53 +62,21 @@ impl Receiver {
     #[inline]
     pub(crate) fn take(&mut self, table: &MemoryTable, intake: &mut Intake<'_>) {
         self.woken = false;
-        self.read_on();
-        while intake.burst.has_room() {
-            match self.next() {
-                Next::Whole(chunks) => self.take_frame(chunks, table, intake),
-                Next::Endless(chunks) => {
-                    self.discarding = true;
-                    self.take_frame(chunks, table, intake);
-                }
-                Next::Part => break,
-            }
-        }
-        if self.start == self.end && self.fill.needs_wakeup() {
+        let Self { window, rx, .. } = self;
+        // SAFETY: the ring is that of a socket of this UMEM.
+        window.read_on(|room| unsafe { rx.consume(room) });
+        while intake.burst.has_room() && self.take_next(table, intake) {}
+        if self.window.is_empty() && self.fill.needs_wakeup() {
             self.wake_kernel();
         }
     }
 
-    /// Reads descriptors behind those in the window.
+    /// Makes a frame of what stands at the beginning of the window. `false` when no frame is complete there.
     #[inline]
-    fn read_on(&mut self) {
-        self.window.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        let last = (self.end + BURST_FRAMES).min(WINDOW);
-        let Some(room) = self.window.get_mut(self.end..last) else { return };
-        // SAFETY: the ring is that of a socket of this UMEM.
-        self.end += unsafe { self.rx.consume(room) };
-    }
-
-    #[inline]
-    fn next(&self) -> Next {
-        let window = self.window.get(self.start..self.end).unwrap_or_default();
-        match window.iter().position(|desc| !desc.has_more_frames()) {
-            Some(last) => Next::Whole(last + 1),
-            None if window.len() == WINDOW => Next::Endless(WINDOW),
-            None => Next::Part,
-        }
-    }
-
-    /// Makes the first `chunks` descriptors of the window a frame.
-    #[inline]
-    fn take_frame(&mut self, chunks: usize, table: &MemoryTable, intake: &mut Intake<'_>) {
-        let discarded = self.discarding;
-        let Some(pieces) = self.window.get(self.start..self.start + chunks) else { return };
-        self.start += chunks;
+    fn take_next(&mut self, table: &MemoryTable, intake: &mut Intake<'_>) -> bool {
+        let Some((cut, pieces)) = self.window.cut() else { return false };
         let (mut first, mut last) = (None, None);
         for desc in pieces {
-            self.discarding &= desc.has_more_frames();
             let chunk = chunk_of(desc, self.first);
             let arrived = self.book.arrive(chunk, last);
             debug_assert!(arrived, "chunk {chunk} came, and it was not lent");
@@ -135,14 +85,19 @@ impl Receiver {
                 last = Some(chunk);
             }
         }
-        let Some(first) = first else { return };
+        let Some(first) = first else { return true };
+        if cut != Cut::Frame {
+            self.book.release(first);
+            // What follows its beginning was counted with it.
+            if cut == Cut::Endless {
+                intake.refuse(DropReason::Oversize);
+            }
+            return true;
+        }
         let Place { port, queue } = self.place;
         let filled = intake.burst.fill(|frame| {
             frame.memory = MemoryId::of_port(port);
             frame.origin = Origin::Umem { port, queue, chunk: first };
-            if discarded {
-                return Err(DropReason::Oversize);
-            }
             describe(pieces, table, frame)?;
             if frame.rest.is_empty() {
                 frame.origin = Origin::Nothing;
@@ -155,6 +110,7 @@ impl Receiver {
         if let Some(Err(reason)) = filled {
             intake.refuse(reason);
         }
+        true
     }
 
     #[inline]
@@ -209,7 +165,7 @@ impl Receiver {
 
     /// Whether a frame waits.
     pub(crate) fn has_frames(&mut self) -> bool {
-        matches!(self.next(), Next::Whole(_) | Next::Endless(_)) || self.rx.nb_avail(1) > 0
+        self.window.next().is_some() || self.rx.nb_avail(1) > 0
     }
 
     /// Number of chunks that frames lie in which were not given back.

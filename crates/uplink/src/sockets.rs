@@ -9,13 +9,20 @@ use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use crate::umem::{CHUNK_ROOM, Chunks, ENTRIES, RX_ENTRIES, host_cause};
 
-/// Frames that one call may send in copy mode; the kernel's own bound is 32.
+/// Frames that one call sends where the kernel copies them, if it leaves that to us.
 const TX_BUDGET: u32 = 256;
+/// The same if it does not: before Linux 6.17. What exceeds it stays in the tx ring for the next call.
+pub(crate) const KERNEL_TX_BUDGET: u32 = 32;
 /// The option for it. Linux 6.18, include/uapi/linux/if_xdp.h.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 
 /// Bytes that a frame has beside what counts for the MTU: an Ethernet header and a VLAN tag.
 pub(crate) const LINK_BYTES: u32 = 18;
+
+/// Whether the longest frame of an interface with this MTU lies in one chunk.
+pub(crate) fn fits_one_chunk(mtu: u32) -> bool {
+    mtu.saturating_add(LINK_BYTES) <= CHUNK_ROOM
+}
 
 /// Who moves the bytes between card and chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +82,7 @@ impl Sockets {
         match bind_all(interface, queues, flags | BindFlags::XDP_USE_SG) {
             Ok((chunks, rings)) => Ok(Self { chunks, rings, multi_buffer: true }),
             Err(error)
-                if mtu + LINK_BYTES <= CHUNK_ROOM
+                if fits_one_chunk(mtu)
                     && (error.is(libc::EOPNOTSUPP) || error.is(libc::EINVAL)) =>
             {
                 let (chunks, rings) = bind_all(interface, queues, flags)?;
@@ -83,6 +90,12 @@ impl Sockets {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Lets one call of the kernel send more frames, if it leaves that to us. Returns how many it sends.
+    pub(crate) fn raise_tx_budget(&self) -> u32 {
+        let raised = self.rings.iter().all(|rings| raise_tx_budget(&rings.rx).is_ok());
+        if raised { TX_BUDGET } else { KERNEL_TX_BUDGET }
     }
 
     /// A second descriptor of each socket, to watch it by.
@@ -120,16 +133,14 @@ fn bind_one(interface: &str, queue: u32, flags: BindFlags, umem: &Umem) -> io::R
     // Only a second socket on the same queue gets no rings of its own.
     let none = || io::Error::other("the socket has no fill ring");
     let (fill, completion) = others.ok_or_else(none)?;
-    raise_tx_budget(&rx);
     Ok(Rings { rx, fill, tx, completion })
 }
 
-/// Kernels before 6.17 have no such option and keep to 32.
-fn raise_tx_budget(rx: &RxQueue) {
+fn raise_tx_budget(rx: &RxQueue) -> io::Result<()> {
     let budget = TX_BUDGET;
     let bytes = libc::socklen_t::try_from(size_of_val(&budget)).unwrap_or(0);
     // SAFETY: the kernel reads `bytes` bytes from `budget`, which has as many.
-    let _ = unsafe {
+    let result = unsafe {
         libc::setsockopt(
             rx.fd().as_raw_fd(),
             libc::SOL_XDP,
@@ -138,6 +149,7 @@ fn raise_tx_budget(rx: &RxQueue) {
             bytes,
         )
     };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn duplicate(rx: &RxQueue) -> io::Result<OwnedFd> {
@@ -149,7 +161,8 @@ fn duplicate(rx: &RxQueue) -> io::Result<OwnedFd> {
 /// Frames that the kernel could not bring to the switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelDrops {
-    /// No chunk was in the fill ring: the worker, or those it delivers to, fell behind.
+    /// No chunk was in the fill ring: the worker, or those it delivers to, fell behind. Always 0 where the card reads and
+    /// writes the chunks itself: it counts such frames, the kernel only how often the driver looked in vain.
     pub no_chunk: u64,
     /// The rx ring was full.
     pub ring_full: u64,
@@ -161,7 +174,7 @@ pub struct KernelDrops {
 
 impl KernelDrops {
     /// What the kernel has counted on one socket.
-    pub(crate) fn read(socket: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn read(socket: &OwnedFd, mover: Mover) -> io::Result<Self> {
         let mut counts = libc::xdp_statistics {
             rx_dropped: 0,
             rx_invalid_descs: 0,
@@ -184,14 +197,21 @@ impl KernelDrops {
         if result != 0 {
             return Err(io::Error::last_os_error());
         }
-        // The kernel counts a frame without a chunk among those dropped, too.
-        let other = counts.rx_dropped.saturating_sub(counts.rx_fill_ring_empty_descs);
-        Ok(Self {
-            no_chunk: counts.rx_fill_ring_empty_descs,
+        Ok(Self::of(&counts, mover))
+    }
+
+    fn of(counts: &libc::xdp_statistics, mover: Mover) -> Self {
+        let no_chunk = match mover {
+            Mover::Card => 0,
+            // Such frames are among those dropped, too.
+            Mover::Kernel => counts.rx_fill_ring_empty_descs,
+        };
+        Self {
+            no_chunk,
             ring_full: counts.rx_ring_full,
-            other: other + counts.rx_invalid_descs,
+            other: counts.rx_dropped.saturating_sub(no_chunk) + counts.rx_invalid_descs,
             refused_to_send: counts.tx_invalid_descs,
-        })
+        }
     }
 
     pub(crate) fn add(&mut self, more: &Self) {
@@ -205,5 +225,28 @@ impl KernelDrops {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.no_chunk + self.ring_full + self.other + self.refused_to_send
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_frame_that_the_kernel_dropped_has_one_reason_and_looks_in_vain_are_no_frames() {
+        let counts = libc::xdp_statistics {
+            rx_dropped: 10,
+            rx_invalid_descs: 1,
+            tx_invalid_descs: 2,
+            rx_ring_full: 4,
+            rx_fill_ring_empty_descs: 7,
+            tx_ring_empty_descs: 100,
+        };
+        let told = |mover| {
+            let drops = KernelDrops::of(&counts, mover);
+            (drops.no_chunk, drops.ring_full, drops.other, drops.refused_to_send)
+        };
+        assert_eq!(told(Mover::Kernel), (7, 4, 4, 2));
+        assert_eq!(told(Mover::Card), (0, 4, 11, 2));
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
-use crate::sockets::{KernelDrops, LINK_BYTES};
+use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover};
+use crate::umem::Pages;
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,14 @@ impl UplinkWay {
             UplinkMode::ZeroCopy => &[Self::ZeroCopy],
             UplinkMode::Copy => &[Self::Copy],
             UplinkMode::Skb => &[Self::Skb],
+        }
+    }
+
+    /// Who moves the bytes.
+    pub(crate) fn mover(self) -> Mover {
+        match self {
+            Self::ZeroCopy => Mover::Card,
+            Self::Copy | Self::Skb => Mover::Kernel,
         }
     }
 
@@ -60,6 +69,10 @@ pub struct UplinkFacts {
     pub mtu: u32,
     /// Whether a frame may lie in several chunks, as one longer than 3840 bytes must.
     pub multi_buffer: bool,
+    /// What its chunks lie in.
+    pub pages: Pages,
+    /// Most frames that one call of the kernel sends; `None` where the card takes them by itself.
+    pub tx_budget: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +135,11 @@ impl Status {
         self.details().stage.refuse(why)
     }
 
+    /// The worker has not answered for too long.
+    pub(crate) fn worker_silent(&self) {
+        self.details().stage = Stage::Silent;
+    }
+
     /// The worker has the queues of these sockets.
     pub(crate) fn open(&self, facts: UplinkFacts, sockets: Vec<OwnedFd>, note: Option<String>) {
         let mut details = self.details();
@@ -156,9 +174,11 @@ impl Status {
     pub(crate) fn drops(&self) -> KernelDrops {
         let details = self.details();
         let mut drops = details.dropped_before;
+        // There are sockets while the interface is open.
+        let Some(facts) = details.stage.facts() else { return drops };
         for socket in &details.sockets {
             // A socket whose interface is gone still tells.
-            drops.add(&KernelDrops::read(socket).unwrap_or_default());
+            drops.add(&KernelDrops::read(socket, facts.way.mover()).unwrap_or_default());
         }
         drops
     }
@@ -179,17 +199,32 @@ impl Status {
 
 /// How an interface is used, in words.
 pub(crate) fn sentence(interface: &str, facts: &UplinkFacts) -> String {
-    let UplinkFacts { way, queues, mtu, .. } = facts;
+    let UplinkFacts { way, queues, mtu, tx_budget, .. } = facts;
     let queues = if *queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
-    format!("{interface} in mode {way}, {queues}, MTU {mtu}")
+    let small = tx_budget.filter(|budget| *budget <= KERNEL_TX_BUDGET);
+    let small = small.map(|budget| format!(", {budget} frames sent by a call"));
+    format!("{interface} in mode {way}, {queues}, MTU {mtu}{}", small.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FACTS: UplinkFacts =
-        UplinkFacts { way: UplinkWay::Copy, queues: 1, mtu: 1500, multi_buffer: true };
+    const FACTS: UplinkFacts = UplinkFacts {
+        way: UplinkWay::Copy,
+        queues: 1,
+        mtu: 1500,
+        multi_buffer: true,
+        pages: Pages::Ordinary,
+        tx_budget: Some(256),
+    };
+
+    #[test]
+    fn a_kernel_that_sends_few_frames_by_a_call_is_told() {
+        let facts = UplinkFacts { tx_budget: Some(32), ..FACTS };
+        let told = "eth1 in mode copy, 1 queue, MTU 1500, 32 frames sent by a call";
+        assert_eq!(sentence("eth1", &facts), told);
+    }
 
     #[test]
     fn each_stage_says_what_it_waits_for() {

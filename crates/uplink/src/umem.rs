@@ -1,8 +1,10 @@
 //! The UMEM of an uplink: chunks that are registered with the kernel, and the memory table that they are reached through.
 //! Made by the control thread.
 //!
-//! The chunks of one queue lie side by side: first those it receives into, then those it sends from.
+//! The chunks of one queue lie side by side: first those it receives into, then those it sends from. They lie in huge pages if
+//! the host has enough of them: then few entries of the TLB reach all that a worker writes and reads.
 
+use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::ptr::{self, NonNull};
@@ -28,9 +30,19 @@ pub(crate) const ENTRIES: u32 = 4096;
 
 const CHUNKS: u32 = RX_CHUNKS as u32 + TX_CHUNKS as u32;
 
+/// What chunks lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Huge pages, of those that the operator has set aside.
+    Huge,
+    /// Pages of the usual size.
+    Ordinary,
+}
+
 /// A UMEM, and what is needed to use it.
 #[derive(Debug)]
 pub(crate) struct Chunks {
+    pub(crate) pages: Pages,
     pub(crate) umem: Umem,
     pub(crate) table: Arc<MemoryTable>,
     descriptors: Vec<FrameDesc>,
@@ -50,6 +62,17 @@ pub(crate) struct QueueChunks<'a> {
 impl Chunks {
     /// Chunks for `queues` queues. All of them are taken from the host at once, and stay in memory.
     pub(crate) fn make(queues: u32) -> io::Result<Self> {
+        let bytes = u64::from(queues) * u64::from(CHUNKS) * u64::from(CHUNK_BYTES);
+        // A part of a huge page cannot be given back.
+        if huge_page_bytes().is_some_and(|page| bytes.is_multiple_of(page))
+            && let Ok(chunks) = Self::make_in(Pages::Huge, queues)
+        {
+            return Ok(chunks);
+        }
+        Self::make_in(Pages::Ordinary, queues)
+    }
+
+    fn make_in(pages: Pages, queues: u32) -> io::Result<Self> {
         let count = queues.checked_mul(CHUNKS).and_then(NonZeroU32::new);
         let count = count.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         let entries = |count: u32| QueueSize::new(count).map_err(io::Error::other);
@@ -60,9 +83,9 @@ impl Chunks {
             .build()
             .map_err(io::Error::other)?;
         let (umem, descriptors) =
-            Umem::new(config, count, false).map_err(|error| host_cause(&error))?;
+            Umem::new(config, count, pages == Pages::Huge).map_err(|error| host_cause(&error))?;
         let table = table_of(&umem, &descriptors)?;
-        Ok(Self { umem, table: Arc::new(table), descriptors })
+        Ok(Self { pages, umem, table: Arc::new(table), descriptors })
     }
 
     /// The part of one queue.
@@ -73,6 +96,14 @@ impl Chunks {
         let (rx, tx) = all.split_at_checked(usize::from(RX_CHUNKS))?;
         Some(QueueChunks { first, rx, tx })
     }
+}
+
+/// The size of a huge page if nothing else is asked for; `None` when the host has none.
+fn huge_page_bytes() -> Option<u64> {
+    let told = fs::read_to_string("/proc/meminfo").ok()?;
+    let size = told.lines().find_map(|line| line.strip_prefix("Hugepagesize:"))?;
+    let kib: u64 = size.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024).filter(|bytes| *bytes > 0)
 }
 
 /// What the host said, behind what the library says.
@@ -120,6 +151,34 @@ mod tests {
             }
         }
         assert!(chunks.of_queue(2).is_none());
+    }
+
+    /// The size of the pages in which the chunks lie, as the kernel tells.
+    fn page_bytes(chunks: &Chunks) -> u64 {
+        let first = chunks.of_queue(0).unwrap().rx[0];
+        // SAFETY: the descriptor is of this UMEM, and its length is 0.
+        let place = unsafe { chunks.umem.data(&first) }.contents().as_ptr().addr();
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut lines = maps.lines().skip_while(|line| {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let number = |text| usize::from_str_radix(text, 16);
+            !range.is_some_and(|(from, to)| match (number(from), number(to)) {
+                (Ok(from), Ok(to)) => (from..to).contains(&place),
+                _ => false,
+            })
+        });
+        let size = lines.find_map(|line| line.strip_prefix("KernelPageSize:")).unwrap();
+        size.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    #[test]
+    fn chunks_lie_in_the_pages_that_are_told() {
+        let ordinary = Chunks::make_in(Pages::Ordinary, 1).unwrap();
+        assert_eq!((ordinary.pages, page_bytes(&ordinary)), (Pages::Ordinary, 4096));
+        // Whether the host has huge pages now is not for the test to say.
+        let best = Chunks::make(1).unwrap();
+        let huge = Some(page_bytes(&best)) == huge_page_bytes();
+        assert_eq!(best.pages == Pages::Huge, huge);
     }
 
     #[test]

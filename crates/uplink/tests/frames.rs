@@ -183,3 +183,20 @@ fn fewer_queues_than_the_interface_has_are_possible_and_more_are_not() {
     rig.until("it was refused", |rig| !rig.events().is_empty());
     assert!(rig.state().detail.starts_with("near has 2 queues, and 3 are asked for"));
 }
+
+#[test]
+fn an_interface_with_more_queues_than_an_uplink_can_have_is_refused_until_it_has_fewer() {
+    let _wire = Wire::with_queues(1500, 65);
+    let mut rig = Rig::started(Setting::default());
+    rig.until("it was refused", |rig| !rig.events().is_empty());
+    let state = rig.state();
+    assert_eq!(state.word, StateWord::Waiting);
+    let begin =
+        "near has 65 queues, and an uplink can use 64: set fewer by ethtool -L near combined 64";
+    assert!(state.detail.starts_with(begin), "{}", state.detail);
+    let mut ethtool = std::process::Command::new("ethtool");
+    let set = ethtool.args(["-L", "near", "rx", "2", "tx", "2"]).status();
+    assert!(set.unwrap().success());
+    rig.until_state(StateWord::Up);
+    assert_eq!(rig.handle.facts().unwrap().queues, 2);
+}

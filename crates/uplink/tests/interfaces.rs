@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use helio_frame::Port;
 use helio_types::{DropReason, UplinkMode};
 use helio_uplink::{Census, StateWord, UplinkEvent};
@@ -173,4 +175,32 @@ fn a_process_without_rights_is_told_which_it_needs() {
         rig.state().detail,
         "near cannot be used without the right to receive all frames: run this process as root, or give it CAP_NET_RAW"
     );
+}
+
+#[test]
+fn a_silent_worker_is_told_once_and_nothing_is_replaced_before_it_answers() {
+    let wire = Wire::new(1500);
+    // It takes no turn: first the queues are not taken, then they are not given back.
+    let mut rig = Rig::started(Setting::default());
+    let told = |rig: &Rig| rig.events().iter().filter(|e| **e == UplinkEvent::WorkerSilent).count();
+    for silences in 1..=2 {
+        rig.repeat("the silence is told", |rig| told(rig) == silences);
+        let state = rig.state();
+        let sentence = UplinkEvent::WorkerSilent.to_string();
+        assert_eq!((state.word, state.detail), (StateWord::Waiting, sentence));
+        let table = rig.table().unwrap();
+        if silences == 2 {
+            // Another interface has the name by now: it has to wait.
+            let opened = |e: &&UplinkEvent| matches!(e, UplinkEvent::Opened(_));
+            assert_eq!(rig.events().iter().filter(opened).count(), 1);
+            assert_eq!(rig.port.census().total(), 4096);
+        }
+        carries_frames(&mut rig);
+        assert_eq!(Arc::ptr_eq(&table, &rig.table().unwrap()), silences == 1);
+        assert_eq!(told(&rig), silences);
+        if silences == 1 {
+            ip("link del near");
+            wire.lay(1500, 1);
+        }
+    }
 }

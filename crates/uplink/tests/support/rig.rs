@@ -16,7 +16,7 @@ use helio_uplink::{
 };
 
 /// How long anything may take that is to happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the uplink of a test is set.
 #[derive(Default)]
