@@ -8,6 +8,7 @@ use helio_frame::{MemoryDirectory, Wakeups};
 use helio_host::{Mailbox, PortEvent};
 use helio_types::{PassRule, PortId, UplinkMode};
 
+use crate::noted::Noted;
 use crate::port::Queues;
 use crate::status::Status;
 
@@ -147,6 +148,7 @@ pub(crate) struct Shared {
     pub(crate) pass: Vec<PassRule>,
     pub(crate) mailbox: Mailbox<Queues>,
     pub(crate) status: Status,
+    pub(crate) noted: Noted,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
@@ -163,6 +165,7 @@ impl Shared {
             pass: parts.pass,
             mailbox: Mailbox::default(),
             status: Status::default(),
+            noted: Noted::default(),
             wakeups: parts.wakeups,
             directory: parts.directory,
             events: parts.events,

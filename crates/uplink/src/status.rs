@@ -9,6 +9,7 @@ use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
 use crate::sockets::{KernelDrops, LINK_BYTES};
+use crate::umem::CHUNKS;
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,14 @@ pub struct UplinkFacts {
     pub mtu: u32,
     /// Whether a frame may lie in several chunks, as one longer than 3840 bytes must.
     pub multi_buffer: bool,
+}
+
+impl UplinkFacts {
+    /// Chunks of all its queues.
+    #[must_use]
+    pub fn chunks(&self) -> u32 {
+        self.queues * CHUNKS
+    }
 }
 
 #[derive(Debug, Default)]

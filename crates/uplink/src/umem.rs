@@ -26,7 +26,8 @@ pub(crate) const RX_ENTRIES: u32 = 2048;
 /// chunks need.
 pub(crate) const ENTRIES: u32 = 4096;
 
-const CHUNKS: u32 = RX_CHUNKS as u32 + TX_CHUNKS as u32;
+/// Chunks of one queue.
+pub(crate) const CHUNKS: u32 = RX_CHUNKS as u32 + TX_CHUNKS as u32;
 
 /// A UMEM, and what is needed to use it.
 #[derive(Debug)]
