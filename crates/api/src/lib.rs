@@ -5,6 +5,7 @@
 //! `snake_case`; a key is never renamed or given another meaning, only added.
 #![forbid(unsafe_code)]
 
+mod chunk_info;
 mod decap_info;
 mod fdb_info;
 mod mirror_info;
@@ -16,6 +17,7 @@ mod tap_info;
 mod uplink_info;
 mod worker_info;
 
+pub use chunk_info::ChunkInfo;
 pub use decap_info::DecapInfo;
 pub use fdb_info::{FdbEntryInfo, FdbEntryKind, FdbFilter};
 pub use helio_config::{

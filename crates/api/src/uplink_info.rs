@@ -6,6 +6,8 @@ use std::fmt;
 use helio_config::UplinkInterface;
 use serde::{Deserialize, Serialize};
 
+use crate::ChunkInfo;
+
 /// The interface of an uplink: what is asked of it, and what it gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UplinkInfo {
@@ -31,6 +33,9 @@ pub struct UplinkInfo {
     /// Frames that the kernel could not bring to the switch, by reason. They are in no other counter.
     #[serde(default)]
     pub kernel_drops: BTreeMap<String, u64>,
+    /// Where its chunks are.
+    #[serde(default)]
+    pub chunks: ChunkInfo,
 }
 
 impl UplinkInfo {
@@ -47,6 +52,7 @@ impl UplinkInfo {
             huge_pages: false,
             pass: uplink.pass.iter().map(ToString::to_string).collect(),
             kernel_drops: BTreeMap::new(),
+            chunks: ChunkInfo::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use helio_api::{PortInfo, PortState, UplinkInfo};
+use helio_api::{ChunkInfo, PortInfo, PortState, UplinkInfo};
 use helio_config::{Attachment, PortConfig, SocketMode, TapInterface, UplinkInterface, VmSocket};
 use helio_control::{ControlError, ControlErrorKind};
 use helio_frame::{MemoryDirectory, Port, Wakeups};
@@ -11,7 +11,7 @@ use helio_host::{
 };
 use helio_tap::{TapHandle, TapParts, TapPort};
 use helio_types::PortId;
-use helio_uplink::{Pages, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
+use helio_uplink::{Census, Pages, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
 use helio_vhost_user::{
     MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
     VhostPortHandle,
@@ -219,6 +219,9 @@ fn describe_uplink(handle: &UplinkHandle, info: &mut UplinkInfo) {
     ];
     let occurred = reasons.into_iter().filter(|(_, count)| *count > 0);
     info.kernel_drops = occurred.map(|(reason, count)| (reason.to_owned(), count)).collect();
+    let Census { spare, lent, held, free, staged, sent } = handle.census();
+    let total = handle.facts().map_or(0, |facts| facts.chunks() as usize);
+    info.chunks = ChunkInfo { total, spare, lent, held, free, staged, sent };
 }
 
 /// A front-end that connects and goes away in a loop would flood the log, so only what must not happen is a warning; the

@@ -151,9 +151,11 @@ fn c100_memory_that_is_cut_off_while_its_guest_is_a_monitor() {
             truncate(&memory, keep);
             scene.is_faulted();
             drop(monitor.stop());
+            wait_until("copies for it are refused", || {
+                scene.switch.copies("victim").dropped.contains_key("port-down")
+            });
             scene.switch.set_mirroring("columbia", "none");
-            let copies = scene.switch.settled_copies("victim");
-            assert!(copies.dropped.contains_key("port-down"), "{copies:?}");
+            scene.switch.settled_copies("victim");
             scene.switch.set("victim", &serde_json::json!({ "vlan": {} }));
             scene.end();
         }

@@ -71,6 +71,7 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         let total: u64 = uplink.kernel_drops.values().sum();
         let pass = if uplink.pass.is_empty() { "-".to_owned() } else { uplink.pass.join(" ") };
         writeln!(out, "{:<12} {total} frames{}", "kernel drops", reasons(&uplink.kernel_drops))?;
+        writeln!(out, "{:<12} {}", "chunks", uplink.chunks)?;
         writeln!(out, "{:<12} {pass}", "to the host")?;
     }
     Ok(())

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::child_process::{ChildProcess, Output};
 use crate::error::{LabError, tail_of};
 use crate::lab_dir::LabDir;
+use crate::net_namespace::NetNamespace;
 use crate::switch_config::SwitchPlan;
 use crate::switch_figures::{DestinationFigures, MirrorFigures, PortFigures};
 
@@ -40,9 +41,34 @@ impl Switch {
     /// When the program is missing, or ends or does not answer in time; with the end of its log.
     pub fn start(dir: &LabDir, plan: &SwitchPlan) -> Result<Self, LabError> {
         let program = helio_program()?;
+        let command = ChildProcess::command(&program);
+        Self::run(dir, plan, program, command)
+    }
+
+    /// The same in a network namespace: the interfaces that its uplinks name are those of the namespace. Its sockets are
+    /// files as ever.
+    ///
+    /// # Errors
+    ///
+    /// As [`Switch::start`].
+    pub fn start_in(
+        namespace: &NetNamespace,
+        dir: &LabDir,
+        plan: &SwitchPlan,
+    ) -> Result<Self, LabError> {
+        let program = helio_program()?;
+        let command = namespace.command(&program);
+        Self::run(dir, plan, program, command)
+    }
+
+    fn run(
+        dir: &LabDir,
+        plan: &SwitchPlan,
+        program: PathBuf,
+        mut command: Command,
+    ) -> Result<Self, LabError> {
         let config = dir.file("helio.toml");
         fs::write(&config, plan.text(dir.path())).map_err(LabError::io("write helio.toml"))?;
-        let mut command = ChildProcess::command(&program);
         command.arg("run").arg("-c").arg(&config);
         let process = ChildProcess::spawn("helio", command, Output::Logged, dir.file("helio.log"))?;
         let (control, folder) = (dir.file("control.sock"), dir.path().to_owned());

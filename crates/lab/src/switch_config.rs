@@ -26,6 +26,8 @@ pub enum Polling {
 #[derive(Clone, Debug)]
 pub struct PortPlan {
     name: String,
+    /// The interface of an uplink; other ports have a socket.
+    interface: Option<String>,
     lines: Vec<String>,
 }
 
@@ -33,7 +35,13 @@ impl PortPlan {
     /// A port on which the switch listens, with all settings at their defaults.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), lines: vec![] }
+        Self { name: name.to_owned(), interface: None, lines: vec![] }
+    }
+
+    /// An uplink on an interface.
+    #[must_use]
+    pub fn uplink(name: &str, interface: &str) -> Self {
+        Self { interface: Some(interface.to_owned()), ..Self::new(name) }
     }
 
     /// Which side of its socket the port is.
@@ -100,10 +108,12 @@ impl SwitchPlan {
             };
             text.push_str(&format!("\n[[worker]]\ncore = {core}\npoll = \"{poll}\"\n"));
         }
-        for PortPlan { name, lines } in &self.ports {
-            text.push_str(&format!(
-                "\n[[port]]\nname = \"{name}\"\nsocket = \"{folder}/{name}.sock\"\n"
-            ));
+        for PortPlan { name, interface, lines } in &self.ports {
+            let far_side = match interface {
+                Some(interface) => format!("interface = \"{interface}\""),
+                None => format!("socket = \"{folder}/{name}.sock\""),
+            };
+            text.push_str(&format!("\n[[port]]\nname = \"{name}\"\n{far_side}\n"));
             text.extend(lines.iter().map(|line| format!("{line}\n")));
         }
         text.push('\n');
@@ -126,6 +136,15 @@ mod tests {
             [[worker]]\ncore = 1\npoll = \"busy\"\n\n\
             [[port]]\nname = \"columbia\"\nsocket = \"/run/columbia.sock\"\nmode = \"client\"\n\
             mirroring = \"source\"\nsession = 0\n\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_uplink_has_an_interface_and_no_socket() {
+        let uplink = PortPlan::uplink("uplink0", "eth1").line("vlan = { trunk = [10] }");
+        let text = SwitchPlan::new(vec![uplink]).text(Path::new("/run"));
+        let expected = "[switch]\ncontrol = \"/run/control.sock\"\n\n\
+            [[port]]\nname = \"uplink0\"\ninterface = \"eth1\"\nvlan = { trunk = [10] }\n\n";
         assert_eq!(text, expected);
     }
 }

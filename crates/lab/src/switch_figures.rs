@@ -25,6 +25,17 @@ pub struct PortFigures {
     pub egress_bytes: u64,
     /// Frames refused, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// The interface, if the port is an uplink.
+    pub uplink: Option<UplinkFigures>,
+}
+
+/// The interface of an uplink.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct UplinkFigures {
+    /// The mode that was got; none while the interface is not open.
+    pub mode: Option<String>,
+    /// Frames that the kernel could not bring to the switch, by reason.
+    pub kernel_drops: BTreeMap<String, u64>,
 }
 
 impl PortFigures {

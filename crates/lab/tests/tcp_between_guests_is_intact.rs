@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use helio_lab::{
-    GuestImage, GuestPlan, LabDir, MachineLock, PortPlan, Qemu, Switch, SwitchPlan, Vnic,
+    GuestImage, GuestPlan, LabDir, MachineLock, PortPlan, Qemu, Switch, SwitchPlan, Vnic, transfer,
 };
 use helio_types::{Mirroring, SessionId};
 
@@ -21,18 +21,6 @@ const NO_OFFLOADS: [&str; 11] = [
     "host_ecn",
     "host_ufo",
 ];
-
-/// Sends a file of random bytes from one guest to the other; its digest must be the same on both sides.
-fn transfer(from: &mut Qemu, to: &mut Qemu, address: &str) {
-    let sent = from
-        .must("dd if=/dev/urandom of=/tmp/data bs=1M count=4 2>/dev/null; md5sum </tmp/data")
-        .unwrap();
-    let receiving = to.spawn("nc -l -p 5001 -e sh -c 'cat >/tmp/got'").unwrap();
-    to.must("for i in $(seq 100); do netstat -ltn | grep -q :5001 && exit 0; usleep 50000; done; exit 1").unwrap();
-    from.must(&format!("nc {address} 5001 </tmp/data")).unwrap();
-    to.job_ends(receiving).unwrap();
-    assert_eq!(to.must("md5sum </tmp/got").unwrap(), sent);
-}
 
 #[test]
 fn data_is_intact_with_and_without_offloads_and_the_copies_have_right_checksums() {
@@ -67,14 +55,14 @@ fn data_is_intact_with_and_without_offloads_and_the_copies_have_right_checksums(
     pegasus.must("ethtool -K sniffie gro off").unwrap();
     let capture = pegasus.spawn("tcpdump -i sniffie -w /tmp/seen -B 16384 tcp").unwrap();
     pegasus.job_says(capture, "listening on").unwrap();
-    transfer(&mut columbia, &mut crusader, "10.0.0.2");
-    transfer(&mut crusader, &mut columbia, "10.0.0.1");
+    transfer(&mut columbia, &mut crusader, "10.0.0.2", 4).unwrap();
+    transfer(&mut crusader, &mut columbia, "10.0.0.1", 4).unwrap();
     // What the card cannot switch off it reports as an error; what it can is off afterwards.
     columbia.exec("ethtool -K columbia tx off sg off tso off gso off").unwrap();
     let features = columbia.must("ethtool -k columbia").unwrap();
     assert!(features.contains("tcp-segmentation-offload: off"), "{features}");
-    transfer(&mut columbia, &mut crusader, "10.0.0.2");
-    transfer(&mut crusader, &mut columbia, "10.0.0.1");
+    transfer(&mut columbia, &mut crusader, "10.0.0.2", 4).unwrap();
+    transfer(&mut crusader, &mut columbia, "10.0.0.1", 4).unwrap();
     pegasus.finish(capture).unwrap();
 
     // Four transfers of 4 MiB make about 12,000 frames; a slow sniffer misses many of them.

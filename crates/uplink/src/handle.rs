@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use helio_host::{ControlThread, FirstTry, PortState, Senses};
 
+use crate::book::Census;
 use crate::control_thread;
 use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkParts, UplinkQueues};
 use crate::sockets::KernelDrops;
@@ -72,6 +73,12 @@ impl UplinkHandle {
     #[must_use]
     pub fn kernel_drops(&self) -> KernelDrops {
         self.shared.status.drops()
+    }
+
+    /// Where all chunks were when the worker last noted it; all are nowhere while no interface is open.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.shared.noted.read()
     }
 
     /// Takes the queues back from the worker, which must still have the port or have dropped it, and closes the interface.

@@ -8,6 +8,7 @@ mod book;
 mod control_thread;
 mod ethtool;
 mod handle;
+mod noted;
 mod opening;
 mod parts;
 mod port;

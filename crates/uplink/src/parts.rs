@@ -8,6 +8,7 @@ use helio_frame::{MemoryDirectory, Wakeups};
 use helio_host::{Answer, Mailbox, Order, PortEvent, Reply, ask};
 use helio_types::{PassRule, PortId, UplinkMode};
 
+use crate::noted::Noted;
 use crate::port::Queues;
 use crate::status::Status;
 
@@ -159,6 +160,7 @@ pub(crate) struct Shared {
     pub(crate) pass: Vec<PassRule>,
     pub(crate) mailbox: Mailbox<Queues>,
     pub(crate) status: Status,
+    pub(crate) noted: Noted,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
@@ -175,6 +177,7 @@ impl Shared {
             pass: parts.pass,
             mailbox: Mailbox::default(),
             status: Status::default(),
+            noted: Noted::default(),
             wakeups: parts.wakeups,
             directory: parts.directory,
             events: parts.events,

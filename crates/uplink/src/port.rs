@@ -98,6 +98,11 @@ impl UplinkPort {
         self.queues.replace(queues)
     }
 
+    #[inline]
+    fn note_census(&self) {
+        self.shared.noted.note(&self.census());
+    }
+
     /// Gives the queues back if they leave and no frame lies in them any more.
     #[cold]
     fn finish_leaving(&mut self) {
@@ -105,7 +110,10 @@ impl UplinkPort {
             return;
         }
         if let Some(answer) = self.leaving.take() {
-            let _ = answer.send(self.queues.take());
+            let queues = self.queues.take();
+            // Before the answer, so that whoever waits for it sees no chunks any more.
+            self.note_census();
+            let _ = answer.send(queues);
         }
     }
 
@@ -132,14 +140,9 @@ impl UplinkPort {
         };
         Some((&mut queues.get_mut(index)?.sender, table))
     }
-}
 
-impl Port for UplinkPort {
     #[inline]
-    fn take(&mut self, intake: &mut Intake<'_>) {
-        if self.shared.mailbox.has_order() {
-            self.obey();
-        }
+    fn take_frames(&mut self, intake: &mut Intake<'_>) {
         let link = self.shared.status.link();
         let Some(Queues { queues, table, next }) = self.running() else { return };
         for queue in &mut *queues {
@@ -156,6 +159,17 @@ impl Port for UplinkPort {
                 return;
             }
         }
+    }
+}
+
+impl Port for UplinkPort {
+    #[inline]
+    fn take(&mut self, intake: &mut Intake<'_>) {
+        if self.shared.mailbox.has_order() {
+            self.obey();
+        }
+        self.take_frames(intake);
+        self.note_census();
     }
 
     #[inline]

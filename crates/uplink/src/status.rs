@@ -9,7 +9,7 @@ use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
 use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover};
-use crate::umem::Pages;
+use crate::umem::{CHUNKS, Pages};
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,14 @@ pub struct UplinkFacts {
     pub pages: Pages,
     /// Most frames that one call of the kernel sends; `None` where the card takes them by itself.
     pub tx_budget: Option<u32>,
+}
+
+impl UplinkFacts {
+    /// Chunks of all its queues.
+    #[must_use]
+    pub fn chunks(&self) -> u32 {
+        self.queues * CHUNKS
+    }
 }
 
 #[derive(Debug, Default)]

@@ -28,7 +28,8 @@ pub(crate) const RX_ENTRIES: u32 = 2048;
 /// chunks need.
 pub(crate) const ENTRIES: u32 = 4096;
 
-const CHUNKS: u32 = RX_CHUNKS as u32 + TX_CHUNKS as u32;
+/// Chunks of one queue.
+pub(crate) const CHUNKS: u32 = RX_CHUNKS as u32 + TX_CHUNKS as u32;
 
 /// What chunks lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

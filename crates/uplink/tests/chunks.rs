@@ -21,6 +21,8 @@ fn settle(rig: &mut Rig) {
         assert_eq!(rig.port.census().total(), CHUNKS);
         rig.port.census() == at_rest()
     });
+    rig.until("operators see that, too", |rig| rig.handle.census() == at_rest());
+    assert_eq!(rig.handle.facts().map(|facts| facts.chunks() as usize), Some(CHUNKS));
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn an_interface_that_is_deleted_takes_the_uplink_down_and_a_new_one_brings_it_ba
                     && (is_gone("near is gone") || is_gone("no interface near"))
             });
             rig.until("its chunks are gone, too", |rig| rig.port.census() == Census::default());
+            assert_eq!(rig.handle.census(), Census::default());
             assert_eq!(rig.offer(&frame(60, 0)), Err(DropReason::PortDown));
             wire.lay(1500, 1);
             carries_frames(&mut rig);

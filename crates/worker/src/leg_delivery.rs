@@ -110,8 +110,16 @@ impl Core {
         let at = snapshot.switch.port(sighting.at).unwrap_or(settings);
         let longest_seen = longest(at, tagging);
         let flow_hash = flow_hash(frame.head.bytes());
-        let mut way =
-            LegWay { session, leg, sighting, tagging, settings, flow_hash, now_ns: *now_ns };
+        let mut way = LegWay {
+            session,
+            leg,
+            sighting,
+            tagging,
+            settings,
+            longest_seen,
+            flow_hash,
+            now_ns: *now_ns,
+        };
         let mut collector = collectors.get_mut(id);
         let form = Form::towards(&frame.net, Offloads::NONE);
         let made = in_form(frame, rest, forms, form, u16::MAX, |delivery| {

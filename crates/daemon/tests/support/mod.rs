@@ -16,13 +16,16 @@
     reason = "shared by several test programs"
 )]
 
+pub mod apart;
 pub mod capture;
 pub mod control;
 pub mod descriptors;
+pub mod far_host;
 pub mod front_end;
 pub mod hostile;
 pub mod lane;
 pub mod liar;
+pub mod load;
 pub mod memory_lies;
 pub mod monitor;
 pub mod odd_descriptors;

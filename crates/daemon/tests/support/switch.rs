@@ -1,7 +1,9 @@
 //! A running switch in a folder of its own, and the guests on its ports.
 
 use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use helio_api::{MirrorDestinationInfo, PortInfo, PortState};
@@ -11,6 +13,7 @@ use helio_guest::{Guest, GuestConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::apart;
 use super::control::Control;
 use super::wait_until;
 
@@ -89,9 +92,20 @@ impl Plan {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::from_str(&self.to_toml(folder.path()), "test.toml");
         let config = config.unwrap_or_else(|error| panic!("{error}"));
-        let daemon = Some(Daemon::start(config).unwrap());
+        let running = Running::Here(Daemon::start(config).unwrap());
         let names = self.ports.into_iter().map(|(name, _)| name).collect();
-        TestSwitch { daemon, names, folder, _alone: alone }
+        TestSwitch { running, names, folder, _alone: alone }
+    }
+
+    /// Starts it in a process of its own. The test, of this name, begins with [`apart::serve_if_asked`].
+    pub fn start_apart(self, test: &'static str) -> TestSwitch {
+        let alone = ONE_SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(apart::config_file(folder.path()), self.to_toml(folder.path())).unwrap();
+        let names = self.ports.into_iter().map(|(name, _)| name).collect();
+        let mut switch = TestSwitch { running: Running::No, names, folder, _alone: alone };
+        switch.start_again(test);
+        switch
     }
 }
 
@@ -100,9 +114,16 @@ pub fn mac(index: usize) -> [u8; 6] {
     [0x52, 0x54, 0, 0, 0, index as u8 + 1]
 }
 
+/// Where a switch runs.
+enum Running {
+    Here(Daemon),
+    Apart(Child),
+    No,
+}
+
 /// A switch that runs. Dropping it stops it.
 pub struct TestSwitch {
-    daemon: Option<Daemon>,
+    running: Running,
     names: Vec<String>,
     folder: TempDir,
     /// Released last.
@@ -110,6 +131,22 @@ pub struct TestSwitch {
 }
 
 impl TestSwitch {
+    /// Kills the process of a switch that runs in its own, as by `kill -9`.
+    pub fn kill(&mut self) {
+        let Running::Apart(mut process) = std::mem::replace(&mut self.running, Running::No) else {
+            panic!("it has no process of its own");
+        };
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Starts the switch that was killed once more, and waits until it answers.
+    pub fn start_again(&mut self, test: &'static str) {
+        self.running = Running::Apart(apart::start(self.folder(), test));
+        let path = self.control_path();
+        wait_until("the switch answers", || UnixStream::connect(&path).is_ok());
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -206,8 +243,13 @@ impl TestSwitch {
 
 impl Drop for TestSwitch {
     fn drop(&mut self) {
-        if let Some(daemon) = self.daemon.take() {
-            daemon.stop();
+        match std::mem::replace(&mut self.running, Running::No) {
+            Running::Here(daemon) => daemon.stop(),
+            Running::Apart(mut process) => {
+                process.kill().unwrap();
+                process.wait().unwrap();
+            }
+            Running::No => {}
         }
     }
 }
