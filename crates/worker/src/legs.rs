@@ -10,7 +10,7 @@ use helio_mirror::{
     Concerned, Crossing, Exactness, LegForm, RateLimit, Sampler, Session, Sessions,
 };
 use helio_offload::MAX_HEADER_BYTES;
-use helio_switch::{TAG_BYTES, TagEdit, egress_edit};
+use helio_switch::{L2, TAG_BYTES, TagEdit, egress_edit};
 use helio_types::{DropReason, LegSet, MacAddr, PortId, PortSet};
 
 use crate::Snapshot;
@@ -167,7 +167,11 @@ impl Core {
             Ok(decision) => {
                 targets.production = decision.destinations(&self.snapshot.switch, ingress);
             }
-            Err(reason) => targets.refused = Some(*reason),
+            Err(reason) => {
+                targets.refused = Some(*reason);
+                // It belongs to no VLAN, and has the tag that it came with.
+                run.tagging.tag = L2::parse(frame.head.bytes()).ok().and_then(|l2| l2.tag);
+            }
         }
         let Self { snapshot, meters, counters, memories, now_ns, .. } = self;
         let table = memories.get(frame.memory.index()).and_then(Option::as_deref);
