@@ -153,6 +153,8 @@ impl Core {
                 source,
                 destination,
             }),
+            // That was no frame.
+            Err(DropReason::Runt) => Concerned::NONE,
             Err(_) if sessions.want_refused() => sessions.concerned_by_refused(ingress, source),
             Err(_) => Concerned::NONE,
         }
