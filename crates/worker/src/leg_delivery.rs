@@ -4,7 +4,7 @@ use helio_encap::SnapLen;
 use helio_frame::{Delivery, Frame, Port, RestBytes};
 use helio_mirror::{Leg, LegForm, Session};
 use helio_offload::{Form, MAX_HEADER_BYTES, Offloads};
-use helio_switch::{PortSettings, TAG_BYTES, TagEdit, Tci};
+use helio_switch::{L2, PortSettings, TAG_BYTES, TagEdit, Tci};
 use helio_types::{DropReason, LegId, LegSet, PortId};
 
 use crate::core::Core;
@@ -166,7 +166,7 @@ impl LegWay<'_> {
         port: &mut dyn Port,
     ) -> Result<u32, DropReason> {
         let cut = seen.range(0, self.session.snap_len.bytes());
-        if cut.bytes() > longest(self.settings, self.tagging) {
+        if cut.bytes() > longest(self.settings, Tagging { tag: tag_of(seen), ..self.tagging }) {
             return Err(DropReason::Mtu);
         }
         let mut tagged = [0; ROOM];
@@ -176,4 +176,9 @@ impl LegWay<'_> {
         port.offer(&delivery)?;
         Ok(delivery.bytes())
     }
+}
+
+/// The tag of a frame.
+fn tag_of(seen: &Delivery<'_>) -> Option<Tci> {
+    L2::parse(seen.header).ok()?.tag
 }
