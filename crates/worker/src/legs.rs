@@ -63,6 +63,21 @@ impl LegTargets {
     }
 }
 
+/// A way across a source.
+#[derive(Clone, Copy)]
+enum Way {
+    Ingress,
+    Egress,
+}
+
+/// The ways on which a frame crosses the sources of one session.
+#[derive(Clone, Copy)]
+struct Ways {
+    ingress: bool,
+    /// How its head changes on its way out.
+    egress: Option<TagEdit>,
+}
+
 /// What one worker keeps for one session from frame to frame.
 #[derive(Debug)]
 pub(crate) struct SessionMeter {
@@ -81,17 +96,25 @@ impl SessionMeter {
         }
     }
 
-    /// Whether the session wants this frame, as `edit` leaves it.
+    /// Which way of a frame the session takes, of those on which it crosses its sources: that on which its filter accepts the
+    /// frame, the way in first.
     fn takes(
         &mut self,
         session: &Session,
+        crosses: Ways,
         frame: &Frame,
         rest: &RestBytes<'_>,
-        edit: TagEdit,
-    ) -> bool {
-        let accepted =
-            session.filter.as_ref().is_none_or(|filter| accepts(filter, frame, rest, edit));
-        accepted && self.sampler.takes()
+    ) -> Option<Way> {
+        let accepts =
+            |edit| session.filter.as_ref().is_none_or(|filter| accepts(filter, frame, rest, edit));
+        let way = if crosses.ingress && accepts(TagEdit::Keep) {
+            Way::Ingress
+        } else if crosses.egress.is_some_and(accepts) {
+            Way::Egress
+        } else {
+            return None;
+        };
+        self.sampler.takes().then_some(way)
     }
 
     /// Whether its rate allows a copy of a frame that is `wire` on the wire.
@@ -185,15 +208,13 @@ impl Core {
             else {
                 continue;
             };
-            let entered = run.concerned.ingress.contains(place);
-            let edit = if entered {
-                TagEdit::Keep
-            } else {
-                egress_view(snapshot, session, &targets.production, run.tagging)
+            let leaves = run.concerned.egress.contains(place);
+            let crosses = Ways {
+                ingress: run.concerned.ingress.contains(place),
+                egress: leaves
+                    .then(|| egress_view(snapshot, session, &targets.production, run.tagging)),
             };
-            if !meter.takes(session, frame, &rest, edit) {
-                continue;
-            }
+            let Some(way) = meter.takes(session, crosses, frame, &rest) else { continue };
             let legs = session.leg_set();
             let passes = meter.passes(session, wire, *now_ns);
             for leg in legs {
@@ -203,10 +224,10 @@ impl Core {
                     block.drop_copies(DropReason::RateLimit, wire.frames, wire.bytes);
                 }
             }
-            match (passes, entered) {
-                (false, _) => {}
-                (true, true) => targets.ingress = targets.ingress.union(legs),
-                (true, false) => targets.egress = targets.egress.union(legs),
+            match way {
+                _ if !passes => {}
+                Way::Ingress => targets.ingress = targets.ingress.union(legs),
+                Way::Egress => targets.egress = targets.egress.union(legs),
             }
         }
         let targets = self.refuse_impossible(frame, run.tagging, targets);
