@@ -72,7 +72,7 @@ impl Directions {
     }
 }
 
-/// What becomes of frames that policy refuses at ingress.
+/// What becomes of frames that policy refuses at ingress. What is too short to be a frame is copied by nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RefusedFrames {
     /// They are not copied.

@@ -229,9 +229,7 @@ impl Way<'_> {
     #[inline]
     fn send(&mut self, delivery: Delivery<'_>) {
         let bytes = delivery.bytes();
-        let delivery =
-            if bytes > self.snap_bytes { delivery.range(0, self.snap_bytes) } else { delivery };
-        if delivery.net.gso.is_none() && delivery.bytes() > self.longest {
+        if delivery.net.gso.is_none() && bytes.min(self.snap_bytes) > self.longest {
             return self.outcome.drop(DropReason::Mtu);
         }
         let offered = if self.edit == TagEdit::Keep {
@@ -245,10 +243,16 @@ impl Way<'_> {
         }
     }
 
+    /// Offers a frame as it leaves, cut to the length that is wanted.
     #[inline]
     fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason> {
-        self.port.offer(delivery)?;
-        self.block.egress.add(1, u64::from(delivery.bytes()));
+        let bytes = delivery.bytes();
+        if bytes > self.snap_bytes {
+            self.port.offer(&delivery.range(0, self.snap_bytes))?;
+        } else {
+            self.port.offer(delivery)?;
+        }
+        self.block.egress.add(1, u64::from(bytes.min(self.snap_bytes)));
         Ok(())
     }
 

@@ -225,7 +225,7 @@ impl LegWay<'_> {
         port: &mut dyn Port,
     ) -> Result<Sent, DropReason> {
         let cut = seen.range(0, self.session.snap_len.bytes());
-        if cut.bytes() > longest(self.settings, self.tagging) {
+        if cut.bytes() > longest(self.settings, Tagging { tag: tag_of(seen), ..self.tagging }) {
             return Err(DropReason::Mtu);
         }
         let tci = self.tagging.tag.map_or(Tci::of(vlan), |tag| tag.with_vlan(vlan));
@@ -240,7 +240,7 @@ impl LegWay<'_> {
 
     /// What a collector is told about a frame.
     fn facts(&self, seen: &Delivery<'_>) -> CopyFields {
-        let tag = L2::parse(seen.header).ok().and_then(|l2| l2.tag);
+        let tag = tag_of(seen);
         let integrity = match self.sighting.refused {
             Some(_) => Integrity::Bad,
             None => Integrity::of_length(seen.bytes(), self.longest_seen),
@@ -257,4 +257,9 @@ impl LegWay<'_> {
             ..CopyFields::default()
         }
     }
+}
+
+/// The tag of a frame.
+fn tag_of(seen: &Delivery<'_>) -> Option<Tci> {
+    L2::parse(seen.header).ok()?.tag
 }

@@ -10,7 +10,7 @@ use helio_mirror::{
     Concerned, Crossing, Exactness, LegForm, RateLimit, Sampler, Session, Sessions,
 };
 use helio_offload::MAX_HEADER_BYTES;
-use helio_switch::{TAG_BYTES, TagEdit, egress_edit};
+use helio_switch::{L2, TAG_BYTES, TagEdit, egress_edit};
 use helio_types::{DropReason, LegSet, MacAddr, PortId, PortSet};
 
 use crate::Snapshot;
@@ -63,6 +63,21 @@ impl LegTargets {
     }
 }
 
+/// A way across a source.
+#[derive(Clone, Copy)]
+enum Way {
+    Ingress,
+    Egress,
+}
+
+/// The ways on which a frame crosses the sources of one session.
+#[derive(Clone, Copy)]
+struct Ways {
+    ingress: bool,
+    /// How its head changes on its way out.
+    egress: Option<TagEdit>,
+}
+
 /// What one worker keeps for one session from frame to frame.
 #[derive(Debug)]
 pub(crate) struct SessionMeter {
@@ -81,17 +96,25 @@ impl SessionMeter {
         }
     }
 
-    /// Whether the session wants this frame, as `edit` leaves it.
+    /// Which way of a frame the session takes, of those on which it crosses its sources: that on which its filter accepts the
+    /// frame, the way in first.
     fn takes(
         &mut self,
         session: &Session,
+        crosses: Ways,
         frame: &Frame,
         rest: &RestBytes<'_>,
-        edit: TagEdit,
-    ) -> bool {
-        let accepted =
-            session.filter.as_ref().is_none_or(|filter| accepts(filter, frame, rest, edit));
-        accepted && self.sampler.takes()
+    ) -> Option<Way> {
+        let accepts =
+            |edit| session.filter.as_ref().is_none_or(|filter| accepts(filter, frame, rest, edit));
+        let way = if crosses.ingress && accepts(TagEdit::Keep) {
+            Way::Ingress
+        } else if crosses.egress.is_some_and(accepts) {
+            Way::Egress
+        } else {
+            return None;
+        };
+        self.sampler.takes().then_some(way)
     }
 
     /// Whether its rate allows a copy of a frame that is `wire` on the wire.
@@ -156,6 +179,8 @@ impl Core {
                 source,
                 destination,
             }),
+            // That was no frame.
+            Err(DropReason::Runt) => Concerned::NONE,
             Err(_) if sessions.want_refused() => sessions.concerned_by_refused(ingress, source),
             Err(_) => Concerned::NONE,
         }
@@ -170,7 +195,11 @@ impl Core {
             Ok(decision) => {
                 targets.production = decision.destinations(&self.snapshot.switch, ingress);
             }
-            Err(reason) => targets.refused = Some(*reason),
+            Err(reason) => {
+                targets.refused = Some(*reason);
+                // It belongs to no VLAN, and has the tag that it came with.
+                run.tagging.tag = L2::parse(frame.head.bytes()).ok().and_then(|l2| l2.tag);
+            }
         }
         let Self { snapshot, meters, counters, memories, now_ns, .. } = self;
         let table = memories.get(frame.memory.index()).and_then(Option::as_deref);
@@ -182,15 +211,13 @@ impl Core {
             else {
                 continue;
             };
-            let entered = run.concerned.ingress.contains(place);
-            let edit = if entered {
-                TagEdit::Keep
-            } else {
-                egress_view(snapshot, session, &targets.production, run.tagging)
+            let leaves = run.concerned.egress.contains(place);
+            let crosses = Ways {
+                ingress: run.concerned.ingress.contains(place),
+                egress: leaves
+                    .then(|| egress_view(snapshot, session, &targets.production, run.tagging)),
             };
-            if !meter.takes(session, frame, &rest, edit) {
-                continue;
-            }
+            let Some(way) = meter.takes(session, crosses, frame, &rest) else { continue };
             let legs = session.leg_set();
             let passes = meter.passes(session, wire, *now_ns);
             for leg in legs {
@@ -200,10 +227,10 @@ impl Core {
                     block.drop_copies(DropReason::RateLimit, wire.frames, wire.bytes);
                 }
             }
-            match (passes, entered) {
-                (false, _) => {}
-                (true, true) => targets.ingress = targets.ingress.union(legs),
-                (true, false) => targets.egress = targets.egress.union(legs),
+            match way {
+                _ if !passes => {}
+                Way::Ingress => targets.ingress = targets.ingress.union(legs),
+                Way::Egress => targets.egress = targets.egress.union(legs),
             }
         }
         let targets = self.refuse_impossible(frame, run.tagging, targets);

@@ -19,6 +19,10 @@ mod runs;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod sessions_refused;
+#[cfg(test)]
+mod sessions_view;
+#[cfg(test)]
 mod several_workers;
 #[cfg(test)]
 mod silent_ports;
