@@ -25,7 +25,7 @@ pub use helio_config::{
     SessionConfig, SessionEntry, SessionSettings, SettingsEntry, SocketMode, StaticMacEntry,
     VlanSetting,
 };
-pub use mirror_info::{MirrorDestinationInfo, MirrorInfo};
+pub use mirror_info::{MirrorDestinationInfo, MirrorDestinationKind, MirrorInfo, RemoteInfo};
 pub use port_info::{MemoryInfo, PortInfo, PortState};
 pub use qemu_args::{QemuArgs, QemuRequest};
 pub use reply::{ErrorReply, FlushReply, VersionInfo};

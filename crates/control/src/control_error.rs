@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http};
 use helio_api::ErrorReply;
-use helio_config::PortError;
+use helio_config::{PortError, SessionError};
 
 /// Whose turn it is after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +43,13 @@ impl ControlError {
     pub fn no_such_port(name: &str) -> Self {
         Self::new(ControlErrorKind::NotFound, format!("there is no port {name:?}"))
             .hint("\"helio port list\" names all ports")
+    }
+
+    /// There is no mirror session of that name, or only one with that number, which is as the settings of its ports are.
+    #[must_use]
+    pub fn no_such_mirror(name: &str) -> Self {
+        Self::new(ControlErrorKind::NotFound, format!("there is no mirror session {name:?}"))
+            .hint("\"helio mirror list\" names all sessions; one with a number is changed by \"helio port set\"")
     }
 
     /// What is named does not exist.
@@ -88,6 +95,12 @@ impl ControlError {
 
 impl From<PortError> for ControlError {
     fn from(error: PortError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<SessionError> for ControlError {
+    fn from(error: SessionError) -> Self {
         Self::invalid(error.to_string())
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use helio_config::check_port_name;
+use helio_config::{check_port_name, check_session_name};
 use serde::de::DeserializeOwned;
 
 use crate::ControlError;
@@ -62,10 +62,32 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     type Rejection = ControlError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ControlError> {
-        let Path(name) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| ControlError::invalid(error.body_text()))?;
+        let name = name_in_path(parts, state).await?;
         check_port_name(&name).map_err(ControlError::invalid)?;
         Ok(Self(name))
     }
+}
+
+/// The name or the number of a mirror session in the path of a request.
+#[derive(Debug)]
+pub(crate) struct NamedMirror(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedMirror {
+    type Rejection = ControlError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ControlError> {
+        let name = name_in_path(parts, state).await?;
+        if name.parse::<u8>().is_err() {
+            check_session_name(&name).map_err(ControlError::invalid)?;
+        }
+        Ok(Self(name))
+    }
+}
+
+async fn name_in_path<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<String, ControlError> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(name)| name).map_err(|error| ControlError::invalid(error.body_text()))
 }

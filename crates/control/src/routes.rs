@@ -8,14 +8,16 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use helio_api::{FdbFilter, PortConfig, PortSettings, QemuRequest, VersionInfo};
+use helio_api::{
+    FdbFilter, PortConfig, PortSettings, QemuRequest, SessionConfig, SessionSettings, VersionInfo,
+};
 use serde::Serialize;
 
 use crate::control_error::error_response;
-use crate::request::{Asked, Named, read_json};
+use crate::request::{Asked, Named, NamedMirror, read_json};
 use crate::{ControlError, Switch};
 
-const PATHS: &str = "the paths are /v1/ports, /v1/ports/NAME, /v1/ports/NAME/qemu-args, /v1/mirrors, /v1/fdb, /v1/workers and /v1/version";
+const PATHS: &str = "the paths are /v1/ports, /v1/ports/NAME, /v1/ports/NAME/qemu-args, /v1/mirrors, /v1/mirrors/NAME, /v1/fdb, /v1/workers and /v1/version";
 
 /// All paths, in front of `switch`.
 pub(crate) fn router<S: Switch>(switch: Arc<S>) -> Router {
@@ -23,7 +25,11 @@ pub(crate) fn router<S: Switch>(switch: Arc<S>) -> Router {
         .route("/v1/ports", get(ports::<S>).post(add_port::<S>))
         .route("/v1/ports/{name}", get(port::<S>).patch(set_port::<S>).delete(remove_port::<S>))
         .route("/v1/ports/{name}/qemu-args", get(qemu_args::<S>))
-        .route("/v1/mirrors", get(mirrors::<S>))
+        .route("/v1/mirrors", get(mirrors::<S>).post(add_mirror::<S>))
+        .route(
+            "/v1/mirrors/{name}",
+            get(mirror::<S>).patch(set_mirror::<S>).delete(remove_mirror::<S>),
+        )
         .route("/v1/fdb", get(fdb::<S>).delete(flush_fdb::<S>))
         .route("/v1/workers", get(workers::<S>))
         .route("/v1/version", get(version))
@@ -76,7 +82,7 @@ async fn set_port<S: Switch>(
 ) -> Response {
     match read_json::<PortSettings>(body).await {
         Ok(settings) if settings.is_empty() => ControlError::invalid("the request changes nothing")
-            .hint("name at least one of mirroring, session, vlan, mtu and receive_only")
+            .hint("name at least one of mirroring, session, vlan, mtu, receive_only and labels")
             .into_response(),
         Ok(settings) => answer(StatusCode::OK, switch, move |s| s.set_port(&name, settings)).await,
         Err(refusal) => refusal,
@@ -84,8 +90,11 @@ async fn set_port<S: Switch>(
 }
 
 async fn remove_port<S: Switch>(State(switch): State<Arc<S>>, Named(name): Named) -> Response {
-    let response = answer(StatusCode::OK, switch, move |s| s.remove_port(&name)).await;
-    // There is nothing to tell about a port that is gone.
+    without_words(answer(StatusCode::OK, switch, move |s| s.remove_port(&name)).await)
+}
+
+/// There is nothing to tell about what is gone.
+fn without_words(response: Response) -> Response {
     if response.status() == StatusCode::OK {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -103,6 +112,43 @@ async fn qemu_args<S: Switch>(
 
 async fn mirrors<S: Switch>(State(switch): State<Arc<S>>) -> Response {
     answer(StatusCode::OK, switch, S::mirrors).await
+}
+
+async fn add_mirror<S: Switch>(State(switch): State<Arc<S>>, body: Body) -> Response {
+    match read_json::<SessionConfig>(body).await {
+        Ok(session) => answer(StatusCode::CREATED, switch, move |s| s.add_mirror(session)).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn mirror<S: Switch>(
+    State(switch): State<Arc<S>>,
+    NamedMirror(name): NamedMirror,
+) -> Response {
+    answer(StatusCode::OK, switch, move |s| s.mirror(&name)).await
+}
+
+async fn set_mirror<S: Switch>(
+    State(switch): State<Arc<S>>,
+    NamedMirror(name): NamedMirror,
+    body: Body,
+) -> Response {
+    match read_json::<SessionSettings>(body).await {
+        Ok(settings) if settings.is_empty() => ControlError::invalid("the request changes nothing")
+            .hint("name at least one setting of the session")
+            .into_response(),
+        Ok(settings) => {
+            answer(StatusCode::OK, switch, move |s| s.set_mirror(&name, settings)).await
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+async fn remove_mirror<S: Switch>(
+    State(switch): State<Arc<S>>,
+    NamedMirror(name): NamedMirror,
+) -> Response {
+    without_words(answer(StatusCode::OK, switch, move |s| s.remove_mirror(&name)).await)
 }
 
 async fn fdb<S: Switch>(State(switch): State<Arc<S>>, Asked(filter): Asked<FdbFilter>) -> Response {

@@ -2,7 +2,7 @@
 
 use helio_api::{
     FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, QemuArgs,
-    QemuRequest, WorkerInfo,
+    QemuRequest, SessionConfig, SessionSettings, WorkerInfo,
 };
 
 use crate::ControlError;
@@ -46,12 +46,44 @@ pub trait Switch: Send + Sync + 'static {
     /// There is no such port.
     fn remove_port(&self, name: &str) -> Result<(), ControlError>;
 
-    /// All mirror sessions that have a port or a setting.
+    /// All mirror sessions: those with a number that have a port or a setting, then those with a name.
     ///
     /// # Errors
     ///
     /// The switch cannot tell.
     fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError>;
+
+    /// The mirror session of this name, or of this number.
+    ///
+    /// # Errors
+    ///
+    /// There is no such session.
+    fn mirror(&self, name: &str) -> Result<MirrorInfo, ControlError> {
+        let found = self.mirrors()?.into_iter().find(|mirror| mirror.title() == name);
+        found.ok_or_else(|| ControlError::no_such_mirror(name))
+    }
+
+    /// Adds a named mirror session.
+    ///
+    /// # Errors
+    ///
+    /// It does not fit beside the others, names ports that are not there, or its filter cannot be used.
+    fn add_mirror(&self, session: SessionConfig) -> Result<MirrorInfo, ControlError>;
+
+    /// Changes settings of the named mirror session `name`. What it counts goes on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such session, or the settings do not fit it.
+    fn set_mirror(&self, name: &str, settings: SessionSettings)
+    -> Result<MirrorInfo, ControlError>;
+
+    /// Ends the named mirror session `name` and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such session.
+    fn remove_mirror(&self, name: &str) -> Result<(), ControlError>;
 
     /// All entries of the FDB.
     ///

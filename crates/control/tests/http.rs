@@ -111,6 +111,27 @@ fn a_port_is_added_and_removed() {
     assert_eq!(lab.ask(Method::DELETE, "/v1/ports/pegasus", "").0, StatusCode::NOT_FOUND);
 }
 
+const SQL: &str =
+    r#"{"name":"sql","source_ports":["columbia"],"destination":[{"port":"sniffie"}]}"#;
+
+#[test]
+fn a_mirror_session_is_added_changed_shown_and_removed() {
+    let lab = lab(Limits::default());
+    let (status, session) = lab.ask(Method::POST, "/v1/mirrors", SQL);
+    assert_eq!((status, &session["name"]), (StatusCode::CREATED, &json!("sql")));
+    assert_eq!(session["settings"]["sample"], 1);
+    assert_eq!(lab.ask(Method::POST, "/v1/mirrors", SQL).0, StatusCode::CONFLICT);
+    let (status, session) = lab.ask(Method::PATCH, "/v1/mirrors/sql", r#"{"sample":10}"#);
+    assert_eq!((status, &session["settings"]["sample"]), (StatusCode::OK, &json!(10)));
+    assert_eq!(lab.get("/v1/mirrors/sql")["destinations"][0]["port"], "sniffie");
+    assert_eq!(lab.get("/v1/mirrors/0")["session"], 0);
+    assert_eq!(lab.get("/v1/mirrors").as_array().unwrap().len(), 2);
+    let removal = lab.ask(Method::DELETE, "/v1/mirrors/sql", "");
+    assert_eq!(removal, (StatusCode::NO_CONTENT, Value::Null));
+    assert_eq!(lab.ask(Method::DELETE, "/v1/mirrors/sql", "").0, StatusCode::NOT_FOUND);
+    assert_eq!(lab.ask(Method::GET, "/v1/mirrors/sql", "").0, StatusCode::NOT_FOUND);
+}
+
 #[test]
 fn wrong_requests_are_answered_with_an_error_in_json() {
     let lab = lab(Limits::default());
@@ -147,6 +168,20 @@ fn wrong_requests_are_answered_with_an_error_in_json() {
         ),
         (Method::GET, &format!("/v1/ports/{long}"), "", 400, "cannot be the name of a port"),
         (Method::GET, "/v1/ports/%ff", "", 400, "UTF-8"),
+        (Method::POST, "/v1/mirrors", r#"{"name":"a"}"#, 400, "the session watches nothing"),
+        (Method::POST, "/v1/mirrors", r#"{"nam":"a"}"#, 400, "unknown field `nam`"),
+        (
+            Method::POST,
+            "/v1/mirrors",
+            r#"{"name":"a","source_ports":["b"],"destination":[{"port":"b"}]}"#,
+            400,
+            "would be watched again",
+        ),
+        (Method::PATCH, "/v1/mirrors/nobody", r#"{"sample":2}"#, 404, "no mirror session"),
+        (Method::PATCH, "/v1/mirrors/nobody", "{}", 400, "changes nothing"),
+        (Method::GET, "/v1/mirrors/a%20b", "", 400, "cannot be the name of a session"),
+        (Method::DELETE, "/v1/mirrors/0", "", 404, "changed by"),
+        (Method::PUT, "/v1/mirrors/sql", "", 405, "/v1/mirrors/sql does not take PUT"),
     ] {
         let (got, error) = lab.ask(method, path, body);
         assert_eq!(got.as_u16(), status, "{path} {body}: {error}");

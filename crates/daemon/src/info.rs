@@ -74,12 +74,12 @@ fn mirror_info(
         })
     };
     MirrorInfo {
-        session: session.0,
         exact: mirrors.iter().any(|mirror| mirror.session == session && mirror.exact),
         sources: part(Mirroring::Source).map(|port| port.config.name.clone()).collect(),
         destinations: part(Mirroring::Destination)
             .map(|port| destination_info(port, fleet))
             .collect(),
+        ..MirrorInfo::numbered(session.0)
     }
 }
 
@@ -93,6 +93,7 @@ fn destination_info(port: &ServedPort, fleet: &Fleet) -> MirrorDestinationInfo {
         wanted_bytes: counts.wanted.bytes,
         delivered_bytes: counts.delivered.bytes,
         dropped_bytes: by_reason(&counts.dropped.map(|count: FrameCount| count.bytes)),
+        ..MirrorDestinationInfo::default()
     }
 }
 

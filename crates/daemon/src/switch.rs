@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use helio_api::{
-    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, WorkerInfo,
+    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings,
+    SessionConfig, SessionSettings, WorkerInfo,
 };
 use helio_config::{Config, MirrorDestination, SessionConfig};
 use helio_control::{ControlError, ControlErrorKind, Switch};
@@ -272,7 +273,55 @@ impl Switch for RunningSwitch {
 
     fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError> {
         let ports = self.lock_ports();
-        Ok(info::mirror_infos(&ports, &self.lock_config().mirrors, &self.fleet))
+        let config = self.lock_config();
+        let mut mirrors = info::mirror_infos(&ports, &config.mirrors, &self.fleet);
+        mirrors.extend(config.sessions.iter().map(MirrorInfo::named));
+        Ok(mirrors)
+    }
+
+    fn add_mirror(&self, session: SessionConfig) -> Result<MirrorInfo, ControlError> {
+        let ports = self.lock_ports();
+        let mut config = self.lock_config();
+        config
+            .check_session_fits(&session)
+            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        config.sessions.push(session.clone());
+        drop(config);
+        self.install(&ports)?;
+        Ok(MirrorInfo::named(&session))
+    }
+
+    fn set_mirror(
+        &self,
+        name: &str,
+        settings: SessionSettings,
+    ) -> Result<MirrorInfo, ControlError> {
+        let ports = self.lock_ports();
+        let mut config = self.lock_config();
+        let place = config.sessions.iter().position(|session| session.name == name);
+        let old = place.and_then(|place| config.sessions.get(place));
+        let old = old.ok_or_else(|| ControlError::no_such_mirror(name))?;
+        let changed = settings.applied_to(old)?;
+        config
+            .check_session_change(&changed, old)
+            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        config.sessions.retain(|session| session.name != name);
+        config.sessions.insert(place.unwrap_or(0), changed.clone());
+        drop(config);
+        self.install(&ports)?;
+        Ok(MirrorInfo::named(&changed))
+    }
+
+    fn remove_mirror(&self, name: &str) -> Result<(), ControlError> {
+        let ports = self.lock_ports();
+        let mut config = self.lock_config();
+        let before = config.sessions.len();
+        config.sessions.retain(|session| session.name != name);
+        if config.sessions.len() == before {
+            return Err(ControlError::no_such_mirror(name));
+        }
+        drop(config);
+        self.install(&ports)
     }
 
     fn fdb(&self) -> Result<Vec<FdbEntryInfo>, ControlError> {

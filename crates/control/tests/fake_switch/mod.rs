@@ -4,7 +4,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use helio_api::{
     FdbEntryInfo, FdbEntryKind, FdbFilter, FlushReply, MirrorDestinationInfo, MirrorInfo,
-    PortConfig, PortInfo, PortSettings, PortState, TurnTimes, WorkerInfo,
+    PortConfig, PortInfo, PortSettings, PortState, SessionConfig, SessionSettings, TurnTimes,
+    WorkerInfo,
 };
 use helio_control::{ControlError, Switch};
 use helio_types::Mirroring;
@@ -13,6 +14,7 @@ use helio_types::Mirroring;
 #[derive(Debug, Default)]
 pub(crate) struct FakeSwitch {
     ports: Mutex<Vec<PortConfig>>,
+    sessions: Mutex<Vec<SessionConfig>>,
     flushed: Mutex<Vec<FdbFilter>>,
 }
 
@@ -41,6 +43,17 @@ fn info(port: &PortConfig) -> PortInfo {
     info.detail = format!("waiting for a front-end to connect to {}", info.socket);
     info.ingress_frames = 12;
     info.drops.insert("no-rx-buffer".to_owned(), 3);
+    info
+}
+
+fn session_info(session: &SessionConfig) -> MirrorInfo {
+    let mut info = MirrorInfo::named(session);
+    info.sources.clone_from(&session.sources.ports);
+    for destination in &mut info.destinations {
+        (destination.wanted, destination.delivered) = (7, 4);
+        destination.dropped = [("rate-limit".to_owned(), 2), ("no-neighbour".to_owned(), 1)].into();
+        destination.detail = "this is only a fake".to_owned();
+    }
     info
 }
 
@@ -94,13 +107,43 @@ impl Switch for FakeSwitch {
             wanted_bytes: 500,
             delivered_bytes: 400,
             dropped_bytes: [("no-rx-buffer".to_owned(), 100)].into(),
+            ..MirrorDestinationInfo::default()
         };
-        Ok(vec![MirrorInfo {
-            session: 0,
-            exact: false,
+        let numbered = MirrorInfo {
             sources: named(Mirroring::Source).collect(),
             destinations: named(Mirroring::Destination).map(destination).collect(),
-        }])
+            ..MirrorInfo::numbered(0)
+        };
+        let sessions = self.sessions.lock().unwrap();
+        Ok([numbered].into_iter().chain(sessions.iter().map(session_info)).collect())
+    }
+
+    fn add_mirror(&self, session: SessionConfig) -> Result<MirrorInfo, ControlError> {
+        let mut sessions = self.sessions.lock().unwrap();
+        if sessions.iter().any(|other| other.name == session.name) {
+            return Err(ControlError::conflict(format!("there is a session {:?}", session.name)));
+        }
+        sessions.push(session.clone());
+        Ok(session_info(&session))
+    }
+
+    fn set_mirror(
+        &self,
+        name: &str,
+        settings: SessionSettings,
+    ) -> Result<MirrorInfo, ControlError> {
+        let mut sessions = self.sessions.lock().unwrap();
+        let session = sessions.iter_mut().find(|session| session.name == name);
+        let session = session.ok_or_else(|| ControlError::no_such_mirror(name))?;
+        *session = settings.applied_to(session)?;
+        Ok(session_info(session))
+    }
+
+    fn remove_mirror(&self, name: &str) -> Result<(), ControlError> {
+        let mut sessions = self.sessions.lock().unwrap();
+        let place = sessions.iter().position(|session| session.name == name);
+        sessions.remove(place.ok_or_else(|| ControlError::no_such_mirror(name))?);
+        Ok(())
     }
 
     fn fdb(&self) -> Result<Vec<FdbEntryInfo>, ControlError> {
