@@ -102,7 +102,7 @@ fn counts(port: &ServedPort, fleet: &Fleet) -> PortCounts {
 }
 
 /// The reasons that occurred, by name.
-fn by_reason(counts: &[u64; DropReason::COUNT]) -> BTreeMap<String, u64> {
+pub(crate) fn by_reason(counts: &[u64; DropReason::COUNT]) -> BTreeMap<String, u64> {
     let reasons = DropReason::ALL.iter().zip(counts);
     reasons
         .filter(|(_, count)| **count > 0)

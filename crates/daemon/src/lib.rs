@@ -9,6 +9,7 @@ mod housekeeping;
 mod info;
 mod port_handle;
 mod ports;
+mod session_info;
 mod sessions;
 mod start;
 mod switch;

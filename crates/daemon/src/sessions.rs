@@ -47,10 +47,6 @@ impl ServedSessions {
         self.served.iter()
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&ServedSession> {
-        self.served.iter().find(|session| session.config.name == name)
-    }
-
     /// Puts a session in its place: that of the one of the same name, or the last. Destinations that were there before keep
     /// their numbers and counts; `counts` says what the counters of a new one hold.
     pub(crate) fn put(
@@ -158,7 +154,7 @@ impl ServedSession {
 }
 
 /// The ports that are watched by name or by label.
-fn source_ports(config: &SessionConfig, ports: &Ports) -> PortSet {
+pub(crate) fn source_ports(config: &SessionConfig, ports: &Ports) -> PortSet {
     let sources = &config.sources;
     let is_watched = |port: &&crate::ports::ServedPort| {
         sources.ports.contains(&port.config.name)

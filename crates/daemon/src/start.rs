@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use helio_config::{Config, PollMode, check_host};
-use helio_control::{ControlServer, ServeError, serve_to};
+use helio_control::{ControlServer, ServeError, Switch as _, serve_to};
 use helio_switch::{Fdb, FdbSettings};
 use helio_worker::{Clock, Fleet, FleetSettings, Polling, spawn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -157,7 +157,7 @@ fn open_ports(switch: &RunningSwitch, config: &Config) -> Result<(), DaemonError
             name: session.name.clone(),
             cause: error.message,
         };
-        switch.put_session(session.clone()).map_err(refused)?;
+        switch.add_mirror(session.clone()).map_err(refused)?;
     }
     Ok(())
 }

@@ -8,8 +8,9 @@ use helio_api::{
     FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings,
     SessionConfig, SessionSettings, WorkerInfo,
 };
-use helio_config::{Config, MirrorDestination, SessionConfig};
+use helio_config::{Config, MirrorDestination};
 use helio_control::{ControlError, ControlErrorKind, Switch};
+use helio_filter::Program;
 use helio_frame::MemoryDirectory;
 use helio_host::FirstTry;
 use helio_switch::FlushFilter;
@@ -21,6 +22,7 @@ use crate::compile::compile;
 use crate::info;
 use crate::port_handle::{self, Surroundings};
 use crate::ports::{Ports, ServedPort};
+use crate::session_info::session_info;
 use crate::sessions::ServedSessions;
 use crate::underlay::{decap_points, endpoint, uplink_of};
 
@@ -93,16 +95,17 @@ impl RunningSwitch {
         self.fleet.install(&Arc::new(snapshot)).map_err(gone)
     }
 
-    /// Adds a named session, or puts it in the place of the one of the same name.
-    pub(crate) fn put_session(&self, session: SessionConfig) -> Result<(), ControlError> {
-        // Before any lock is taken: a name in a filter is looked up by the host's resolver.
-        let filter = session.filter.as_deref().map(helio_filter::compile).transpose();
-        let filter = filter.map_err(|error| ControlError::invalid(error.to_string()))?;
-        let ports = self.lock_ports();
-        check_ways(&session, &ports)?;
+    /// Puts a named session in place: that of the one of the same name, or the last.
+    fn put_session(
+        &self,
+        session: SessionConfig,
+        filter: Option<Program>,
+        ports: &Ports,
+    ) -> Result<(), ControlError> {
+        check_ways(&session, ports)?;
         let mut sessions = self.lock_sessions();
         sessions.put(session.clone(), filter, |leg| self.fleet.leg_counts(leg))?;
-        self.install_sessions(&ports, &sessions)?;
+        self.install_sessions(ports, &sessions)?;
         // What still goes by a leg that is no more is counted before its number is another's.
         self.fleet.drain();
         let mut config = self.lock_config();
@@ -113,15 +116,11 @@ impl RunningSwitch {
         Ok(())
     }
 
-    /// Ends the named session `name`.
-    pub(crate) fn take_session(&self, name: &str) -> Result<(), ControlError> {
-        let ports = self.lock_ports();
-        let mut sessions = self.lock_sessions();
-        sessions.take(name).ok_or_else(|| no_such_session(name))?;
-        self.install_sessions(&ports, &sessions)?;
-        self.fleet.drain();
-        self.lock_config().sessions.retain(|known| known.name != name);
-        Ok(())
+    /// A named session as it is configured.
+    fn session_config(&self, name: &str) -> Result<SessionConfig, ControlError> {
+        let config = self.lock_config();
+        let found = config.sessions.iter().find(|session| session.name == name);
+        found.cloned().ok_or_else(|| ControlError::no_such_mirror(name))
     }
 
     /// Lets the counts of a mirror destination begin at zero when it changes its session: first it takes no part, and once
@@ -273,22 +272,25 @@ impl Switch for RunningSwitch {
 
     fn mirrors(&self) -> Result<Vec<MirrorInfo>, ControlError> {
         let ports = self.lock_ports();
-        let config = self.lock_config();
-        let mut mirrors = info::mirror_infos(&ports, &config.mirrors, &self.fleet);
-        mirrors.extend(config.sessions.iter().map(MirrorInfo::named));
-        Ok(mirrors)
+        let sessions = self.lock_sessions();
+        let underlay = self.fleet.report_underlay();
+        let mirrors = self.lock_config().mirrors.clone();
+        let mut infos = info::mirror_infos(&ports, &mirrors, &self.fleet);
+        let named = |session| session_info(session, &ports, &self.fleet, &underlay);
+        infos.extend(sessions.iter().map(named));
+        Ok(infos)
     }
 
     fn add_mirror(&self, session: SessionConfig) -> Result<MirrorInfo, ControlError> {
+        let filter = compile_filter(&session)?;
+        let name = session.name.clone();
         let ports = self.lock_ports();
-        let mut config = self.lock_config();
-        config
+        self.lock_config()
             .check_session_fits(&session)
             .map_err(|error| ControlError::conflict(error.to_string()))?;
-        config.sessions.push(session.clone());
-        drop(config);
-        self.install(&ports)?;
-        Ok(MirrorInfo::named(&session))
+        self.put_session(session, filter, &ports)?;
+        drop(ports);
+        self.mirror(&name)
     }
 
     fn set_mirror(
@@ -296,32 +298,31 @@ impl Switch for RunningSwitch {
         name: &str,
         settings: SessionSettings,
     ) -> Result<MirrorInfo, ControlError> {
+        let old = self.session_config(name)?;
+        let changed = settings.applied_to(&old)?;
+        let filter = compile_filter(&changed)?;
         let ports = self.lock_ports();
-        let mut config = self.lock_config();
-        let place = config.sessions.iter().position(|session| session.name == name);
-        let old = place.and_then(|place| config.sessions.get(place));
-        let old = old.ok_or_else(|| ControlError::no_such_mirror(name))?;
-        let changed = settings.applied_to(old)?;
-        config
-            .check_session_change(&changed, old)
+        if self.session_config(name)? != old {
+            return Err(ControlError::conflict(format!(
+                "somebody else has changed the mirror session {name:?} meanwhile; look at it and try again"
+            )));
+        }
+        self.lock_config()
+            .check_session_change(&changed, &old)
             .map_err(|error| ControlError::conflict(error.to_string()))?;
-        config.sessions.retain(|session| session.name != name);
-        config.sessions.insert(place.unwrap_or(0), changed.clone());
-        drop(config);
-        self.install(&ports)?;
-        Ok(MirrorInfo::named(&changed))
+        self.put_session(changed, filter, &ports)?;
+        drop(ports);
+        self.mirror(name)
     }
 
     fn remove_mirror(&self, name: &str) -> Result<(), ControlError> {
         let ports = self.lock_ports();
-        let mut config = self.lock_config();
-        let before = config.sessions.len();
-        config.sessions.retain(|session| session.name != name);
-        if config.sessions.len() == before {
-            return Err(ControlError::no_such_mirror(name));
-        }
-        drop(config);
-        self.install(&ports)
+        let mut sessions = self.lock_sessions();
+        sessions.take(name).ok_or_else(|| ControlError::no_such_mirror(name))?;
+        self.install_sessions(&ports, &sessions)?;
+        self.fleet.drain();
+        self.lock_config().sessions.retain(|known| known.name != name);
+        Ok(())
     }
 
     fn fdb(&self) -> Result<Vec<FdbEntryInfo>, ControlError> {
@@ -380,9 +381,10 @@ fn check_ways(session: &SessionConfig, ports: &Ports) -> Result<(), ControlError
     Ok(())
 }
 
-fn no_such_session(name: &str) -> ControlError {
-    ControlError::not_found(format!("there is no mirror session {name:?}"))
-        .hint("\"helio mirror list\" names those there are")
+/// The program of a session's filter. To be called while no lock is held: a name in a filter is looked up by the host's resolver.
+fn compile_filter(session: &SessionConfig) -> Result<Option<Program>, ControlError> {
+    let program = session.filter.as_deref().map(helio_filter::compile).transpose();
+    program.map_err(|error| ControlError::invalid(error.to_string()))
 }
 
 fn gone(error: WorkerGone) -> ControlError {
