@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,8 @@ pub enum Measure {
     Start,
     /// Sustained rate as an independent generator counts it.
     OtherGenerator,
+    /// Frames over wires: service time and sustained rate.
+    Wire,
 }
 
 impl Measure {
@@ -63,7 +65,7 @@ impl Measure {
     pub fn figure(self) -> &'static str {
         match self {
             Self::Drain => "service_ns",
-            Self::Rate | Self::OtherGenerator => "mpps",
+            Self::Rate | Self::OtherGenerator | Self::Wire => "mpps",
             Self::Latency => "p50_ns",
             Self::MirrorOn => "first_copy_us",
             Self::IdleCpu => "cpu_percent",
@@ -129,6 +131,44 @@ pub enum Carried {
     Tso,
 }
 
+/// The way of frames over wires, in the words of those who measure switches: P is a port on a wire, V is a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Path {
+    /// From one wire to another.
+    P2p,
+    /// From a wire to a guest.
+    P2v,
+    /// From a guest to a wire.
+    V2p,
+    /// From a wire to a guest, which sends it on to another wire.
+    Pvp,
+}
+
+/// What a port of a switch leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// A guest.
+    Guest,
+    /// A wire.
+    Wire,
+}
+
+impl Path {
+    /// What the ports of a switch lead to, in order; `watchers` more wires take copies.
+    #[must_use]
+    pub fn faces(self, watchers: usize) -> Vec<Face> {
+        let mut faces = match self {
+            Self::P2p => vec![Face::Wire, Face::Wire],
+            Self::P2v => vec![Face::Wire, Face::Guest],
+            Self::V2p => vec![Face::Guest, Face::Wire],
+            Self::Pvp => vec![Face::Wire, Face::Guest, Face::Guest, Face::Wire],
+        };
+        faces.extend(std::iter::repeat_n(Face::Wire, watchers));
+        faces
+    }
+}
+
 /// How a worker of ours waits for frames. The peers never sleep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -180,6 +220,8 @@ pub struct Cell {
     /// What they carry.
     #[serde(default)]
     pub carried: Carried,
+    /// Their way, when wires are part of it.
+    pub path: Option<Path>,
     /// How our worker waits for frames.
     #[serde(default)]
     pub poll: Poll,
@@ -275,6 +317,9 @@ impl Cell {
                 return Err("it mirrors to more guests than watch".to_owned());
             }
         }
+        if self.path.is_some() != (self.measure == Measure::Wire) {
+            return Err("it has a path if it measures wires, and only then".to_owned());
+        }
         if !(1..=2).contains(&self.lanes) {
             return Err("there are one or two lanes".to_owned());
         }
@@ -317,7 +362,7 @@ struct File {
 /// # Errors
 ///
 /// When it cannot be read or contradicts itself.
-pub fn read(path: &Path) -> Result<Vec<Cell>, PerfError> {
+pub fn read(path: &path::Path) -> Result<Vec<Cell>, PerfError> {
     let text =
         std::fs::read_to_string(path).map_err(PerfError::io(format!("read {}", path.display())))?;
     parse(&text).map_err(|what| PerfError::Plan(format!("{}: {what}", path.display())))
@@ -399,6 +444,7 @@ mod tests {
         for (lines, what) in [
             ("scene = { mirrors = 1 }", "more guests than watch"),
             ("lanes = 3", "one or two lanes"),
+            ("path = \"p2p\"", "measures wires"),
             ("[[cell.line]]\nagainst = \"snabb\"", "no peer"),
             ("[[cell.line]]\nof = \"y\"", "no variant"),
             ("[[cell.line]]\nat-least = 1.0\nat-most = 2.0", "\"at-least\" or \"at-most\""),

@@ -15,8 +15,9 @@ use crate::floor::Floor;
 use crate::measure::{self, Common, Effort};
 use crate::peer_name::PeerName;
 use crate::peers::Machine;
+use crate::place::Place;
 use crate::proc::{self, CoreTicks};
-use crate::station::{RING, Station};
+use crate::station::RING;
 use crate::window::{Measured, Window};
 
 /// A floor that moves by more than this share means another machine.
@@ -83,7 +84,7 @@ struct Contest<'a> {
     cell: &'a Cell,
     settings: &'a Settings,
     seats: Vec<Seat>,
-    stations: Vec<(PeerName, Scene, Station)>,
+    stations: Vec<(PeerName, Scene, Place)>,
     outcome: Outcome,
     common: Common,
 }
@@ -148,7 +149,7 @@ impl Contest<'_> {
         match station {
             Ok(station) => {
                 let peer = station.and_then(|at| self.stations.get(at));
-                let peer = peer.map(|(_, _, station)| &station.peer);
+                let peer = peer.map(|(_, _, station)| station.peer());
                 let version = peer.map(|peer| peer.version()).unwrap_or_default();
                 self.seats.push(Seat { contestant, scene, version, station });
             }
@@ -159,14 +160,14 @@ impl Contest<'_> {
     fn station_for(&mut self, peer: PeerName, scene: &Scene) -> Result<usize, PerfError> {
         let standing = scene.standing();
         let same =
-            |(name, there, _): &(PeerName, Scene, Station)| *name == peer && *there == standing;
+            |(name, there, _): &(PeerName, Scene, Place)| *name == peer && *there == standing;
         if let Some(at) = self.stations.iter().position(same) {
             return Ok(at);
         }
         let Settings { machine, pages, .. } = self.settings;
-        let station = Station::open(peer, machine, self.cell, scene, *pages)?;
+        let station = Place::open(peer, machine, self.cell, scene, *pages)?;
         let named = Contestant { peer, variant: None };
-        self.outcome.commands.push((named, station.peer.commands()));
+        self.outcome.commands.push((named, station.peer().commands()));
         self.stations.push((peer, standing, station));
         Ok(self.stations.len() - 1)
     }
@@ -177,7 +178,8 @@ impl Contest<'_> {
             return;
         }
         let mut slowest = f64::MAX;
-        for (_, _, station) in &mut self.stations {
+        for (_, _, place) in &mut self.stations {
+            let Place::Guests(station) = place else { continue };
             let fps = station.peer.go_on().and_then(|()| measure::closed_loop_fps(station));
             let parked = station.peer.park();
             // One that fails here fails in its window too, and is reported there.
@@ -238,7 +240,8 @@ impl Contest<'_> {
     /// The floor now, for measures that depend on the speed of the machine.
     fn floor(&self) -> Result<Option<Floor>, PerfError> {
         let is_needed = match self.cell.measure {
-            Measure::Drain | Measure::Rate | Measure::Latency | Measure::OtherGenerator => true,
+            Measure::Drain | Measure::Rate | Measure::Latency => true,
+            Measure::OtherGenerator | Measure::Wire => true,
             Measure::MirrorOn | Measure::IdleCpu | Measure::Memory | Measure::Start => false,
         };
         let Settings { machine, pages, .. } = self.settings;
@@ -264,29 +267,19 @@ impl Contest<'_> {
         let (measured, features, switches) =
             match seat.station.and_then(|at| self.stations.get_mut(at)) {
                 None => (self.anew(seat)?, Vec::new(), 0),
-                Some((_, _, station)) => {
-                    station.peer.process_mut().must_run()?;
-                    station.peer.go_on()?;
-                    let process = station.peer.process().id();
+                Some((_, _, place)) => {
+                    place.peer_mut().process_mut().must_run()?;
+                    place.peer().go_on()?;
+                    let process = place.peer().process().id();
                     let switches = proc::involuntary_switches(process, core);
-                    let ready = match self.cell.measure {
-                        // It switches mirrors itself.
-                        Measure::MirrorOn => Ok(()),
-                        _ => station.mirror(&seat.scene),
-                    };
-                    let measured = ready.and_then(|()| {
-                        measure::window(
-                            station,
-                            self.cell,
-                            &seat.scene,
-                            &self.settings.effort,
-                            &self.common,
-                        )
-                    });
+                    let Settings { effort, .. } = self.settings;
+                    let Seat { contestant, scene, .. } = seat;
+                    let measured =
+                        place.window(contestant.peer, self.cell, scene, effort, &self.common);
                     let switches =
                         proc::involuntary_switches(process, core).saturating_sub(switches);
-                    station.peer.park()?;
-                    (measured?, station.subject.features(), switches)
+                    place.peer().park()?;
+                    (measured?, place.features(), switches)
                 }
             };
         Ok(Window {

@@ -14,6 +14,7 @@ mod http;
 pub mod measure;
 mod peer_name;
 pub mod peers;
+mod place;
 pub mod proc;
 pub mod report;
 pub mod results;
@@ -22,6 +23,9 @@ pub mod statistics;
 mod strip;
 pub mod verdict;
 mod window;
+mod wire_frame;
+mod wire_station;
+mod wires;
 
 pub use cores::Cores;
 pub use error::PerfError;

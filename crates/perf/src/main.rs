@@ -31,7 +31,7 @@ struct Args {
         long,
         value_delimiter = ',',
         value_name = "PEER",
-        default_value = "helio,testpmd,ovs,vpp"
+        default_value = "helio,testpmd,ovs,vpp,raw,bridge"
     )]
     peers: Vec<PeerName>,
     /// Rounds that must count [default: 1, 7 or 21 by the tier]

@@ -6,6 +6,7 @@ mod idle;
 mod life;
 mod mirror_on;
 mod other_generator;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::window::Measured;
 
 pub use life::{memory, start};
 pub use other_generator::rate as rate_by_testpmd;
+pub(crate) use wire::measure as over_wires;
 
 /// How long windows are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,8 +90,8 @@ pub fn window(
         Measure::Latency => latency(&mut station.subject, effort, common)?,
         Measure::MirrorOn => mirror_on::measure(station)?,
         Measure::IdleCpu => idle::measure(station, effort)?,
-        Measure::Memory | Measure::Start | Measure::OtherGenerator => {
-            let what = format!("cell {} starts its switches anew", cell.name);
+        Measure::Memory | Measure::Start | Measure::OtherGenerator | Measure::Wire => {
+            let what = format!("cell {} is not measured with guests that are attached", cell.name);
             return Err(PerfError::Plan(what));
         }
     };

@@ -30,17 +30,21 @@ pub enum PeerName {
     Ovs,
     /// VPP.
     Vpp,
+    /// Two AF_XDP sockets and nothing in between: the floor between wires.
+    Raw,
+    /// The bridge of Linux.
+    Bridge,
 }
 
 impl PeerName {
-    /// Those that are not ours.
+    /// Those that are not ours and take guests.
     pub const OTHERS: [Self; 3] = [Self::Testpmd, Self::Ovs, Self::Vpp];
 
     /// By its name.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
-        let all = [Self::Helio, Self::Helio2, Self::Testpmd, Self::Ovs, Self::Vpp];
-        all.into_iter().find(|peer| peer.name() == name)
+        let all = [Self::Helio, Self::Helio2, Self::Raw, Self::Bridge].into_iter();
+        all.chain(Self::OTHERS).find(|peer| peer.name() == name)
     }
 
     /// Its name.
@@ -52,6 +56,8 @@ impl PeerName {
             Self::Testpmd => "testpmd",
             Self::Ovs => "ovs",
             Self::Vpp => "vpp",
+            Self::Raw => "raw",
+            Self::Bridge => "bridge",
         }
     }
 

@@ -3,9 +3,11 @@
 //! A peer that is not measured is parked by SIGSTOP: it costs nothing then, and keeps its sockets and its guests.
 //! Every process is killed by the kernel when the thread that started it ends.
 
+mod bridge;
 mod helio;
 mod ovs;
 mod ovs_commands;
+mod raw;
 mod testpmd;
 mod vpp;
 
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 use helio_lab::ChildProcess;
 use rustix::process::Signal;
 
-use crate::cells::{Carried, Poll};
+use crate::cells::{Carried, Path as FramePath, Poll};
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
 
@@ -61,6 +63,28 @@ pub struct Order {
     pub macs: u32,
     /// How its worker waits for frames, when it is ours.
     pub poll: Poll,
+    /// The way of frames, when wires are part of it.
+    pub path: Option<FramePath>,
+    /// For each port, the interface that it is on when it is on a wire. Empty when none is.
+    pub interfaces: Vec<Option<String>>,
+}
+
+impl Order {
+    /// The interface of a port that is on a wire.
+    fn interface(&self, port: usize) -> Option<&str> {
+        self.interfaces.get(port)?.as_deref()
+    }
+
+    /// The VLAN of a port, when they have some: a guest that frames pass through has a vNIC in each.
+    fn vlan(&self, port: usize) -> Option<u16> {
+        let is_first = port < self.ports / 2;
+        (self.path == Some(FramePath::Pvp)).then_some(if is_first { 10 } else { 20 })
+    }
+
+    /// Numbers of the ports that guests have.
+    pub(crate) fn guest_ports(&self) -> impl Iterator<Item = usize> {
+        (0..self.ports).filter(|port| self.interface(*port).is_none())
+    }
 }
 
 /// A running switch.
@@ -172,6 +196,8 @@ pub fn start(name: PeerName, machine: &Machine, order: &Order) -> Result<Box<dyn
         PeerName::Testpmd => Box::new(testpmd::TestpmdVhost::start(machine, order)?),
         PeerName::Ovs => Box::new(ovs::Ovs::start(machine, order)?),
         PeerName::Vpp => Box::new(vpp::Vpp::start(machine, order)?),
+        PeerName::Raw => Box::new(raw::Raw::start(machine, order)?),
+        PeerName::Bridge => Box::new(bridge::Bridge::start(machine, order)?),
     })
 }
 
@@ -180,20 +206,23 @@ pub fn start(name: PeerName, machine: &Machine, order: &Order) -> Result<Box<dyn
 pub fn usual_sockets(name: PeerName) -> Sockets {
     match name {
         PeerName::Helio | PeerName::Helio2 | PeerName::Testpmd | PeerName::Vpp => Sockets::Switch,
+        // They take no guests.
+        PeerName::Raw | PeerName::Bridge => Sockets::Switch,
         // Ports that listen are deprecated there, and cannot carry long TCP.
         PeerName::Ovs => Sockets::Guests,
     }
 }
 
-/// Sockets of the ports of a switch, in order.
+/// Sockets of those ports of a switch that guests have, in order.
 #[must_use]
 pub fn sockets(name: PeerName, order: &Order) -> Vec<PathBuf> {
     let file = |port: usize| match name {
         PeerName::Helio | PeerName::Helio2 => format!("p{port}.sock"),
         PeerName::Testpmd | PeerName::Vpp => format!("v{port}"),
+        PeerName::Raw | PeerName::Bridge => String::new(),
         PeerName::Ovs => format!("vh{port}"),
     };
-    (0..order.ports).map(|port| order.folder.join(file(port))).collect()
+    order.guest_ports().map(|port| order.folder.join(file(port))).collect()
 }
 
 /// Whether a switch is on this machine; if not, what is missing.
@@ -214,6 +243,8 @@ pub fn find(name: PeerName, machine: &Machine) -> Result<(), PerfError> {
         PeerName::Testpmd => testpmd::find(),
         PeerName::Ovs => ovs::find(),
         PeerName::Vpp => vpp::find().map(drop),
+        PeerName::Raw => raw::find().map(drop),
+        PeerName::Bridge => bridge::find(),
     }
 }
 
@@ -255,6 +286,16 @@ fn as_typed(command: &std::process::Command) -> String {
 fn on_path(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
     std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Runs a program to its end; what it printed.
+fn run(who: PeerName, program: &mut std::process::Command) -> Result<String, PerfError> {
+    let output = program.output().map_err(PerfError::io(format!("run {program:?}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(PerfError::peer(who.name(), format!("{program:?}: {said}")))
 }
 
 /// What a program prints, in one line.

@@ -1,11 +1,15 @@
 //! What the kernel says about a process and about the cores: the figures that tell whether a window was quiet.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use crate::error::PerfError;
+
+/// How long a process may take until a signal has stopped all its threads.
+const PARKING: Duration = Duration::from_millis(100);
 
 /// What the cores have done since the machine started, in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +73,22 @@ pub fn confine(process: u32, core: usize, worker_core: usize) {
         if word_of(&status, "Cpus_allowed_list:") != Some(&worker_core) && id.is_some() {
             // A thread that has ended meanwhile is nowhere at all.
             let _ = sched_setaffinity(id, &only);
+        }
+    }
+}
+
+/// Waits until no thread of a process runs any more, after it was told to stop.
+pub fn wait_until_parked(process: u32) {
+    let began = Instant::now();
+    let is_stopped = |task: std::io::Result<fs::DirEntry>| {
+        let text = task.ok().and_then(|task| fs::read_to_string(task.path().join("stat")).ok());
+        // The state stands behind the name, which is in brackets.
+        text.is_none_or(|text| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+    };
+    while began.elapsed() < PARKING {
+        let Ok(mut tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return };
+        if tasks.all(is_stopped) {
+            return;
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) fn order(folder: &LabDir, cell: &Cell, scene: &Scene, sockets: Socket
         carried: cell.carried,
         macs: scene.macs.max(2),
         poll: cell.poll,
+        path: None,
+        interfaces: Vec::new(),
     }
 }
 
@@ -114,20 +116,20 @@ fn rings(carried: Carried, pages: Pages) -> RingPlan {
     }
 }
 
-/// Guests that post buffers and never look at what comes; they listen before their switch is started, or connect after.
+/// Guests that wait for their switch: they listen before it is started, or connect after.
 #[derive(Debug)]
-pub(crate) struct QuietGuests {
+pub(crate) struct WaitingGuests {
     sockets: Vec<PathBuf>,
     listeners: Vec<Listener>,
-    ring_size: u16,
+    config: BurstConfig,
 }
 
-impl QuietGuests {
+impl WaitingGuests {
     /// Guests on these sockets, which listen from now on if that is their part.
     pub(crate) fn new(
         sockets: &[PathBuf],
         side: Sockets,
-        ring_size: u16,
+        config: BurstConfig,
     ) -> Result<Self, PerfError> {
         let listeners = match side {
             Sockets::Switch => Vec::new(),
@@ -136,25 +138,30 @@ impl QuietGuests {
                 sockets.iter().map(bind).collect::<Result<_, _>>()?
             }
         };
-        Ok(Self { sockets: sockets.to_vec(), listeners, ring_size })
+        Ok(Self { sockets: sockets.to_vec(), listeners, config })
     }
 
     /// Attaches them to a switch that runs.
     pub(crate) fn attach(self) -> Result<Vec<BurstGuest>, PerfError> {
         let mut guests = Vec::with_capacity(self.sockets.len());
         for (number, socket) in self.sockets.iter().enumerate() {
-            let config = BurstConfig { ring_size: self.ring_size, ..BurstConfig::default() };
             let connection = match self.listeners.get(number) {
                 Some(listener) => listener.accept_connection(PATIENCE),
                 None => Connection::connect(socket),
             };
-            let guest = connection.and_then(|connection| BurstGuest::new(connection, config));
+            let guest =
+                connection.and_then(|connection| BurstGuest::new(connection, self.config.clone()));
             let mut guest = guest.map_err(named(socket))?;
             guest.start().map_err(named(socket))?;
             guests.push(guest);
         }
         Ok(guests)
     }
+}
+
+/// A guest as it is by default, with rings of this size.
+pub(crate) fn with_rings_of(ring_size: u16) -> BurstConfig {
+    BurstConfig { ring_size, ..BurstConfig::default() }
 }
 
 fn named(socket: &Path) -> impl FnOnce(GuestError) -> BenchError {
@@ -238,8 +245,8 @@ impl Station {
         let rest = sockets.get(2 + scene.watchers..).unwrap_or_default();
         let dead = rest.get(..scene.dead_watchers).unwrap_or_default();
         let idle = rest.get(scene.dead_watchers..).unwrap_or_default();
-        let dead = QuietGuests::new(dead, order.sockets, RING)?;
-        let idle = QuietGuests::new(idle, order.sockets, 256)?;
+        let dead = WaitingGuests::new(dead, order.sockets, with_rings_of(RING))?;
+        let idle = WaitingGuests::new(idle, order.sockets, with_rings_of(256))?;
         let plan = stage_plan(cell, scene, &sockets, pages);
         let (peer, subject) = bring_up(name, machine, &order, plan)?;
         if cell.carried == Carried::Tso

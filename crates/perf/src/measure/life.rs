@@ -12,7 +12,7 @@ use crate::error::PerfError;
 use crate::peer_name::PeerName;
 use crate::peers::{self, Machine, Peer, Sockets};
 use crate::proc;
-use crate::station::{QuietGuests, bring_up, order, stage_plan};
+use crate::station::{WaitingGuests, bring_up, order, stage_plan, with_rings_of};
 use crate::window::Measured;
 
 /// From the start of the program until the first frame is through. The guests listen already.
@@ -77,7 +77,8 @@ fn taken(name: PeerName, machine: &Machine, cell: &Cell, ports: usize) -> Result
     let mut peer = peers::start(name, machine, &order)?;
     peer.wait_ready()?;
     let bare = settled(peer.as_ref());
-    let guests = QuietGuests::new(&peer.sockets(), order.sockets, 256)?.attach()?;
+    let guests =
+        WaitingGuests::new(&peer.sockets(), order.sockets, with_rings_of(256))?.attach()?;
     let attached = settled(peer.as_ref());
     drop(guests);
     Ok(Taken { bare, attached })

@@ -103,10 +103,20 @@ fn configuration(machine: &Machine, order: &Order) -> String {
         text.push_str("poll = \"busy\"\n");
     }
     for port in 0..order.ports {
-        let _ =
-            write!(text, "\n[[port]]\nname = \"p{port}\"\nsocket = \"{folder}/p{port}.sock\"\n");
-        if order.sockets == Sockets::Guests {
-            text.push_str("mode = \"client\"\n");
+        let _ = write!(text, "\n[[port]]\nname = \"p{port}\"\n");
+        match order.interface(port) {
+            Some(interface) => {
+                let _ = writeln!(text, "interface = \"{interface}\"");
+            }
+            None => {
+                let _ = writeln!(text, "socket = \"{folder}/p{port}.sock\"");
+                if order.sockets == Sockets::Guests {
+                    text.push_str("mode = \"client\"\n");
+                }
+            }
+        }
+        if let Some(vlan) = order.vlan(port) {
+            let _ = writeln!(text, "vlan = {{ access = {vlan} }}");
         }
         if order.carried == Carried::Tso {
             text.push_str("mtu = 9000\n");
@@ -196,6 +206,8 @@ mod tests {
             carried: Carried::Udp,
             macs: 2,
             poll: Poll::Adaptive,
+            path: None,
+            interfaces: Vec::new(),
         }
     }
 
@@ -227,5 +239,14 @@ mod tests {
     fn a_switch_whose_guests_listen_connects() {
         let text = configuration(&machine(), &Order { sockets: Sockets::Guests, ..order() });
         assert_eq!(text.matches("mode = \"client\"").count(), 2);
+    }
+
+    #[test]
+    fn a_port_on_a_wire_has_an_interface_and_no_socket() {
+        let interfaces = vec![Some("n0".to_owned()), None];
+        let path = Some(crate::cells::Path::P2v);
+        let text = configuration(&machine(), &Order { path, interfaces, ..order() });
+        assert!(text.contains("name = \"p0\"\ninterface = \"n0\"\n"), "{text}");
+        assert!(text.contains("name = \"p1\"\nsocket = \"/r/p1.sock\"\n"), "{text}");
     }
 }

@@ -49,7 +49,7 @@ impl Ovs {
         let folder = order.folder.clone();
         let mut commands = Vec::new();
         let file = folder.join("conf.db");
-        run(Program::new("ovsdb-tool").arg("create").arg(&file).arg(SCHEMA))?;
+        super::run(PeerName::Ovs, Program::new("ovsdb-tool").arg("create").arg(&file).arg(SCHEMA))?;
         let mut database = on_cores(machine, Path::new("ovsdb-server"));
         database.args(ovs_commands::database(&folder)).env("OVS_RUNDIR", &folder);
         commands.push(as_typed(&database));
@@ -89,11 +89,14 @@ impl Ovs {
     /// Runs `ovs-appctl` on its daemon.
     fn appctl(&mut self, command: &str) -> Result<String, PerfError> {
         self.commands.push(format!("ovs-appctl {command}"));
-        run(Program::new("ovs-appctl").arg("-t").arg(self.folder.join("vs.ctl")).arg(command))
+        super::run(
+            PeerName::Ovs,
+            Program::new("ovs-appctl").arg("-t").arg(self.folder.join("vs.ctl")).arg(command),
+        )
     }
 
     fn port_row(&mut self, port: usize) -> Result<String, PerfError> {
-        let name = format!("vh{port}");
+        let name = ovs_commands::name(&self.order, port);
         let words = ["get", "Port", &name, "_uuid"];
         Ok(vsctl(&self.folder, &words, &mut self.commands)?.trim().to_owned())
     }
@@ -117,17 +120,7 @@ fn vsctl<S: AsRef<str>>(
         "ovs-vsctl {}",
         words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" ")
     ));
-    run(&mut program)
-}
-
-/// Runs a program to its end; what it printed.
-fn run(program: &mut Program) -> Result<String, PerfError> {
-    let output = program.output().map_err(PerfError::io(format!("run {program:?}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(PerfError::peer("ovs", format!("{program:?}: {said}")))
+    super::run(PeerName::Ovs, &mut program)
 }
 
 impl Peer for Ovs {
@@ -159,11 +152,11 @@ impl Peer for Ovs {
     }
 
     fn mirror_to(&mut self, destinations: &[usize]) -> Result<(), PerfError> {
-        vsctl(&self.folder, &ovs_commands::mirrors(&[]), &mut self.commands)?;
+        vsctl(&self.folder, &ovs_commands::mirrors(&self.order, &[]), &mut self.commands)?;
         if destinations.is_empty() {
             return Ok(());
         }
-        vsctl(&self.folder, &ovs_commands::mirrors(destinations), &mut self.commands)?;
+        vsctl(&self.folder, &ovs_commands::mirrors(&self.order, destinations), &mut self.commands)?;
         // Flows that are in use are not always looked at again when a mirror changes.
         self.appctl("revalidator/purge").map(drop)
     }

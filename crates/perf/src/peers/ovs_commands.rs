@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::{Machine, Order, Sockets};
 use crate::cells::Carried;
-use crate::peer_name::PeerName;
 
 /// Settings that must be there before its daemon starts: one polling thread on the core of the worker, huge pages; the
 /// exact-match cache is on by default.
@@ -25,33 +24,43 @@ pub(super) fn settings(machine: &Machine, order: &Order, prefix: &str) -> Vec<St
     settings
 }
 
+/// What a port is called: on a wire as its interface.
+pub(super) fn name(order: &Order, port: usize) -> String {
+    order.interface(port).map_or_else(|| format!("vh{port}"), str::to_owned)
+}
+
 /// The arguments of one `ovs-vsctl` that makes the bridge and its ports.
 pub(super) fn bridge(order: &Order) -> Vec<String> {
     let mut words = split("add-br br0 -- set bridge br0 datapath_type=netdev");
-    for (port, socket) in super::sockets(PeerName::Ovs, order).iter().enumerate() {
-        let kind = match order.sockets {
-            Sockets::Switch => "type=dpdkvhostuser".to_owned(),
-            Sockets::Guests => {
-                format!("type=dpdkvhostuserclient options:vhost-server-path={}", socket.display())
-            }
+    for port in 0..order.ports {
+        let name = name(order, port);
+        let socket = order.folder.join(&name);
+        let kind = match (order.interface(port), order.sockets) {
+            (Some(_), _) => "type=afxdp options:n_rxq=1".to_owned(),
+            (None, Sockets::Switch) => "type=dpdkvhostuser mtu_request=1500".to_owned(),
+            (None, Sockets::Guests) => format!(
+                "type=dpdkvhostuserclient options:vhost-server-path={} mtu_request=1500",
+                socket.display()
+            ),
         };
-        words.extend(split(&format!(
-            "-- add-port br0 vh{port} -- set Interface vh{port} {kind} mtu_request=1500"
-        )));
+        let tag = order.vlan(port).map(|vlan| format!("tag={vlan}")).unwrap_or_default();
+        words
+            .extend(split(&format!("-- add-port br0 {name} {tag} -- set Interface {name} {kind}")));
     }
     words
 }
 
 /// The arguments that mirror all of port 0 to these ports, one mirror for each.
-pub(super) fn mirrors(destinations: &[usize]) -> Vec<String> {
+pub(super) fn mirrors(order: &Order, destinations: &[usize]) -> Vec<String> {
     if destinations.is_empty() {
         return split("clear Bridge br0 mirrors");
     }
-    let mut words = split("-- --id=@s get Port vh0");
+    let mut words = split(&format!("-- --id=@s get Port {}", name(order, 0)));
     let mut names = Vec::new();
     for port in destinations {
+        let destination = name(order, *port);
         words.extend(split(&format!(
-            "-- --id=@d{port} get Port vh{port} -- --id=@m{port} create Mirror name=m{port} \
+            "-- --id=@d{port} get Port {destination} -- --id=@m{port} create Mirror name=m{port} \
              select-src-port=@s select-dst-port=@s output-port=@d{port}"
         )));
         names.push(format!("@m{port}"));
@@ -106,7 +115,16 @@ mod tests {
     use crate::cells::Poll;
 
     fn order(sockets: Sockets, carried: Carried) -> Order {
-        Order { folder: "/r".into(), ports: 1, sockets, carried, macs: 2, poll: Poll::Adaptive }
+        Order {
+            folder: "/r".into(),
+            ports: 1,
+            sockets,
+            carried,
+            macs: 2,
+            poll: Poll::Adaptive,
+            path: None,
+            interfaces: Vec::new(),
+        }
     }
 
     #[test]
@@ -132,9 +150,25 @@ mod tests {
 
     #[test]
     fn each_destination_has_a_mirror_and_none_clears_them() {
-        let words = mirrors(&[2, 3]).join(" ");
+        let words = mirrors(&order(Sockets::Guests, Carried::Udp), &[2, 3]).join(" ");
         assert_eq!(words.matches("create Mirror").count(), 2);
         assert!(words.ends_with("set Bridge br0 mirrors=@m2,@m3"));
-        assert_eq!(mirrors(&[]), ["clear", "Bridge", "br0", "mirrors"]);
+        assert_eq!(
+            mirrors(&order(Sockets::Guests, Carried::Udp), &[]),
+            ["clear", "Bridge", "br0", "mirrors"]
+        );
+    }
+
+    #[test]
+    fn ports_on_wires_are_of_af_xdp_and_a_guest_between_them_has_two_vlans() {
+        let order = Order {
+            ports: 4,
+            path: Some(crate::cells::Path::Pvp),
+            interfaces: vec![Some("n0".into()), None, None, Some("n1".into())],
+            ..order(Sockets::Guests, Carried::Udp)
+        };
+        let words = bridge(&order).join(" ");
+        assert!(words.contains("add-port br0 n0 tag=10 -- set Interface n0 type=afxdp"), "{words}");
+        assert!(words.contains("add-port br0 vh2 tag=20 -- set Interface vh2 type=dpdkvhostuser"));
     }
 }

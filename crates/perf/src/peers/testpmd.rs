@@ -38,8 +38,8 @@ pub(crate) fn find() -> Result<(), PerfError> {
 impl TestpmdVhost {
     pub(crate) fn start(machine: &Machine, order: &Order) -> Result<Self, PerfError> {
         find()?;
-        if order.ports != 2 {
-            let what = format!("joins two ports, not {}", order.ports);
+        if !order.ports.is_multiple_of(2) || order.ports > 4 {
+            let what = format!("joins pairs of ports, and {} are none", order.ports);
             return Err(PerfError::peer("testpmd", what));
         }
         let sockets = super::sockets(PeerName::Testpmd, order);
@@ -73,10 +73,17 @@ fn options(machine: &Machine, order: &Order, sockets: &[PathBuf], prefix: &str) 
         "--lcores 0@{other_core},1@{worker_core} --socket-mem={memory} --in-memory --no-pci --no-telemetry \
          --file-prefix={prefix}"
     ));
-    for (number, socket) in sockets.iter().enumerate() {
-        let socket = socket.display();
+    // Ports are joined in pairs, in the order in which they stand here.
+    let mut sockets = sockets.iter();
+    for number in 0..order.ports {
         options.push("--vdev".to_owned());
-        options.push(format!("net_vhost{number},iface={socket},queues=1,client={client}{tso}"));
+        if let Some(name) = order.interface(number) {
+            let queue = "start_queue=0,queue_count=1";
+            options.push(format!("net_af_xdp{number},iface={name},{queue}"));
+        } else if let Some(socket) = sockets.next() {
+            let socket = socket.display();
+            options.push(format!("net_vhost{number},iface={socket},queues=1,client={client}{tso}"));
+        }
     }
     // Without a terminal it ends with its input, unless it has statistics to print now and then.
     options.extend(words(&format!(
@@ -164,6 +171,8 @@ mod tests {
             carried,
             macs: 2,
             poll: Poll::Adaptive,
+            path: None,
+            interfaces: Vec::new(),
         };
         options(&machine, &order, &["/r/v0".into(), "/r/v1".into()], "x").join(" ")
     }

@@ -186,6 +186,8 @@ mod tests {
             carried: Carried::Udp,
             macs: 2,
             poll: Poll::Adaptive,
+            path: None,
+            interfaces: Vec::new(),
         };
         assert_eq!(
             setup(&order).get(3..),

@@ -1,0 +1,191 @@
+//! Frames over wires: what one costs the switch alone, and how many go through.
+//!
+//! The service time is that of the switch's core: frames are put before it while it is parked, and the clock runs from when it
+//! goes on until all of them have arrived. Done with many and with few in turn, so that waking up cancels out. It contains
+//! what the kernel does on that core to send, down to the far end; what it does to receive happens where the frame was sent,
+//! on the core of the generator. That is why the rate has a cap: what the generator can send when nobody takes anything.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Effort;
+use crate::cells::{Path, Scene};
+use crate::error::PerfError;
+use crate::peer_name::PeerName;
+use crate::proc::{self, as_f64};
+use crate::statistics::median;
+use crate::window::Measured;
+use crate::wire_station::WireStation;
+
+/// Frames of a long ring and of a short one.
+const LONG: u16 = 1024;
+const SHORT: u16 = 256;
+/// How long nothing may arrive before the rest counts as lost.
+const SILENCE: Duration = Duration::from_millis(50);
+/// Looks at what arrived are this far apart, so that they do not slow the switch.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(3);
+/// How long it takes until what was sent lies before a switch that is parked.
+const UNTIL_THERE: Duration = Duration::from_micros(100);
+
+/// Measures a switch that runs.
+///
+/// # Errors
+///
+/// When the switch is gone.
+pub(crate) fn measure(
+    station: &mut WireStation,
+    name: PeerName,
+    scene: &Scene,
+    effort: &Effort,
+) -> Result<Measured, PerfError> {
+    station.settle();
+    station.introduce()?;
+    let odd = station.odd();
+    let (sent, copies) = (station.sent(), station.copies());
+    let mut measured = rate(station, effort);
+    if scene.mirrors > 0 {
+        let sent = station.sent() - sent;
+        let now = station.copies();
+        let came = now.iter().zip(&copies).take(scene.mirrors).map(|(now, was)| now - was);
+        let lost = came.map(|came| sent.saturating_sub(came)).max().unwrap_or(sent);
+        measured = measured.with("copies_lost_percent", 100.0 * as_f64(lost) / as_f64(sent.max(1)));
+    }
+    // The kernel forwards on its own, and cannot be parked.
+    if name != PeerName::Bridge {
+        measured = drain(station, effort, measured)?;
+        measured = cap(station, effort, measured)?;
+    }
+    let odd = station.odd() - odd;
+    if odd > 0 {
+        measured.oddities.insert("changed", odd);
+    }
+    Ok(measured)
+}
+
+/// The closed loop: as many frames as go through, none lost by a ring that is full.
+fn rate(station: &mut WireStation, effort: &Effort) -> Measured {
+    run_for(station, effort.window / 8);
+    let mut mpps = Vec::new();
+    for _ in 0..4 {
+        let (began, before) = (Instant::now(), station.arrived());
+        run_for(station, effort.window / 4);
+        let frames = station.arrived() - before;
+        mpps.push(as_f64(frames) / began.elapsed().as_secs_f64() / 1e6);
+    }
+    let lost = station.settle();
+    let detail = json!({ "windows_mpps": mpps });
+    let measured = Measured { lost, detail, ..Measured::default() };
+    measured.with("mpps", median(&mpps).unwrap_or(0.0))
+}
+
+fn run_for(station: &mut WireStation, time: Duration) {
+    let began = Instant::now();
+    let mut last = (station.arrived(), began);
+    loop {
+        station.turn();
+        let now = Instant::now();
+        if now - began > time {
+            return;
+        }
+        let arrived = station.arrived();
+        if arrived != last.0 {
+            last = (arrived, now);
+        } else if now - last.1 > SILENCE {
+            // What is on the way is not there any more.
+            station.settle();
+            last = (station.arrived(), Instant::now());
+        }
+    }
+}
+
+fn drain(
+    station: &mut WireStation,
+    effort: &Effort,
+    measured: Measured,
+) -> Result<Measured, PerfError> {
+    if station.path() == Path::Pvp {
+        // The guest works in between: that is not the switch alone.
+        return Ok(measured);
+    }
+    let (mut service, mut start) = (Vec::new(), Vec::new());
+    let mut lost = 0;
+    for _ in 0..effort.drains / 4 + 1 {
+        let (few, many) = (once(station, SHORT)?, once(station, LONG)?);
+        lost += few.lost + many.lost;
+        if few.lost + many.lost == 0 {
+            let slope = (many.ns - few.ns) / f64::from(LONG - SHORT);
+            service.push(slope);
+            start.push(few.ns - slope * f64::from(SHORT));
+        }
+    }
+    let measured = Measured { lost: measured.lost + lost, ..measured };
+    let Some(service) = median(&service) else { return Ok(measured) };
+    Ok(measured.with("service_ns", service).with("start_ns", median(&start).unwrap_or(0.0)))
+}
+
+struct Once {
+    ns: f64,
+    lost: u64,
+}
+
+fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
+    let (before, copies) = (station.arrived(), station.copies());
+    let comes_from_guest = station.path() == Path::V2p;
+    if !comes_from_guest {
+        station.peer.park()?;
+        proc::wait_until_parked(station.peer.process().id());
+        station.offer(count);
+        pause(UNTIL_THERE);
+    }
+    let began = Instant::now();
+    if comes_from_guest {
+        station.offer(count);
+    } else {
+        station.peer.go_on()?;
+    }
+    let (mut last, mut changed) = (0, Instant::now());
+    loop {
+        let arrived = station.arrived_everywhere(&copies, before);
+        let now = Instant::now();
+        if arrived >= u64::from(count) {
+            station.serve();
+            station.settle_briefly();
+            return Ok(Once { ns: (now - began).as_secs_f64() * 1e9, lost: 0 });
+        }
+        if arrived != last {
+            (last, changed) = (arrived, now);
+        } else if now - changed > SILENCE {
+            station.settle();
+            return Ok(Once { ns: 0.0, lost: u64::from(count) - arrived });
+        }
+        pause(BETWEEN_LOOKS);
+    }
+}
+
+fn pause(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// What the generator sends alone: to a switch that is parked, so that the kernel does on this core what it always does, but
+/// for the last copy of each frame. A switch that comes near is not what is measured.
+fn cap(
+    station: &mut WireStation,
+    effort: &Effort,
+    measured: Measured,
+) -> Result<Measured, PerfError> {
+    if station.path() == Path::V2p {
+        return Ok(measured);
+    }
+    station.peer.park()?;
+    proc::wait_until_parked(station.peer.process().id());
+    let (began, time) = (Instant::now(), effort.window / 16);
+    let sent = station.flood(time);
+    let cap = as_f64(sent) / began.elapsed().as_secs_f64() / 1e6;
+    station.peer.go_on()?;
+    station.settle();
+    Ok(measured.with("cap_mpps", cap))
+}
