@@ -25,19 +25,22 @@ const PATIENCE: u32 = 1000;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Destinations of mirrors, and bytes of a frame in a ring.
+/// Destinations of mirrors, bytes of a frame in a ring, and frames that are sent at once.
 #[derive(Clone, Copy)]
 struct Scene {
     mirrors: usize,
     bytes: u32,
+    frames: u16,
 }
 
 fn scene(name: &str) -> Option<Scene> {
     Some(match name {
-        "v2v-64" => Scene { mirrors: 0, bytes: 60 },
-        "v2v-1518" => Scene { mirrors: 0, bytes: 1514 },
-        "mirror-1-64" => Scene { mirrors: 1, bytes: 60 },
-        "mirror-4-64" => Scene { mirrors: 4, bytes: 60 },
+        "v2v-64" => Scene { mirrors: 0, bytes: 60, frames: RING },
+        // What a frame costs that comes by itself.
+        "alone-64" => Scene { mirrors: 0, bytes: 60, frames: 1 },
+        "v2v-1518" => Scene { mirrors: 0, bytes: 1514, frames: RING },
+        "mirror-1-64" => Scene { mirrors: 1, bytes: 60, frames: RING },
+        "mirror-4-64" => Scene { mirrors: 4, bytes: 60, frames: RING },
         _ => return None,
     })
 }
@@ -45,7 +48,7 @@ fn scene(name: &str) -> Option<Scene> {
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, bursts] = arguments.as_slice() else {
-        return Err("one_worker v2v-64|v2v-1518|mirror-1-64|mirror-4-64 BURSTS".into());
+        return Err("one_worker v2v-64|alone-64|v2v-1518|mirror-1-64|mirror-4-64 BURSTS".into());
     };
     let scene = scene(name).ok_or("there is no such scene")?;
     let folder = std::env::temp_dir().join(format!("one-worker-{}", std::process::id()));
@@ -102,14 +105,14 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A full ring from the first guest to the second, and a copy for each that watches.
+/// Frames from the first guest to the second, and a copy for each that watches.
 fn send_burst(worker: &mut Worker, guests: &mut [BurstGuest], scene: Scene) -> Result<(), Failure> {
-    for _ in 0..RING {
+    for _ in 0..scene.frames {
         offer(guests, 0, 1, scene.bytes)?;
     }
     guests.first_mut().ok_or("no guest")?.sender().publish();
     let mut turns = 0;
-    while guests.iter_mut().skip(1).any(|guest| guest.receiver().ready() < RING) {
+    while guests.iter_mut().skip(1).any(|guest| guest.receiver().ready() < scene.frames) {
         take_a_turn(worker);
         turns += 1;
         if turns > PATIENCE {
