@@ -1,0 +1,10 @@
+//! A neighbour, seen from outside: what it says when, what it believes, and what the rest of the world makes of it.
+#![cfg(test)]
+
+mod asked;
+mod learned;
+mod settings;
+mod states;
+mod too_long;
+mod wire;
+mod world;

@@ -1,0 +1,261 @@
+//! Routers that say that a copy was too long for their next link.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use helio_types::MacAddr;
+use helio_underlay::{Carrier, EndpointSettings, Observed, Refusal};
+
+use crate::wire::{Ipv4, ethernet, icmp4, icmp6, ipv4};
+use crate::world::{
+    FAR4, FAR6, OTHER_MAC, OTHER4, OTHER6, OWN_MAC, OWN4, OWN6, PEER_MAC, PEER4, PEER6, Version,
+    World,
+};
+
+const GRE: u8 = 47;
+const UDP: u8 = 17;
+const MAY_NOT_BE_FRAGMENTED: u16 = 0x4000;
+const VXLAN: Carrier = Carrier::Udp { port: 4789 };
+/// From an unused port to that of VXLAN, and the beginning of the rest.
+const PORTS: [u8; 8] = [0xc0, 0, 0x12, 0xb5, 5, 0, 0, 0];
+
+/// A copy of 1500 bytes on its way to a collector beyond the router.
+fn copy4(protocol: u8) -> Ipv4 {
+    let total = Some(1500);
+    Ipv4 { source: OWN4, destination: FAR4, protocol, fragment: MAY_NOT_BE_FRAGMENTED, total }
+}
+
+/// The same with IPv6.
+fn copy6(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let head = [0x60, 0, 0, 0, 5, 180, protocol, 60];
+    [&head[..], &OWN6.octets(), &FAR6.octets(), payload].concat()
+}
+
+/// A router that speaks to us. It need not be our neighbour.
+fn from_router4(message: &[u8]) -> Vec<u8> {
+    let ip = Ipv4 { source: OTHER4, destination: OWN4, protocol: 1, fragment: 0, total: None };
+    ethernet(OWN_MAC, PEER_MAC, 0x0800, &ipv4(ip, message))
+}
+
+fn from_router6(message: &[u8]) -> Vec<u8> {
+    ethernet(OWN_MAC, PEER_MAC, 0x86dd, &icmp6(OTHER6, OWN6, 60, message))
+}
+
+fn too_big4(mtu: u16, quote: &[u8]) -> Vec<u8> {
+    from_router4(&icmp4(3, 4, mtu, quote))
+}
+
+fn too_big6(mtu: u32, quote: &[u8]) -> Vec<u8> {
+    from_router6(&[&[2, 0, 0, 0][..], &mtu.to_be_bytes(), quote].concat())
+}
+
+fn world(version: Version, carrier: Carrier, mtu_bytes: u16) -> World {
+    let (remote, gateway) = match version {
+        Version::V4 => (IpAddr::V4(FAR4), IpAddr::V4(PEER4)),
+        Version::V6 => (IpAddr::V6(FAR6), IpAddr::V6(PEER6)),
+    };
+    let gateway = Some(gateway);
+    let settings = EndpointSettings { remote, gateway, carrier, mtu_bytes, ..version.settings() };
+    World::of(version, &settings)
+}
+
+fn seen4(carrier: Carrier, frame: &[u8]) -> Observed {
+    world(Version::V4, carrier, 1500).see(frame)
+}
+
+fn seen6(carrier: Carrier, frame: &[u8]) -> Observed {
+    world(Version::V6, carrier, 1500).see(frame)
+}
+
+const NOT_QUOTED: Observed = Observed::Refused(Refusal::NotQuoted);
+
+#[test]
+fn a_router_that_quotes_a_copy_of_ours_is_heeded_for_ten_minutes() {
+    let frames = [
+        (Version::V4, too_big4(1400, &ipv4(copy4(GRE), &[0; 8]))),
+        (Version::V6, too_big6(1400, &copy6(GRE, &[0; 8]))),
+    ];
+    for (version, frame) in frames {
+        let mut world = world(version, Carrier::Gre, 1500);
+        assert_eq!(
+            (world.see(&frame), world.neighbour.mtu_bytes()),
+            (Observed::PathMtu(1400), 1400)
+        );
+        world.pass(599_999);
+        world.turn();
+        assert_eq!(world.neighbour.mtu_bytes(), 1400);
+        world.pass(1);
+        world.turn();
+        assert_eq!(world.neighbour.mtu_bytes(), 1500);
+    }
+}
+
+#[test]
+fn what_a_router_says_is_bounded_by_what_is_configured_and_by_what_paths_have() {
+    let bounds = Observed::Refused(Refusal::MtuBounds);
+    let quote = |total| ipv4(Ipv4 { total: Some(total), ..copy4(GRE) }, &[0; 8]);
+    let seen =
+        |mtu, total| world(Version::V4, Carrier::Gre, 1400).see(&too_big4(mtu, &quote(total)));
+    assert_eq!((seen(575, 1400), seen(576, 1400)), (bounds, Observed::PathMtu(576)));
+    assert_eq!((seen(0, 1400), seen(1399, 1400)), (bounds, Observed::PathMtu(1399)));
+    assert_eq!((seen(1400, 1500), seen(1401, 1500)), (Observed::Unchanged, bounds));
+    let seen = |mtu| seen6(Carrier::Gre, &too_big6(mtu, &copy6(GRE, &[0; 8])));
+    assert_eq!((seen(1279), seen(1280)), (bounds, Observed::PathMtu(1280)));
+    assert_eq!(seen(1481), Observed::PathMtu(1481));
+    // One that says more than the copy had says nothing of that copy.
+    assert_eq!(seen(0x1_0000 + 1400), NOT_QUOTED);
+}
+
+#[test]
+fn a_copy_that_was_not_too_long_was_not_quoted() {
+    let quote = |total| ipv4(Ipv4 { total: Some(total), ..copy4(GRE) }, &[0; 8]);
+    assert_eq!(seen4(Carrier::Gre, &too_big4(1400, &quote(1401))), Observed::PathMtu(1400));
+    assert_eq!(seen4(Carrier::Gre, &too_big4(1400, &quote(1400))), NOT_QUOTED);
+    let quote = copy6(GRE, &[0; 8]);
+    // Its 1460 bytes and the header.
+    assert_eq!(seen6(Carrier::Gre, &too_big6(1500, &quote)), NOT_QUOTED);
+    assert_eq!(seen6(Carrier::Gre, &too_big6(1499, &quote)), Observed::PathMtu(1499));
+}
+
+#[test]
+fn only_copies_of_ours_to_the_collector_count() {
+    let quote = |change: fn(&mut Ipv4)| {
+        let mut copy = copy4(GRE);
+        change(&mut copy);
+        seen4(Carrier::Gre, &too_big4(1400, &ipv4(copy, &[0; 8])))
+    };
+    assert_eq!(quote(|_| ()), Observed::PathMtu(1400));
+    assert_eq!(quote(|it| it.source = OTHER4), NOT_QUOTED);
+    assert_eq!(quote(|it| it.destination = PEER4), NOT_QUOTED);
+    assert_eq!(quote(|it| it.protocol = UDP), NOT_QUOTED);
+    assert_eq!(quote(|it| it.protocol = 6), NOT_QUOTED);
+    // A router would have fragmented these.
+    assert_eq!(quote(|it| it.fragment = 0), NOT_QUOTED);
+    assert_eq!(quote(|it| it.fragment = MAY_NOT_BE_FRAGMENTED | 1), NOT_QUOTED);
+    for place in [8, 24] {
+        let mut other = copy6(GRE, &[0; 8]);
+        other[place + 15] ^= 1;
+        assert_eq!(seen6(Carrier::Gre, &too_big6(1400, &other)), NOT_QUOTED);
+    }
+    assert_eq!(seen6(Carrier::Gre, &too_big6(1400, &copy6(UDP, &PORTS))), NOT_QUOTED);
+}
+
+#[test]
+fn a_copy_by_udp_has_the_port_of_the_collector() {
+    let quotes = |ports: &[u8]| {
+        [
+            seen4(VXLAN, &too_big4(1400, &ipv4(copy4(UDP), ports))),
+            seen6(VXLAN, &too_big6(1400, &copy6(UDP, ports))),
+        ]
+    };
+    assert_eq!(quotes(&PORTS), [Observed::PathMtu(1400); 2]);
+    assert_eq!(quotes(&[0xc0, 0, 0x12, 0xb6, 5, 0, 0, 0]), [NOT_QUOTED; 2]);
+    // Not even the ports.
+    assert_eq!(quotes(&PORTS[..3]), [Observed::Refused(Refusal::Malformed); 2]);
+    assert_eq!(seen4(VXLAN, &too_big4(1400, &ipv4(copy4(GRE), &PORTS))), NOT_QUOTED);
+}
+
+#[test]
+fn a_fragment_that_we_made_may_be_too_long_over_ipv6() {
+    let fragment = |next, offset: u16| {
+        let [high, low] = (offset << 3 | 1).to_be_bytes();
+        let header = [next, 0, high, low, 0, 0, 0, 9];
+        copy6(44, &[&header[..], &PORTS].concat())
+    };
+    let seen = |next, offset| seen6(VXLAN, &too_big6(1400, &fragment(next, offset)));
+    assert_eq!((seen(UDP, 0), seen(UDP, 180)), (Observed::PathMtu(1400), Observed::PathMtu(1400)));
+    assert_eq!((seen(GRE, 0), seen(GRE, 180)), (NOT_QUOTED, NOT_QUOTED));
+    let mut wrong = fragment(UDP, 0);
+    wrong[51] ^= 1;
+    assert_eq!(seen6(VXLAN, &too_big6(1400, &wrong)), NOT_QUOTED);
+    // Behind the first, there are no ports.
+    let mut other = fragment(UDP, 180);
+    other[51] ^= 1;
+    assert_eq!(seen6(VXLAN, &too_big6(1400, &other)), Observed::PathMtu(1400));
+}
+
+#[test]
+fn what_is_not_for_us_alone_is_not_ours() {
+    let datagram = too_big4(1400, &ipv4(copy4(GRE), &[0; 8]));
+    let seen = |to: MacAddr| seen4(Carrier::Gre, &[&to.0[..], &datagram[6..]].concat());
+    assert_eq!((seen(OTHER_MAC), seen(MacAddr::BROADCAST)), (Observed::NotOurs, Observed::NotOurs));
+    let quote = copy6(GRE, &[0; 8]);
+    let message = [&[2, 0, 0, 0, 0, 0, 5, 120][..], &quote].concat();
+    let group: Ipv6Addr = "ff02::1".parse().unwrap();
+    let datagram = icmp6(OTHER6, group, 60, &message);
+    let frame = ethernet(MacAddr([0x33, 0x33, 0, 0, 0, 1]), PEER_MAC, 0x86dd, &datagram);
+    assert_eq!(seen6(Carrier::Gre, &frame), Observed::NotOurs);
+}
+
+#[test]
+fn sums_that_can_be_checked_are_checked() {
+    let checksum = Observed::Refused(Refusal::Checksum);
+    let frame = too_big4(1400, &ipv4(copy4(GRE), &[0; 8]));
+    for place in [22, 40, 69] {
+        let mut wrong = frame.clone();
+        wrong[place] ^= 1;
+        assert_eq!(seen4(Carrier::Gre, &wrong), checksum, "{place}");
+    }
+    let frame = too_big6(1400, &copy6(GRE, &[0; 8]));
+    for place in [25, 61, 109] {
+        let mut wrong = frame.clone();
+        wrong[place] ^= 1;
+        assert_eq!(seen6(Carrier::Gre, &wrong), checksum, "{place}");
+    }
+}
+
+#[test]
+fn a_quote_may_be_longer_than_the_head_but_not_what_matters_of_it() {
+    let quotes = [
+        (Version::V4, 128, too_big4(1400, &ipv4(copy4(UDP), &[&PORTS[..], &[7; 500]].concat()))),
+        (Version::V6, 128, too_big6(1400, &copy6(UDP, &[&PORTS[..], &[7; 1180]].concat()))),
+    ];
+    for (version, head, frame) in quotes {
+        let bytes = u32::try_from(frame.len()).unwrap();
+        let enough = if version == Version::V4 { 14 + 28 + 24 } else { 14 + 48 + 44 };
+        for cut in [head, enough] {
+            let mut world = world(version, VXLAN, 1500);
+            let seen = world.neighbour.observe(&frame[..cut], bytes, world.now);
+            assert_eq!(seen, Observed::PathMtu(1400), "{cut}");
+        }
+        let mut world = world(version, VXLAN, 1500);
+        let seen = world.neighbour.observe(&frame[..enough - 1], bytes, world.now);
+        assert_eq!(seen, Observed::Refused(Refusal::HeaderLong));
+        let seen = world.see(&frame[..enough - 1]);
+        assert_eq!(seen, Observed::Refused(Refusal::Malformed));
+    }
+}
+
+#[test]
+fn options_of_the_datagram_do_not_matter_and_fragments_of_it_are_not_ours() {
+    let message = icmp4(3, 4, 1400, &ipv4(copy4(GRE), &[0; 8]));
+    let ip = Ipv4 { source: OTHER4, destination: OWN4, protocol: 1, fragment: 0, total: None };
+    let mut datagram = ipv4(ip, &[&[1, 1, 1, 0][..], &message].concat());
+    datagram[0] = 0x46;
+    datagram[10..12].fill(0);
+    let sum = crate::wire::checksum(&datagram[..24]).to_be_bytes();
+    datagram[10..12].copy_from_slice(&sum);
+    let frame = ethernet(OWN_MAC, PEER_MAC, 0x0800, &datagram);
+    assert_eq!(seen4(Carrier::Gre, &frame), Observed::PathMtu(1400));
+    for fragment in [0x2000, 1] {
+        let datagram = ipv4(Ipv4 { fragment, ..ip }, &message);
+        let frame = ethernet(OWN_MAC, PEER_MAC, 0x0800, &datagram);
+        assert_eq!(seen4(Carrier::Gre, &frame), Observed::NotOurs);
+    }
+}
+
+#[test]
+fn lengths_that_contradict_each_other_are_refused() {
+    let malformed = Observed::Refused(Refusal::Malformed);
+    let frame = too_big4(1400, &ipv4(copy4(GRE), &[0; 8]));
+    for (place, wrong) in [(14, 0x44), (14, 0x65), (16, 0xff), (17, 19)] {
+        let mut frame = frame.clone();
+        frame[place] = wrong;
+        assert_eq!(seen4(Carrier::Gre, &frame), malformed, "{place}");
+    }
+    let frame = too_big6(1400, &copy6(GRE, &[0; 8]));
+    for (place, wrong) in [(14, 0x40), (18, 0xff), (19, 1)] {
+        let mut frame = frame.clone();
+        frame[place] = wrong;
+        assert_eq!(seen6(Carrier::Gre, &frame), malformed, "{place}");
+    }
+}
