@@ -152,12 +152,11 @@ impl Resolution {
 
     /// Lets time pass. Says whom to ask now, if anybody.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Ask> {
-        let quiet = self.asked.map(|asked| now.saturating_duration_since(asked));
-        let is_quiet = quiet.is_none_or(|quiet| quiet >= RETRANSMIT);
-        self.pass(now, is_quiet);
-        if !is_quiet {
+        self.pass(now);
+        if !self.has_waited(RETRANSMIT, now) {
             return None;
         }
+        let since = self.asked.map(|asked| now.saturating_duration_since(asked));
         let ask = match &mut self.state {
             State::Incomplete { sent } if *sent < TRIES => {
                 *sent += 1;
@@ -167,7 +166,7 @@ impl Resolution {
                 *sent += 1;
                 Ask::Only(known.mac)
             }
-            State::Failed { wait } if quiet.is_none_or(|quiet| quiet >= *wait) => {
+            State::Failed { wait } if since.is_none_or(|since| since >= *wait) => {
                 *wait = wait.saturating_mul(2).min(LONGEST_WAIT);
                 Ask::Everybody
             }
@@ -177,8 +176,14 @@ impl Resolution {
         Some(ask)
     }
 
+    /// Whether the last question was at least so long ago.
+    fn has_waited(&self, wait: Duration, now: Instant) -> bool {
+        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= wait)
+    }
+
     /// The changes that come with time, and with use.
-    fn pass(&mut self, now: Instant, is_quiet: bool) {
+    fn pass(&mut self, now: Instant) {
+        let is_quiet = self.has_waited(RETRANSMIT, now);
         self.state = match self.state {
             State::Incomplete { sent: TRIES.. } if is_quiet => {
                 State::Failed { wait: RETRANSMIT.saturating_mul(2) }
@@ -208,10 +213,13 @@ impl Resolution {
 
     /// Weighs what the next hop says of itself.
     pub(crate) fn hear(&mut self, claim: &Claim, now: Instant) -> Result<Heard, Refusal> {
-        let is_answer = claim.occasion == Occasion::Answer && self.is_waiting(now);
+        // What nobody waits for was not asked for.
+        let occasion = if self.is_waiting(now) { claim.occasion } else { Occasion::Mention };
+        let claim = &Claim { occasion, ..*claim };
+        let is_answer = occasion == Occasion::Answer;
         match self.known() {
-            Some(known) if known.mac == claim.mac => Ok(self.hear_again(known, is_answer, now)),
-            Some(known) => self.hear_other(known, claim, is_answer, now),
+            Some(known) if known.mac == claim.mac => Ok(self.hear_again(known, claim, now)),
+            Some(known) => self.hear_other(known, claim, now),
             // RFC 4861, section 7.2.5: it must say where it is.
             None if is_answer && claim.weight == Weight::Confirms => Err(Refusal::Malformed),
             None if is_answer => {
@@ -229,8 +237,8 @@ impl Resolution {
         }
     }
 
-    fn hear_again(&mut self, known: Known, is_answer: bool, now: Instant) -> Heard {
-        if !is_answer {
+    fn hear_again(&mut self, known: Known, claim: &Claim, now: Instant) -> Heard {
+        if claim.occasion == Occasion::Mention {
             return Heard::Unchanged;
         }
         self.state = State::Reachable { known, answered: now };
@@ -238,13 +246,7 @@ impl Resolution {
     }
 
     /// RFC 4861, section 7.2.5.
-    fn hear_other(
-        &mut self,
-        known: Known,
-        claim: &Claim,
-        is_answer: bool,
-        now: Instant,
-    ) -> Result<Heard, Refusal> {
+    fn hear_other(&mut self, known: Known, claim: &Claim, now: Instant) -> Result<Heard, Refusal> {
         match claim.weight {
             Weight::Confirms => return Err(Refusal::SenderMac),
             Weight::Yields => {
@@ -256,7 +258,7 @@ impl Resolution {
             Weight::Replaces => {}
         }
         let other = Known { mac: claim.mac, since: now };
-        if is_answer {
+        if claim.occasion == Occasion::Answer {
             self.state = State::Reachable { known: other, answered: now };
             return Ok(Heard::Learned);
         }

@@ -2,10 +2,7 @@
 #![cfg(test)]
 
 mod asked;
-mod hostile;
-mod kernel;
 mod learned;
-mod seen_by_tshark;
 mod settings;
 mod states;
 mod too_long;
