@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use helio_types::MacAddr;
+use ipnet::IpNet;
 
 use crate::ethernet::{ARP, Ethernet, IPV4, IPV6};
 use crate::{Carrier, EndpointError, EndpointSettings, UnderlayTag};
@@ -19,6 +20,9 @@ const V6_DESTINATION: usize = 24;
 /// Numbers of the protocols that are heeded. IANA protocol numbers.
 const ICMP: u8 = 1;
 const ICMP_V6: u8 = 58;
+
+/// MTU of an address that only listens: that of Ethernet.
+const LISTENING_MTU: u16 = 1500;
 
 /// The way to one encapsulated destination: [`EndpointSettings`] that can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,48 @@ impl Endpoint {
         };
         let EndpointSettings { own_mac, tag, carrier, mtu_bytes, .. } = *settings;
         Ok(Self { own_mac, tag, way, carrier, mtu_bytes })
+    }
+
+    /// An address of ours to which others send, with nobody to send to: its [`Neighbour`](crate::Neighbour) answers, and
+    /// takes no turns.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the address.
+    pub fn listening(
+        own_mac: MacAddr,
+        own: IpNet,
+        tag: Option<UnderlayTag>,
+    ) -> Result<Self, EndpointError> {
+        let (remote, mtu_bytes) = (own.addr(), LISTENING_MTU);
+        let carrier = Carrier::Gre;
+        let settings =
+            EndpointSettings { own_mac, own, tag, remote, gateway: None, carrier, mtu_bytes };
+        settings.check_alone()?;
+        let way = match remote {
+            IpAddr::V4(own) => Way::V4(Hops { own, next: own, remote: own }),
+            IpAddr::V6(own) => Way::V6(Hops { own, next: own, remote: own }),
+        };
+        Ok(Self { own_mac, tag, way, carrier, mtu_bytes })
+    }
+
+    /// Whether a frame that begins with `head` is a datagram for our address, and for this card.
+    #[inline]
+    #[must_use]
+    pub fn is_addressed(&self, head: &[u8]) -> bool {
+        let Some(ethernet) = Ethernet::read(head, self.tag) else { return false };
+        let ip = head.get(ethernet.bytes..).unwrap_or_default();
+        ethernet.destination == self.own_mac
+            && match &self.way {
+                Way::V4(hops) => {
+                    let to = ip.get(V4_DESTINATION..).and_then(|to| to.first_chunk());
+                    ethernet.kind == IPV4 && to == Some(&hops.own.octets())
+                }
+                Way::V6(hops) => {
+                    let to = ip.get(V6_DESTINATION..).and_then(|to| to.first_chunk());
+                    ethernet.kind == IPV6 && to == Some(&hops.own.octets())
+                }
+            }
     }
 
     /// Source of what we send.
@@ -177,5 +223,37 @@ mod tests {
         let mac = multicast_mac(solicited_node(address));
         assert_eq!(mac, MacAddr([0x33, 0x33, 0xff, 0xdd, 0xee, 0xff]));
         assert_eq!(multicast_mac(ALL_NODES), MacAddr([0x33, 0x33, 0, 0, 0, 1]));
+    }
+
+    const OWN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn listening(own: &str) -> Result<Endpoint, EndpointError> {
+        Endpoint::listening(OWN_MAC, own.parse().unwrap(), None)
+    }
+
+    /// The head of a datagram of IPv4.
+    fn head(to_mac: MacAddr, to: [u8; 4]) -> Vec<u8> {
+        let mut head = [&to_mac.0[..], &[2, 0, 0, 0, 0, 9], &[8, 0], &[0x45; 20]].concat();
+        head[30..34].copy_from_slice(&to);
+        head
+    }
+
+    #[test]
+    fn who_listens_is_addressed_by_card_and_address_together() {
+        let endpoint = listening("192.0.2.1/24").unwrap();
+        let other = MacAddr([2, 0, 0, 0, 0, 2]);
+        assert!(endpoint.is_addressed(&head(OWN_MAC, [192, 0, 2, 1])));
+        assert!(!endpoint.is_addressed(&head(other, [192, 0, 2, 1])));
+        assert!(!endpoint.is_addressed(&head(OWN_MAC, [192, 0, 2, 2])));
+        assert!(!endpoint.is_addressed(&head(OWN_MAC, [192, 0, 2, 1])[..33]));
+        let v6 = listening("2001:db8::1/64").unwrap();
+        assert!(!v6.is_addressed(&head(OWN_MAC, [192, 0, 2, 1])));
+    }
+
+    #[test]
+    fn nobody_listens_at_an_address_that_no_host_can_have() {
+        for address in ["192.0.2.0/24", "224.0.0.1/24", "0.0.0.0/0", "::1/128"] {
+            assert!(listening(address).is_err(), "{address}");
+        }
     }
 }

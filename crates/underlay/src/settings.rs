@@ -153,8 +153,7 @@ impl EndpointSettings {
     ///
     /// The first thing that is wrong with the settings.
     pub fn next_hop(&self) -> Result<IpAddr, EndpointError> {
-        self.check_link()?;
-        self.check_own()?;
+        self.check_alone()?;
         self.check_remote()?;
         let gateway = self.gateway.map(|gateway| self.check_gateway(gateway)).transpose()?;
         let (own, remote) = (self.own, self.remote);
@@ -166,6 +165,12 @@ impl EndpointSettings {
             return Err(EndpointError::Scope { own: own.addr(), remote });
         }
         gateway.ok_or(EndpointError::NoGateway { own, remote })
+    }
+
+    /// All that does not depend on who is at the other end.
+    pub(crate) fn check_alone(&self) -> Result<(), EndpointError> {
+        self.check_link()?;
+        self.check_own()
     }
 
     fn check_link(&self) -> Result<(), EndpointError> {
