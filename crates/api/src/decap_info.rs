@@ -1,5 +1,6 @@
 //! Where mirror streams arrive that a port takes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use helio_config::DecapPoint;
@@ -15,6 +16,39 @@ pub struct DecapInfo {
     /// VLAN of the outer tag; `None`: no tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// Datagrams for that address that were no copies, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
+    /// The numbered streams that arrived, in the order they came; at most 64 are followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<RemoteSessionInfo>,
+    /// Copies of numbered streams that are not followed.
+    #[serde(default)]
+    pub unfollowed: u64,
+}
+
+/// A numbered stream of another host. None of the numbers ever goes down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteSessionInfo {
+    /// Address of the sender.
+    pub source: String,
+    /// `erspan-2`, `erspan-3` or `gre`.
+    pub encapsulation: String,
+    /// The session of ERSPAN, or the key of GRE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// Copies that arrived.
+    pub received: u64,
+    /// Copies that were missing and have not arrived since.
+    pub lost: u64,
+    /// Copies that arrived after later ones.
+    pub late: u64,
+    /// Copies that arrived again.
+    pub duplicates: u64,
+    /// Copies with a number far from all others.
+    pub strays: u64,
+    /// How often the sender began anew.
+    pub restarts: u64,
 }
 
 impl DecapInfo {
@@ -25,6 +59,9 @@ impl DecapInfo {
             uplink: point.uplink.clone(),
             local: format!("{}/{}", point.local, point.prefix_len),
             vlan: point.vlan.map(helio_types::VlanId::get),
+            refused: BTreeMap::new(),
+            sessions: Vec::new(),
+            unfollowed: 0,
         }
     }
 }

@@ -14,6 +14,7 @@ use helio_vhost_user::VhostPortHandle;
 use helio_worker::{Fleet, WorkerReport};
 
 use crate::feature_names::feature_names;
+use crate::stream_info::describe_streams;
 use crate::ports::{Ports, ServedPort};
 
 /// One port with its counters.
@@ -42,6 +43,9 @@ pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {
         ..PortInfo::new(&port.config)
     };
     port.handle.describe_interface(&mut info);
+    if let Some(decap) = &mut info.decap {
+        describe_streams(decap, port, fleet);
+    }
     info
 }
 

@@ -12,6 +12,7 @@ mod ports;
 mod session_info;
 mod sessions;
 mod start;
+mod stream_info;
 mod switch;
 mod underlay;
 

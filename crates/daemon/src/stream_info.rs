@@ -1,0 +1,42 @@
+//! What the running switch says of the mirror streams that a decap port takes.
+
+use helio_api::{DecapInfo, RemoteSessionInfo};
+use helio_encap::{Refusal, RemoteSession, SequenceCounts, StreamKind};
+use helio_worker::Fleet;
+
+use crate::ports::ServedPort;
+
+/// Adds what the worker of the uplink has seen.
+pub(crate) fn describe_streams(info: &mut DecapInfo, port: &ServedPort, fleet: &Fleet) {
+    let report = fleet.report_underlay();
+    let Some(decap) = report.decaps.iter().find(|decap| decap.port == port.id) else { return };
+    let refused = Refusal::ALL.iter().zip(decap.refused).filter(|(_, count)| *count > 0);
+    info.refused = refused.map(|(why, count)| (why.name().to_owned(), count)).collect();
+    info.sessions = decap.sessions.iter().map(session_info).collect();
+    info.unfollowed = decap.unfollowed;
+}
+
+fn session_info((session, counts): &(RemoteSession, SequenceCounts)) -> RemoteSessionInfo {
+    RemoteSessionInfo {
+        source: session.source.to_string(),
+        encapsulation: kind_name(session.kind).to_owned(),
+        id: session.session,
+        received: counts.received,
+        lost: counts.lost(),
+        late: counts.late,
+        duplicates: counts.duplicates,
+        strays: counts.strays,
+        restarts: counts.restarts,
+    }
+}
+
+/// The word of configuration for a form.
+const fn kind_name(kind: StreamKind) -> &'static str {
+    match kind {
+        StreamKind::ErspanI => "erspan-1",
+        StreamKind::ErspanII => "erspan-2",
+        StreamKind::ErspanIII => "erspan-3",
+        StreamKind::Gre => "gre",
+        StreamKind::Vxlan => "vxlan",
+    }
+}
