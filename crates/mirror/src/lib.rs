@@ -16,7 +16,7 @@ mod sessions;
 mod table;
 
 pub use plan::CopyPlan;
-pub use rate_limit::RateLimit;
+pub use rate_limit::{Copies, RateLimit};
 pub use sampler::Sampler;
 pub use session::{Directions, Leg, LegForm, Rate, RefusedFrames, Session, Sources};
 pub use sessions::{Concerned, Crossing, SessionSet, Sessions};
