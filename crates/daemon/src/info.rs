@@ -14,8 +14,8 @@ use helio_vhost_user::VhostPortHandle;
 use helio_worker::{Fleet, WorkerReport};
 
 use crate::feature_names::feature_names;
-use crate::stream_info::describe_streams;
 use crate::ports::{Ports, ServedPort};
+use crate::stream_info::describe_streams;
 
 /// One port with its counters.
 pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {

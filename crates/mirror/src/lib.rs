@@ -19,7 +19,7 @@ mod table;
 
 pub use decap_point::DecapPoint;
 pub use plan::CopyPlan;
-pub use rate_limit::RateLimit;
+pub use rate_limit::{Copies, RateLimit};
 pub use remote::Remote;
 pub use sampler::Sampler;
 pub use session::{Directions, Leg, LegForm, Rate, RefusedFrames, Session, Sources};

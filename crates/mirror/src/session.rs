@@ -82,10 +82,10 @@ pub enum RefusedFrames {
     Included,
 }
 
-/// How much of a session may be copied in a second.
+/// How much of a session may be copied in a second, each frame as it is on a wire, and once however many legs get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
-    /// Bytes of copies.
+    /// Bytes of copies, after they were cut to the snap length.
     Bytes {
         /// In a second.
         per_second: NonZeroU64,
@@ -169,10 +169,11 @@ mod tests {
             per_second: NonZeroU64::new(per_second).unwrap(),
             burst: NonZeroU32::new(burst).unwrap(),
         };
+        let copy = crate::Copies { frames: 1, bytes: 60 };
         let passed = |rate: Rate, until_ns| {
             let mut limit = rate.share(workers, 0);
-            let at_once = (0..1000).filter(|_| limit.passes(60, 0)).count();
-            (at_once, (0..1000).filter(|_| limit.passes(60, until_ns)).count())
+            let at_once = (0..1000).filter(|_| limit.passes(copy, 0)).count();
+            (at_once, (0..1000).filter(|_| limit.passes(copy, until_ns)).count())
         };
         assert_eq!(passed(rate(400, 40), 50_000_000), (10, 5));
         assert_eq!(passed(rate(2, 1), 1_000_000_000), (1, 1));

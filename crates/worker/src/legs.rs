@@ -7,7 +7,7 @@ use helio_counters::FrameCount;
 use helio_filter::Program;
 use helio_frame::{Frame, RestBytes};
 use helio_mirror::{
-    Concerned, Crossing, Exactness, LegForm, RateLimit, Sampler, Session, Sessions,
+    Concerned, Copies, Crossing, Exactness, LegForm, RateLimit, Sampler, Session, Sessions,
 };
 use helio_offload::MAX_HEADER_BYTES;
 use helio_switch::{L2, TAG_BYTES, TagEdit, egress_edit};
@@ -117,12 +117,12 @@ impl SessionMeter {
         self.sampler.takes().then_some(way)
     }
 
-    /// Whether its rate allows a copy of a frame that is `wire` on the wire.
-    fn passes(&mut self, session: &Session, wire: FrameCount, now_ns: u64) -> bool {
+    /// Whether its rate allows copies of a frame.
+    fn passes(&mut self, session: &Session, frame: &Frame, now_ns: u64) -> bool {
         let Some(limit) = &mut self.limit else { return true };
-        let longest = u64::from(session.snap_len.bytes()).saturating_mul(wire.frames);
-        let bytes = u32::try_from(wire.bytes.min(longest)).unwrap_or(u32::MAX);
-        limit.passes(bytes, now_ns)
+        let frames = on_the_wire(frame).frames;
+        let bytes = snapped_bytes(frame, session.snap_len.bytes());
+        limit.passes(Copies { frames, bytes }, now_ns)
     }
 }
 
@@ -219,7 +219,7 @@ impl Core {
             };
             let Some(way) = meter.takes(session, crosses, frame, &rest) else { continue };
             let legs = session.leg_set();
-            let passes = meter.passes(session, wire, *now_ns);
+            let passes = meter.passes(session, frame, *now_ns);
             for leg in legs {
                 let block = counters.leg(leg);
                 block.wanted.add(wire.frames, wire.bytes);
@@ -291,6 +291,18 @@ impl Core {
         self.refuse_legs(on_the_wire(frame), exact, DropReason::NoPrivateBuffer);
         targets.without(exact)
     }
+}
+
+/// Bytes of a frame as it is on a wire, when each frame there is cut to `snap_bytes`.
+fn snapped_bytes(frame: &Frame, snap_bytes: u32) -> u64 {
+    let Some(gso) = frame.net.gso else { return u64::from(frame.bytes.min(snap_bytes)) };
+    let header_bytes = u32::from(gso.header_bytes);
+    let payload_bytes = u64::from(frame.bytes.saturating_sub(header_bytes));
+    let full = u64::from(frame.net.segment_count(frame.bytes)).saturating_sub(1);
+    let segment_bytes = u32::from(gso.segment_bytes);
+    let last = payload_bytes.saturating_sub(full * u64::from(segment_bytes));
+    let cut = |payload: u64| u64::from(snap_bytes).min(u64::from(header_bytes) + payload);
+    full * cut(u64::from(segment_bytes)) + cut(last)
 }
 
 /// How the head of a frame changes on its way out through the source of a session.

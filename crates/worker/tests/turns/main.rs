@@ -19,6 +19,8 @@ mod runs;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod sessions_limits;
+#[cfg(test)]
 mod sessions_refused;
 #[cfg(test)]
 mod sessions_view;
