@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use helio_frame::{BURST_FRAMES, Frame, Intake, MemoryId, Origin, PortFault};
 use helio_mem::MemoryTable;
 use helio_offload::Offloads;
@@ -70,8 +71,6 @@ struct Ahead<'table> {
 }
 
 impl<'table> Ahead<'table> {
-    const NONE: Self = Self { head: 0, single: None };
-
     /// Looks at the chain `step` entries after the next one, and fetches its buffer.
     #[inline]
     fn look(ring: &Ring, memory: &'table MemoryTable, step: u16) -> Self {
@@ -165,13 +164,12 @@ impl TransmitQueue {
     fn take_some(&mut self, count: u16, intake: &mut Intake<'_>, steps: &mut u32) -> u16 {
         let Self { ring, memory, slots, reader } = self;
         let count = count.min(intake.burst.room());
-        let mut ahead = [Ahead::NONE; BURST_FRAMES];
+        // Not an array: to fill all its places took longer than to take a frame that comes by itself.
+        let mut ahead = ArrayVec::<Ahead, BURST_FRAMES>::new();
         ring.prefetch_used(count);
-        for (place, step) in ahead.iter_mut().zip(0..count) {
-            *place = Ahead::look(ring, memory, step);
-        }
+        ahead.extend((0..count).map(|step| Ahead::look(ring, memory, step)).take(BURST_FRAMES));
         let mut taken = 0;
-        for Ahead { head, single } in ahead.get(..usize::from(count)).unwrap_or_default() {
+        for Ahead { head, single } in &ahead {
             if !intake.burst.has_room() {
                 break;
             }
