@@ -13,6 +13,8 @@ mod forwarding;
 #[cfg(test)]
 mod mirroring;
 #[cfg(test)]
+mod prompt;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod runs;
