@@ -8,6 +8,7 @@ mod ovs;
 mod ovs_commands;
 mod testpmd;
 mod vpp;
+mod vpp_commands;
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
