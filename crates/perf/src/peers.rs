@@ -10,6 +10,7 @@ mod ovs_commands;
 mod raw;
 mod testpmd;
 mod vpp;
+mod vpp_commands;
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

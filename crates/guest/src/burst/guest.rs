@@ -116,8 +116,12 @@ impl BurstGuest {
             }
             other => other,
         })?;
-        // The buffers were posted before the back-end could see a kick.
-        pairs().for_each(|pair| pair.receiver.events().kick.signal());
+        // The buffers were posted before the back-end could see a kick. A back-end may wait for one of each ring and not
+        // want any until then, as VPP does: QEMU kicks them all too.
+        pairs().for_each(|pair| {
+            pair.receiver.events().kick.signal();
+            pair.sender.events().kick.signal();
+        });
         Ok(())
     }
 

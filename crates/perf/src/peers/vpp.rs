@@ -1,7 +1,8 @@
-//! VPP as a bridge domain of vhost-user interfaces, written from its documentation.
+//! VPP as a bridge domain of vhost-user interfaces, with SPAN for mirrors.
 //!
-//! Debian 12 has no package of it, so that this adapter could not be tried where it was written: whoever has a `vpp` may
-//! find that a name has changed. The tests hold the text of its configuration only.
+//! As its documentation and its project's own tests have it at its fastest: one worker that polls, a release build for the
+//! processor of this machine, huge pages for buffers and heap, no plugin that is not needed. It is told what to do by
+//! `vppctl`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,10 +12,10 @@ use std::time::Instant;
 
 use helio_lab::{ChildProcess, Output};
 
+use super::vpp_commands::{self, Span};
 use super::{
     Command, Machine, Order, Peer, Sockets, as_typed, first_line_of, on_cores, on_path, wait_until,
 };
-use crate::cells::Carried;
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
 
@@ -22,12 +23,19 @@ use crate::peer_name::PeerName;
 #[derive(Debug)]
 pub(crate) struct Vpp {
     folder: PathBuf,
+    /// What the names of its shared memory begin with.
+    prefix: String,
     process: ChildProcess,
     started_at: Instant,
     commands: Vec<String>,
     program: PathBuf,
     order: Order,
     destinations: Vec<usize>,
+}
+
+/// A name that no other VPP of this host has: that of its folder.
+fn prefix_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Where the program is.
@@ -43,7 +51,8 @@ impl Vpp {
     pub(crate) fn start(machine: &Machine, order: &Order) -> Result<Self, PerfError> {
         let program = find()?;
         let file = order.folder.join("startup.conf");
-        let text = startup(machine, &order.folder);
+        let prefix = prefix_of(&order.folder);
+        let text = vpp_commands::startup(machine, &order.folder, &prefix);
         fs::write(&file, &text).map_err(PerfError::io("write startup.conf"))?;
         let mut command = on_cores(machine, &program);
         command.arg("-c").arg(&file);
@@ -51,67 +60,64 @@ impl Vpp {
         let log = order.folder.join("vpp.log");
         let started_at = Instant::now();
         let process = ChildProcess::spawn("vpp", command, Output::Logged, log)?;
-        Ok(Self {
+        let mut started = Self {
             folder: order.folder.clone(),
+            prefix,
             process,
             started_at,
             commands,
             program,
             order: order.clone(),
             destinations: Vec::new(),
-        })
+        };
+        // It reads a file of commands by itself only two seconds after its start.
+        started.make_ports()?;
+        Ok(started)
+    }
+
+    fn make_ports(&mut self) -> Result<(), PerfError> {
+        let cli = self.cli();
+        wait_until("vpp", &mut self.process, "its command line", || cli.exists())?;
+        let file = self.folder.join("setup.vpp");
+        let text = vpp_commands::setup(&self.order);
+        fs::write(&file, &text).map_err(PerfError::io("write setup.vpp"))?;
+        self.commands.push(format!("setup.vpp:\n{text}"));
+        self.tell(&format!("exec {}", file.display()))?;
+        let ports: Vec<String> = (0..self.order.ports).map(vpp_commands::interface).collect();
+        let answer = self.ask(vpp_commands::MEMBERS)?;
+        match vpp_commands::members(&answer) == ports {
+            true => Ok(()),
+            false => Err(PerfError::peer("vpp", format!("it has not made all ports: {answer}"))),
+        }
     }
 
     fn cli(&self) -> PathBuf {
         self.folder.join("cli.sock")
     }
 
-    fn tell(&mut self, line: &str) -> Result<String, PerfError> {
+    /// What it answers to a line.
+    fn ask(&mut self, line: &str) -> Result<String, PerfError> {
         self.commands.push(format!("vppctl {line}"));
         let mut program = Program::new("vppctl");
         program.arg("-s").arg(self.cli()).args(line.split(' '));
         let output = program.output().map_err(PerfError::io("run vppctl"))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // It ends well also when a command failed, but does not answer one that did not.
-        match output.status.success() && !text.contains("unknown input") {
-            true => Ok(text),
-            false => Err(PerfError::peer("vpp", format!("{line}: {text}"))),
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                Err(PerfError::peer("vpp", format!("vppctl {line}: {said}")))
+            }
         }
     }
-}
 
-fn startup(machine: &Machine, folder: &Path) -> String {
-    let (folder, main, worker) = (folder.display(), machine.other_core, machine.worker_core);
-    format!(
-        "unix {{ nodaemon cli-listen {folder}/cli.sock }}\n\
-         cpu {{ main-core {main} corelist-workers {worker} }}\n\
-         buffers {{ buffers-per-numa 65536 }}\n\
-         plugins {{ plugin default {{ disable }} plugin vhost_plugin.so {{ enable }} }}\n"
-    )
-}
-
-/// One bridge domain, which learns as ours does.
-fn setup(order: &Order) -> Vec<String> {
-    let (server, gso) = (
-        if order.sockets == Sockets::Switch { " server" } else { "" },
-        if order.carried == Carried::Tso { " gso" } else { "" },
-    );
-    let mut lines = Vec::new();
-    for (port, socket) in super::sockets(PeerName::Vpp, order).iter().enumerate() {
-        let name = interface(port);
-        lines.push(format!("create vhost-user socket {}{server}{gso}", socket.display()));
-        lines.push(format!("set interface state {name} up"));
-        lines.push(format!("set interface l2 bridge {name} 1"));
+    /// Tells it a line that is answered by nothing. `vppctl` ends well also when the line failed.
+    fn tell(&mut self, line: &str) -> Result<(), PerfError> {
+        let answer = self.ask(line)?;
+        match vpp_commands::complaint(&answer) {
+            None => Ok(()),
+            Some(complaint) => Err(PerfError::peer("vpp", format!("{line}: {complaint}"))),
+        }
     }
-    lines
-}
-
-fn interface(port: usize) -> String {
-    format!("VirtualEthernet0/0/{port}")
-}
-
-fn span(destination: usize, what: &str) -> String {
-    format!("set interface span {} l2 destination {} {what}", interface(0), interface(destination))
 }
 
 impl Peer for Vpp {
@@ -132,34 +138,38 @@ impl Peer for Vpp {
     }
 
     fn wait_ready(&mut self) -> Result<(), PerfError> {
-        let cli = self.cli();
-        wait_until("vpp", &mut self.process, "its command line", || cli.exists())?;
-        for line in setup(&self.order) {
-            self.tell(&line)?;
+        if self.order.sockets == Sockets::Guests {
+            return Ok(());
         }
-        Ok(())
+        let sockets = self.sockets();
+        wait_until("vpp", &mut self.process, "its sockets", || {
+            sockets.iter().all(|socket| socket.exists())
+        })
     }
 
     fn mirror_to(&mut self, destinations: &[usize]) -> Result<(), PerfError> {
         for port in std::mem::take(&mut self.destinations) {
-            self.tell(&span(port, "disable"))?;
+            self.tell(&vpp_commands::span(port, Span::Off))?;
         }
         for port in destinations {
-            self.tell(&span(*port, "both"))?;
+            self.tell(&vpp_commands::span(*port, Span::Both))?;
+            self.destinations.push(*port);
         }
-        self.destinations = destinations.to_vec();
         Ok(())
     }
 
     fn mirror_command(&mut self, destination: usize) -> Result<Command, PerfError> {
-        let stream = crate::http::connect(&self.cli())?;
+        let mut stream = crate::http::connect(&self.cli())?;
+        let spoken = vpp_commands::introduce(&mut stream);
+        spoken.map_err(PerfError::io("speak to VPP's command line"))?;
+        let request = format!("{}\n", vpp_commands::span(destination, Span::Both));
         self.destinations = vec![destination];
-        Ok(Command { stream, request: format!("{}\n", span(destination, "both")).into_bytes() })
+        Ok(Command { stream, request: request.into_bytes() })
     }
 
     fn counters(&mut self) -> Result<String, PerfError> {
-        let mut text = self.tell("show interface")?;
-        let _ = write!(text, "{}", self.tell("show runtime")?);
+        let mut text = self.ask("show interface")?;
+        let _ = write!(text, "{}", self.ask("show runtime")?);
         Ok(text)
     }
 
@@ -168,47 +178,15 @@ impl Peer for Vpp {
     }
 
     fn version(&self) -> String {
-        first_line_of(&self.program, &["--version"])
+        vpp_commands::version_in(&first_line_of(&self.program, &["--version"]))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cells::Poll;
-
-    #[test]
-    fn its_ports_are_one_bridge_domain_that_learns() {
-        let order = Order {
-            folder: "/r".into(),
-            ports: 2,
-            sockets: Sockets::Switch,
-            carried: Carried::Udp,
-            macs: 2,
-            poll: Poll::Adaptive,
-            path: None,
-            interfaces: Vec::new(),
-        };
-        assert_eq!(
-            setup(&order).get(3..),
-            Some(
-                &[
-                    "create vhost-user socket /r/v1 server".to_owned(),
-                    "set interface state VirtualEthernet0/0/1 up".to_owned(),
-                    "set interface l2 bridge VirtualEthernet0/0/1 1".to_owned(),
-                ][..]
-            )
-        );
-        assert_eq!(
-            span(2, "both"),
-            "set interface span VirtualEthernet0/0/0 l2 destination VirtualEthernet0/0/2 both"
-        );
-    }
-
-    #[test]
-    fn its_worker_has_the_core_of_workers() {
-        let machine =
-            Machine { worker_core: 1, other_core: 0, helio: "/helio".into(), helio2: None };
-        assert!(startup(&machine, Path::new("/r")).contains("main-core 0 corelist-workers 1"));
+impl Drop for Vpp {
+    fn drop(&mut self) {
+        self.process.kill();
+        for name in ["vpe-api", "global_vm"] {
+            drop(fs::remove_file(format!("/dev/shm/{}-{name}", self.prefix)));
+        }
     }
 }
