@@ -23,7 +23,7 @@ fn every_shipped_file_loads() {
     let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let tomls: Vec<_> =
         files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
-    assert!(tomls.len() >= 3, "{tomls:?}");
+    assert!(tomls.len() >= 4, "{tomls:?}");
     for path in tomls {
         Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
     }
@@ -73,6 +73,19 @@ fn the_vlan_example_has_all_three_forms() {
     assert!(has(|vlan| matches!(vlan, VlanMode::Access(_))));
     assert!(has(|vlan| matches!(vlan, VlanMode::Trunk { native: Some(_), .. })));
     assert!(has(|vlan| matches!(vlan, VlanMode::Transparent)));
+}
+
+#[test]
+fn the_uplink_of_two_hosts_is_a_trunk_of_the_vlans_of_their_guests() {
+    let config = load("two-hosts.toml");
+    let uplink = config.ports.iter().find(|port| port.attachment.interface().is_some()).unwrap();
+    assert!(matches!(uplink.vlan, VlanMode::Trunk { native: None, .. }));
+    let accessed = config.ports.iter().filter_map(|port| match port.vlan {
+        VlanMode::Access(vlan) => Some(vlan),
+        _ => None,
+    });
+    let accessed: Vec<_> = accessed.collect();
+    assert!(accessed.len() >= 2 && accessed.iter().all(|vlan| uplink.vlan.is_member(*vlan)));
 }
 
 #[test]

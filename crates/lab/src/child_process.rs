@@ -107,6 +107,10 @@ impl ChildProcess {
 
     /// Asks the process to end, and kills it when it does not.
     pub fn end(&mut self) {
+        // One that is gone already has no process id any more.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         if self.signal(Signal::TERM).is_err() {
             return self.kill();
         }

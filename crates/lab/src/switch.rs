@@ -217,6 +217,11 @@ impl Switch {
         }
     }
 
+    /// Kills the switch without warning (SIGKILL), and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// The process, for its figures: processor time, memory, open files.
     #[must_use]
     pub fn process(&self) -> &ChildProcess {

@@ -5,8 +5,8 @@ mod support;
 
 use helio_frame::{Armed, Origin, Port};
 use helio_types::{DropReason, UplinkMode};
-use helio_uplink::Census;
-use support::{FarEnd, Rig, Wire, frame};
+use helio_uplink::{Census, StateWord};
+use support::{FarEnd, Rig, Wire, frame, ip};
 
 /// All chunks of one queue.
 const CHUNKS: usize = 4096;
@@ -101,21 +101,65 @@ fn a_frame_that_is_held_keeps_its_bytes_while_others_come_and_go() {
     settle(&mut rig);
 }
 
+/// Receives into every chunk, and gives none back: the kernel has had each of them.
+fn hold_all(rig: &mut Rig, far: &FarEnd) -> Vec<Origin> {
+    let mut held = Vec::new();
+    rig.repeat("all chunks are held", |rig| {
+        far.try_send(&frame(500, 1));
+        rig.take();
+        held.extend(rig.burst.frames().iter().map(|frame| frame.origin));
+        rig.port.publish();
+        rig.port.census().held == 2048
+    });
+    assert_eq!(held.len(), 2048);
+    held
+}
+
+/// Sends from every chunk.
+fn send_from_all(rig: &mut Rig) {
+    for _ in 0..2048 {
+        assert_eq!(rig.offer(&frame(128, 1)), Ok(()));
+    }
+    assert_eq!(rig.offer(&frame(60, 1)), Err(DropReason::NoTxChunk));
+    rig.port.publish();
+}
+
+#[test]
+fn after_many_pulled_wires_under_load_frames_can_be_in_every_chunk() {
+    for mode in [UplinkMode::Copy, UplinkMode::Skb] {
+        let _wire = Wire::new(9000);
+        let mut rig = Rig::up(mode);
+        let far = FarEnd::new();
+        let mut random = fastrand::Rng::with_seed(11);
+        for end in ["far", "near"].repeat(5) {
+            for (state, word) in [("down", StateWord::Waiting), ("up", StateWord::Up)] {
+                ip(&format!("link set {end} {state}"));
+                // Frames come and go before it is noticed, and while it is.
+                rig.until("it was noticed", |rig| {
+                    let bytes = if random.u8(..) < 30 { 9000 } else { 300 };
+                    far.try_send(&frame(bytes, 1));
+                    let _port_down_or_not = rig.offer(&frame(bytes, 2));
+                    while far.try_receive().is_some() {}
+                    rig.state().word == word
+                });
+            }
+        }
+        settle(&mut rig);
+        hold_all(&mut rig, &far).into_iter().for_each(|origin| rig.port.release(origin));
+        rig.port.publish();
+        settle(&mut rig);
+        send_from_all(&mut rig);
+        settle(&mut rig);
+    }
+}
+
 #[test]
 fn an_uplink_whose_chunks_were_all_held_goes_on_when_they_are_given_back() {
     for mode in [UplinkMode::Copy, UplinkMode::Skb] {
         let _wire = Wire::new(1500);
         let mut rig = Rig::up(mode);
         let far = FarEnd::new();
-        let mut held = Vec::new();
-        rig.repeat("all chunks are held", |rig| {
-            far.try_send(&frame(500, 1));
-            rig.take();
-            held.extend(rig.burst.frames().iter().map(|frame| frame.origin));
-            rig.port.publish();
-            rig.port.census().held == 2048
-        });
-        assert_eq!(held.len(), 2048);
+        let mut held = hold_all(&mut rig, &far);
         let before = rig.handle.kernel_drops().no_chunk;
         (0..10).for_each(|_| far.send(&frame(500, 2)));
         rig.repeat("the kernel finds no chunk", |rig| {

@@ -7,18 +7,22 @@ use helio_lab::{
 /// The wire's end in each namespace.
 pub(crate) const WIRE: &str = "wire";
 
+/// Its MTU.
+const MTU: u16 = 9000;
+
 /// VLAN 10 is that of the cards "inside", 20 that of "outside", 30 that of "tagging".
 const TRUNK: &str = "trunk=10,20,30";
 
-/// A host. Fields are dropped in this order: the guest first, and the namespace after the switch.
+/// A host. Its fields are dropped in this order: the guest first, and the namespace after the switch.
 pub(crate) struct Host {
     pub(crate) guest: Qemu,
     pub(crate) switch: Switch,
-    namespace: NetNamespace,
+    pub(crate) namespace: NetNamespace,
+    plan: SwitchPlan,
     tagging: Tagging,
     /// What its addresses end with.
     number: u8,
-    _dir: LabDir,
+    dir: LabDir,
 }
 
 /// How the card "tagging" is joined to VLAN 30.
@@ -30,11 +34,12 @@ pub(crate) enum Tagging {
     Switch,
 }
 
-/// The hosts "columbia" and "crusader", and a wire between them that carries jumbo frames. The guests are still booting.
+/// The hosts "columbia" and "crusader", with uplinks in mode "auto" on a wire that carries jumbo frames. The guests are still
+/// booting.
 pub(crate) fn pair() -> [Host; 2] {
     let dirs = [LabDir::new().unwrap(), LabDir::new().unwrap()];
     let [near, far] = dirs.each_ref().map(|dir| NetNamespace::new(dir).unwrap());
-    near.lay_wire(&far, WIRE, 9000).unwrap();
+    near.lay_wire(&far, WIRE, MTU).unwrap();
     let image = GuestImage::prepare().unwrap();
     let [near_dir, far_dir] = dirs;
     [
@@ -59,8 +64,10 @@ impl Host {
             PortPlan::new("inside").line("vlan = { access = 10 }"),
             PortPlan::new("outside").line("vlan = { access = 20 }"),
             PortPlan::new("tagging").line(in_30),
+            PortPlan::uplink("uplink0", WIRE).line("vlan = { trunk = [10, 20, 30] }"),
         ];
-        let switch = Switch::start_in(&namespace, &dir, &SwitchPlan::new(ports)).unwrap();
+        let plan = SwitchPlan::new(ports);
+        let switch = Switch::start_in(&namespace, &dir, &plan).unwrap();
         let card = |port: &str, vlan: u8| {
             let mac = format!("02:00:00:00:{vlan}:0{number}");
             Vnic::new(port, &mac, switch.socket(port)).address(&format!("10.0.{vlan}.{number}/24"))
@@ -68,7 +75,7 @@ impl Host {
         let cards = vec![card("inside", 10), card("outside", 20), card("tagging", 30)];
         let name = if number == 1 { "columbia" } else { "crusader" };
         let guest = Qemu::start(&dir, image, &GuestPlan::new(name, cards)).unwrap();
-        Self { guest, switch, namespace, tagging, number, _dir: dir }
+        Self { guest, switch, namespace, plan, tagging, number, dir }
     }
 
     /// Waits until the guest has booted, and lets it set tags if that is its part.
@@ -94,6 +101,33 @@ impl Host {
     /// Removes the uplink; nothing of it stays on the wire.
     pub(crate) fn remove_uplink(&self) {
         self.switch.cli(&["port", "remove", "uplink0"]).unwrap();
+        self.assert_wire_is_free();
+    }
+
+    /// Kills the switch, as by `kill -9`.
+    pub(crate) fn kill_switch(&mut self) {
+        self.switch.kill();
+        self.assert_wire_is_free();
+    }
+
+    /// Starts it again, as it was configured.
+    pub(crate) fn start_switch(&mut self) {
+        self.switch = Switch::start_in(&self.namespace, &self.dir, &self.plan).unwrap();
+    }
+
+    /// Takes host and wire away, but for the guest, and puts a new host in its place.
+    pub(crate) fn replace(&mut self) {
+        self.switch.kill();
+        self.namespace = NetNamespace::new(&self.dir).unwrap();
+    }
+
+    /// Lays a new wire to the other host.
+    pub(crate) fn lay_wire(&self, other: &Self) {
+        self.namespace.lay_wire(&other.namespace, WIRE, MTU).unwrap();
+    }
+
+    #[track_caller]
+    fn assert_wire_is_free(&self) {
         let shown = self.namespace.ip(&format!("-d link show {WIRE}")).unwrap();
         assert!(!shown.contains("xdp") && shown.contains("promiscuity 0"), "{shown}");
     }
