@@ -21,11 +21,17 @@ mod runs;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod sessions_exact;
+#[cfg(test)]
 mod sessions_limits;
+#[cfg(test)]
+mod sessions_reference;
 #[cfg(test)]
 mod sessions_refused;
 #[cfg(test)]
 mod sessions_view;
+#[cfg(test)]
+mod sessions_workers;
 #[cfg(test)]
 mod several_workers;
 #[cfg(test)]

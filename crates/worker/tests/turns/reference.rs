@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::stage::{PortPlan, Stage, access, mac, ordinary, trunk};
 
-const PORTS: usize = 6;
+pub(crate) const PORTS: usize = 6;
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -68,7 +68,7 @@ fn any_shot() -> impl Strategy<Value = Shot> {
     )
 }
 
-fn any_plan() -> impl Strategy<Value = PortPlan> {
+pub(crate) fn any_plan() -> impl Strategy<Value = PortPlan> {
     let vlan = prop_oneof![
         3 => Just(VlanMode::Transparent),
         2 => Just(access(10)),
@@ -104,14 +104,14 @@ fn any_traffic() -> impl Strategy<Value = Vec<Volley>> {
 
 /// What a receiver is like.
 #[derive(Clone, Debug)]
-struct Receiver {
-    accepts: Offloads,
-    room: usize,
-    longest: u32,
-    mtu: u16,
+pub(crate) struct Receiver {
+    pub(crate) accepts: Offloads,
+    pub(crate) room: usize,
+    pub(crate) longest: u32,
+    pub(crate) mtu: u16,
 }
 
-fn any_receiver() -> impl Strategy<Value = Receiver> {
+pub(crate) fn any_receiver() -> impl Strategy<Value = Receiver> {
     let tso = Offloads::CSUM.union(Offloads::TSO4);
     let accepts = prop_oneof![Just(Offloads::NONE), Just(Offloads::CSUM), Just(tso)];
     let room = prop_oneof![3 => Just(usize::MAX), 1 => 0..60_usize];
@@ -159,13 +159,13 @@ fn play(workers: usize, plans: &[PortPlan], receivers: &[Receiver], traffic: &[V
 }
 
 /// Sender, tag and payload of a frame that a port got.
-type Got = (MacAddr, Option<u16>, Vec<u8>);
+pub(crate) type Got = (MacAddr, Option<u16>, Vec<u8>);
 
 /// The rules of switching and mirroring for frames that need nothing done, port by port.
-struct Model<'a> {
-    plans: &'a [PortPlan],
-    known: HashMap<(VlanId, MacAddr), usize>,
-    got: Vec<Vec<Got>>,
+pub(crate) struct Model<'a> {
+    pub(crate) plans: &'a [PortPlan],
+    pub(crate) known: HashMap<(VlanId, MacAddr), usize>,
+    pub(crate) got: Vec<Vec<Got>>,
 }
 
 impl Model<'_> {
@@ -192,7 +192,7 @@ impl Model<'_> {
         }
     }
 
-    fn receivers(&self, from: usize, vlan: VlanId, to: MacAddr) -> Vec<usize> {
+    pub(crate) fn receivers(&self, from: usize, vlan: VlanId, to: MacAddr) -> Vec<usize> {
         let is_receiver = |index: &usize| {
             let plan = &self.plans[*index];
             plan.role == PortRole::Ordinary && plan.vlan.is_member(vlan)
@@ -218,7 +218,7 @@ fn model_of<'a>(plans: &'a [PortPlan], traffic: &mut [Volley]) -> Model<'a> {
     model
 }
 
-fn tag_towards(mode: &VlanMode, vlan: VlanId, tci: Option<u16>) -> Option<u16> {
+pub(crate) fn tag_towards(mode: &VlanMode, vlan: VlanId, tci: Option<u16>) -> Option<u16> {
     let priority = tci.unwrap_or(0) & 0xf000;
     match mode {
         VlanMode::Transparent if vlan == VlanId::UNTAGGED => tci,
