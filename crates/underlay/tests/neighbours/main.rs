@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod asked;
+mod kernel;
 mod learned;
 mod settings;
 mod states;
