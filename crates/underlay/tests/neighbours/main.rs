@@ -4,6 +4,7 @@
 mod asked;
 mod kernel;
 mod learned;
+mod seen_by_tshark;
 mod settings;
 mod states;
 mod too_long;
