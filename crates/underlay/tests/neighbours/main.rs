@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod asked;
+mod hostile;
 mod kernel;
 mod learned;
 mod seen_by_tshark;
