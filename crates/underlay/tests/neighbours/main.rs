@@ -2,7 +2,10 @@
 #![cfg(test)]
 
 mod asked;
+mod hostile;
+mod kernel;
 mod learned;
+mod seen_by_tshark;
 mod settings;
 mod states;
 mod too_long;
