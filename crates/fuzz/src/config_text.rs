@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use helio_config::{
-    Attachment, Config, ConfigError, PortConfig, PortEntry, PortSettings, check_port_name,
+    Attachment, Config, ConfigError, PortConfig, PortEntry, PortSettings, SessionConfig,
+    check_port_name,
 };
-use helio_types::{MAX_PORTS, MAX_WORKERS, Mirroring};
+use helio_types::{MAX_LEGS, MAX_PORTS, MAX_WORKERS, Mirroring};
 
 use crate::Outcome;
 
@@ -51,16 +52,35 @@ fn assert_limits(config: &Config) {
     let statics: Vec<_> = config.ports.iter().flat_map(PortConfig::static_entries).collect();
     assert_eq!(names.len(), config.ports.len());
     let interfaces = config.ports.iter().filter_map(|port| port.attachment.interface());
-    let far_sides =
-        sockets.collect::<BTreeSet<_>>().len() + interfaces.collect::<BTreeSet<_>>().len();
+    let points = config.ports.iter().filter_map(|port| match &port.attachment {
+        Attachment::Decap(point) => Some((&point.uplink, point.vlan, point.local)),
+        Attachment::Vm(_) | Attachment::Uplink(_) | Attachment::Tap(_) => None,
+    });
+    let far_sides = sockets.collect::<BTreeSet<_>>().len()
+        + interfaces.collect::<BTreeSet<_>>().len()
+        + points.collect::<BTreeSet<_>>().len();
     assert_eq!(far_sides, config.ports.len() + 1);
     for (at, entry) in statics.iter().enumerate() {
         assert!(!statics[..at].contains(entry), "{entry:?} is there twice");
     }
     let cores: BTreeSet<_> = config.workers.iter().map(|worker| worker.core).collect();
     assert_eq!(cores.len(), config.workers.len());
+    assert_sessions(config);
     for port in &config.ports {
         assert!(port.worker.is_none_or(|worker| worker.index() < config.workers.len()));
+    }
+}
+
+fn assert_sessions(config: &Config) {
+    let sessions = &config.sessions;
+    let names: BTreeSet<_> = sessions.iter().map(|session| &session.name).collect();
+    assert_eq!(names.len(), sessions.len());
+    let destinations: usize = sessions.iter().map(|session| session.destinations.len()).sum();
+    assert!(destinations <= MAX_LEGS);
+    for session in sessions {
+        assert!(!session.destinations.is_empty());
+        let json = serde_json::to_string(session).unwrap();
+        assert_eq!(serde_json::from_str::<SessionConfig>(&json).unwrap(), *session);
     }
 }
 
@@ -78,6 +98,7 @@ fn assert_port(port: &PortConfig) {
             assert!(uplink.queues.is_none_or(|count| (1..=64).contains(&count)));
         }
         Attachment::Tap(tap) => assert!((1..=15).contains(&tap.name.len())),
+        Attachment::Decap(point) => assert!(point.vlan.is_none_or(|vlan| vlan.get() > 0)),
     }
     assert!(!port.receive_only || port.mirroring == Mirroring::Destination);
     for entry in &port.static_macs {
