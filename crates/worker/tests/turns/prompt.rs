@@ -107,8 +107,7 @@ fn turn_to(to: usize, sends: usize) -> Vec<String> {
     said.lock().unwrap().clear();
     first_sends.store(sends, Ordering::Relaxed);
     worker.poll_once();
-    let said = said.lock().unwrap().clone();
-    said
+    said.lock().unwrap().clone()
 }
 
 fn place(said: &[String], what: &str) -> usize {
