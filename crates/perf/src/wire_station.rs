@@ -22,10 +22,12 @@ use crate::wires::Wires;
 
 /// Frames that are sent in one step.
 pub(crate) const BURST: u16 = 32;
-/// Frames that may be on the way: half of what the rings of everybody hold.
-const WINDOW: u64 = 512;
+/// Frames that may be on the way. The kernel holds 256 on a veth between its two ends, and drops what exceeds them.
+const WINDOW: u64 = 192;
 /// How long a switch may take until frames come through.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Looks at what has arrived are this far apart.
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_micros(8);
 /// How long nothing may arrive before what is on the way counts as lost.
 const SILENCE: Duration = Duration::from_millis(20);
 
@@ -45,6 +47,8 @@ pub(crate) struct WireStation {
     /// Frames sent, and those of them that are waited for no more.
     sent: u64,
     written_off: u64,
+    /// Frames that had arrived when that was looked at last.
+    seen: u64,
     mirrored: Vec<usize>,
     // The wires go when nothing uses them any more.
     _wires: Wires,
@@ -99,6 +103,7 @@ impl WireStation {
             bytes: usual.len(),
             sent: 0,
             written_off: 0,
+            seen: 0,
             mirrored: Vec::new(),
             _wires: wires,
             _folder: folder,
@@ -244,15 +249,38 @@ impl WireStation {
     /// One step of a closed loop.
     #[inline]
     pub(crate) fn turn(&mut self) {
-        let on_the_way = self.sent.saturating_sub(self.written_off + self.arrived());
-        if on_the_way + u64::from(BURST) <= WINDOW {
+        let on_the_way =
+            |station: &Self| station.sent.saturating_sub(station.written_off + station.seen);
+        if on_the_way(self) + u64::from(BURST) > WINDOW {
+            self.look();
+        }
+        if on_the_way(self) + u64::from(BURST) <= WINDOW {
             self.offer(BURST);
         }
         self.serve();
     }
 
-    /// Waits until nothing has come for a while, and waits no more for what has not. Returns how many frames those are.
-    pub(crate) fn settle(&mut self) -> u64 {
+    /// Waits a moment and sees what has arrived. The counter lies in a line that the switch's core writes for every frame:
+    /// who looks all the time slows it.
+    fn look(&mut self) {
+        // The kernel receives on this core. When it does that by its own thread, that one must run.
+        std::thread::yield_now();
+        pause(BETWEEN_LOOKS);
+        self.seen = self.arrived();
+    }
+
+    /// Sends many frames, slowly enough for the kernel to keep up.
+    pub(crate) fn offer_all(&mut self, count: u16) {
+        let mut left = count;
+        while left > 0 {
+            let step = self.offer(left.min(BURST));
+            left -= u16::try_from(step).unwrap_or(left).max(1).min(left);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until nothing has come for a while, and waits no more for what has not.
+    pub(crate) fn settle(&mut self) {
         let mut last_sign = Instant::now();
         let mut seen = (self.arrived(), self.copies());
         while last_sign.elapsed() < SILENCE {
@@ -262,14 +290,18 @@ impl WireStation {
                 (seen, last_sign) = (now, Instant::now());
             }
         }
-        let lost = self.sent.saturating_sub(self.written_off + self.arrived());
-        self.written_off = self.sent.saturating_sub(self.arrived());
-        lost
+        self.written_off = self.lost();
+        self.seen = self.arrived();
     }
 
-    /// Nothing is on the way: all that was sent has arrived.
-    pub(crate) fn settle_briefly(&mut self) {
-        self.written_off = self.sent.saturating_sub(self.arrived());
+    /// Frames that had arrived when that was looked at last.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Frames that were sent and have not arrived.
+    pub(crate) fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.arrived())
     }
 
     /// Sends as fast as can be for a while, whatever becomes of the frames. Returns how many.
@@ -299,6 +331,14 @@ impl WireStation {
             u64::from(now.bytes != now.frames * self.bytes as u64)
         });
         wrong_bytes + self.receipt.odd
+    }
+}
+
+/// Keeps the core busy for a while.
+pub(crate) fn pause(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 

@@ -16,15 +16,13 @@ use crate::peer_name::PeerName;
 use crate::proc::{self, as_f64};
 use crate::statistics::median;
 use crate::window::Measured;
-use crate::wire_station::WireStation;
+use crate::wire_station::{BETWEEN_LOOKS, WireStation, pause};
 
 /// Frames of a long ring and of a short one.
 const LONG: u16 = 1024;
 const SHORT: u16 = 256;
 /// How long nothing may arrive before the rest counts as lost.
 const SILENCE: Duration = Duration::from_millis(50);
-/// Looks at what arrived are this far apart, so that they do not slow the switch.
-const BETWEEN_LOOKS: Duration = Duration::from_micros(3);
 /// How long it takes until what was sent lies before a switch that is parked.
 const UNTIL_THERE: Duration = Duration::from_micros(100);
 
@@ -65,6 +63,7 @@ pub(crate) fn measure(
 
 /// The closed loop: as many frames as go through, none lost by a ring that is full.
 fn rate(station: &mut WireStation, effort: &Effort) -> Measured {
+    let lost = station.lost();
     run_for(station, effort.window / 8);
     let mut mpps = Vec::new();
     for _ in 0..4 {
@@ -73,7 +72,8 @@ fn rate(station: &mut WireStation, effort: &Effort) -> Measured {
         let frames = station.arrived() - before;
         mpps.push(as_f64(frames) / began.elapsed().as_secs_f64() / 1e6);
     }
-    let lost = station.settle();
+    station.settle();
+    let lost = station.lost() - lost;
     let detail = json!({ "windows_mpps": mpps });
     let measured = Measured { lost, detail, ..Measured::default() };
     measured.with("mpps", median(&mpps).unwrap_or(0.0))
@@ -81,20 +81,19 @@ fn rate(station: &mut WireStation, effort: &Effort) -> Measured {
 
 fn run_for(station: &mut WireStation, time: Duration) {
     let began = Instant::now();
-    let mut last = (station.arrived(), began);
+    let mut last = (station.seen(), began);
     loop {
         station.turn();
         let now = Instant::now();
         if now - began > time {
             return;
         }
-        let arrived = station.arrived();
-        if arrived != last.0 {
-            last = (arrived, now);
+        if station.seen() != last.0 {
+            last = (station.seen(), now);
         } else if now - last.1 > SILENCE {
             // What is on the way is not there any more.
             station.settle();
-            last = (station.arrived(), Instant::now());
+            last = (station.seen(), Instant::now());
         }
     }
 }
@@ -135,7 +134,7 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
     if !comes_from_guest {
         station.peer.park()?;
         proc::wait_until_parked(station.peer.process().id());
-        station.offer(count);
+        station.offer_all(count);
         pause(UNTIL_THERE);
     }
     let began = Instant::now();
@@ -150,7 +149,6 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
         let now = Instant::now();
         if arrived >= u64::from(count) {
             station.serve();
-            station.settle_briefly();
             return Ok(Once { ns: (now - began).as_secs_f64() * 1e9, lost: 0 });
         }
         if arrived != last {
@@ -160,13 +158,6 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
             return Ok(Once { ns: 0.0, lost: u64::from(count) - arrived });
         }
         pause(BETWEEN_LOOKS);
-    }
-}
-
-fn pause(time: Duration) {
-    let began = Instant::now();
-    while began.elapsed() < time {
-        std::hint::spin_loop();
     }
 }
 
