@@ -22,8 +22,8 @@ use crate::wires::Wires;
 
 /// Frames that are sent in one step.
 pub(crate) const BURST: u16 = 32;
-/// Frames that may be on the way. The kernel holds 256 on a veth between its two ends, and drops what exceeds them.
-const WINDOW: u64 = 192;
+/// Frames that may be on the way: half of what the rings of everybody hold.
+const WINDOW: u64 = 512;
 /// How long a switch may take until frames come through.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Looks at what has arrived are this far apart.
@@ -256,6 +256,9 @@ impl WireStation {
         }
         if on_the_way(self) + u64::from(BURST) <= WINDOW {
             self.offer(BURST);
+            // The kernel receives on this core, at most 256 frames behind the sender: it drops what exceeds them. When it
+            // does that by its own thread, that one must run.
+            std::thread::yield_now();
         }
         self.serve();
     }
@@ -263,7 +266,6 @@ impl WireStation {
     /// Waits a moment and sees what has arrived. The counter lies in a line that the switch's core writes for every frame:
     /// who looks all the time slows it.
     fn look(&mut self) {
-        // The kernel receives on this core. When it does that by its own thread, that one must run.
         std::thread::yield_now();
         pause(BETWEEN_LOOKS);
         self.seen = self.arrived();
