@@ -153,10 +153,12 @@ fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use helio_types::MacAddr;
 
     #[test]
     fn an_interface_is_opened_anew_for_its_number_its_queues_and_an_mtu_beyond_one_chunk() {
-        let interface = |index, mtu| Interface { index, link: Link::Up, is_set_up: true, mtu };
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let interface = |index, mtu| Interface { index, link: Link::Up, is_set_up: true, mtu, mac };
         for multi_buffer in [false, true] {
             let opened = Opened { interface: interface(7, 1500), queues: 2, multi_buffer };
             assert_eq!(opened.outlived(&interface(7, 3822), 2), None);
