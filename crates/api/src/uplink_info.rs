@@ -27,6 +27,9 @@ pub struct UplinkInfo {
     /// Whether the frames lie in huge pages of the host.
     #[serde(default)]
     pub huge_pages: bool,
+    /// Whether the worker makes the driver look for frames, so that the card need not interrupt.
+    #[serde(default)]
+    pub busy_poll: bool,
     /// Frames for the host, by EtherType or destination.
     #[serde(default)]
     pub pass: Vec<String>,
@@ -50,6 +53,7 @@ impl UplinkInfo {
             interface_mtu: 0,
             multi_buffer: false,
             huge_pages: false,
+            busy_poll: false,
             pass: uplink.pass.iter().map(ToString::to_string).collect(),
             kernel_drops: BTreeMap::new(),
             chunks: ChunkInfo::default(),
@@ -64,10 +68,11 @@ impl fmt::Display for UplinkInfo {
             None => write!(f, "{interface} (mode {wanted_mode} wanted)"),
             Some(mode) => {
                 let pages = if self.huge_pages { "huge pages" } else { "ordinary pages" };
+                let busy = if self.busy_poll { "; busy polling" } else { "" };
                 let jumbo = if self.multi_buffer { "" } else { ", no frames above 3840 bytes" };
                 write!(
                     f,
-                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queues; MTU {}{jumbo}; {pages})",
+                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queues; MTU {}{jumbo}; {pages}{busy})",
                     self.queues, self.interface_mtu
                 )
             }
@@ -96,6 +101,8 @@ mod tests {
         assert_eq!(info.to_string(), told);
         info.huge_pages = true;
         assert_eq!(info.to_string(), told.replace("ordinary", "huge"));
+        info.busy_poll = true;
+        assert_eq!(info.to_string(), told.replace("ordinary pages", "huge pages; busy polling"));
         let json = serde_json::to_value(&info).unwrap();
         assert_eq!(serde_json::from_value::<UplinkInfo>(json).unwrap(), info);
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use helio_api::{ChunkInfo, PortInfo, PortState, UplinkInfo};
-use helio_config::{Attachment, PortConfig, SocketMode, TapInterface, UplinkInterface, VmSocket};
+use helio_config::{
+    Attachment, PollMode, PortConfig, SocketMode, TapInterface, UplinkInterface, VmSocket,
+};
 use helio_control::{ControlError, ControlErrorKind};
 use helio_frame::{MemoryDirectory, Port, Wakeups};
 use helio_host::{
@@ -11,7 +13,9 @@ use helio_host::{
 };
 use helio_tap::{TapHandle, TapParts, TapPort};
 use helio_types::PortId;
-use helio_uplink::{Census, Pages, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
+use helio_uplink::{
+    Census, Pages, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues, WorkerPolling,
+};
 use helio_vhost_user::{
     MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
     VhostPortHandle,
@@ -22,6 +26,8 @@ pub(crate) struct Surroundings {
     pub(crate) id: PortId,
     pub(crate) name: String,
     pub(crate) wakeups: Arc<dyn Wakeups>,
+    /// Of the worker.
+    pub(crate) polling: PollMode,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
 }
 
@@ -94,6 +100,10 @@ fn make_uplink(
         },
         pass: uplink.pass.clone(),
         wakeups: around.wakeups,
+        polling: match around.polling {
+            PollMode::Busy => WorkerPolling::Busy,
+            PollMode::Adaptive { .. } => WorkerPolling::Adaptive,
+        },
         directory: around.directory,
         events: Box::new(move |event| log_interface_event(&name, event)),
     };
@@ -209,6 +219,7 @@ fn describe_uplink(handle: &UplinkHandle, info: &mut UplinkInfo) {
         info.interface_mtu = facts.mtu;
         info.multi_buffer = facts.multi_buffer;
         info.huge_pages = facts.pages == Pages::Huge;
+        info.busy_poll = facts.busy_poll;
     }
     let drops = handle.kernel_drops();
     let reasons = [

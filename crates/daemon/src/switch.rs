@@ -159,10 +159,12 @@ impl RunningSwitch {
         let worker = chosen.ok_or_else(|| ControlError::conflict("the switch has no worker"))?;
         let wakeups = self.fleet.wakeups(worker).ok_or_else(|| gone(WorkerGone))?;
         let access = self.access()?;
+        let polling = self.lock_config().workers.get(worker.index()).map(|worker| worker.poll);
         let around = Surroundings {
             id,
             name: config.name.clone(),
             wakeups,
+            polling: polling.unwrap_or_default(),
             directory: Arc::clone(&self.fleet) as Arc<dyn MemoryDirectory>,
         };
         let (port, handle) = port_handle::make(&config, around, access)?;

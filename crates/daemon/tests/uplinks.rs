@@ -17,7 +17,7 @@ use helio_guest::{Flow, GuestConfig, NetHeader, features};
 use helio_mem::MemoryTable;
 use helio_testkit::{FrameBuilder, Seen};
 use helio_types::{MacAddr, PortId, UplinkMode};
-use helio_uplink::{UplinkHandle, UplinkParts, UplinkPort, UplinkQueues};
+use helio_uplink::{UplinkHandle, UplinkParts, UplinkPort, UplinkQueues, WorkerPolling};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::json;
 
@@ -236,6 +236,7 @@ fn taken(interface: &str) -> (UplinkPort, UplinkHandle) {
         queues: UplinkQueues::All,
         pass: Vec::new(),
         wakeups: Arc::new(Nobody),
+        polling: WorkerPolling::Adaptive,
         directory: Arc::new(Nobody),
         events: Box::new(|_| {}),
     };

@@ -153,6 +153,7 @@ fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use helio_types::MacAddr;
 
     #[test]
     fn an_interface_is_opened_anew_for_its_number_its_queues_and_an_mtu_beyond_one_chunk() {

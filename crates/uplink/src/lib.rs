@@ -5,6 +5,7 @@
 //! takes the rings back when the interface goes away, and opens it again when it comes back.
 
 mod book;
+mod busy_poll;
 mod control_thread;
 mod ethtool;
 mod handle;
@@ -34,7 +35,7 @@ mod wire;
 pub use book::Census;
 pub use handle::UplinkHandle;
 pub use helio_host::{PortEvent as UplinkEvent, PortState as UplinkState, StateWord};
-pub use parts::{UplinkError, UplinkParts, UplinkQueues};
+pub use parts::{UplinkError, UplinkParts, UplinkQueues, WorkerPolling};
 pub use port::UplinkPort;
 pub use sockets::KernelDrops;
 pub use status::{UplinkFacts, UplinkWay};

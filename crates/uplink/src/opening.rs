@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use helio_host::{Interface, Interfaces, Stop};
 use helio_types::UplinkMode;
 
+use crate::busy_poll::Looks;
 use crate::ethtool::{FramesLeftAlone, receive_queues};
-use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkQueues};
+use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkQueues, WorkerPolling};
 use crate::port::{Queue, Queues};
 use crate::program::{Attached, Hook, Program, name_attached};
 use crate::promiscuous::Promiscuous;
@@ -71,19 +72,24 @@ pub(crate) fn open(
         }
     };
     let (attached, sockets, way) = opener.reach(&interface, queues)?;
+    let looks = match (way, shared.polling) {
+        (UplinkWay::ZeroCopy, WorkerPolling::Busy) => sockets.look_by_worker(),
+        _ => Looks::ByCard,
+    };
     let facts = UplinkFacts {
         way,
         queues,
         mtu: interface.mtu,
         multi_buffer: sockets.multi_buffer,
         pages: sockets.chunks.pages,
+        busy_poll: looks == Looks::ByWorker,
         tx_budget: (way != UplinkWay::ZeroCopy).then(|| sockets.raise_tx_budget()),
     };
     let refused = |cause| opener.host("its sockets cannot be watched", cause);
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;
     let table = std::sync::Arc::clone(&sockets.chunks.table);
-    let queues = opener.make_queues(sockets)?;
+    let queues = opener.make_queues(sockets, looks)?;
     for (queue, socket) in (0_u32..).zip(&wakers) {
         let connected = attached.connect(queue, socket.as_raw_fd());
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
@@ -229,7 +235,7 @@ impl Opener<'_> {
         }
     }
 
-    fn make_queues(&self, sockets: Sockets) -> Result<Box<Queues>, UplinkError> {
+    fn make_queues(&self, sockets: Sockets, looks: Looks) -> Result<Box<Queues>, UplinkError> {
         let Sockets { chunks, rings, .. } = sockets;
         let mut queues = Vec::with_capacity(rings.len());
         for (number, rings) in (0_u8..).zip(rings) {
@@ -237,7 +243,7 @@ impl Opener<'_> {
             let own = chunks.of_queue(u32::from(number)).ok_or_else(missing)?;
             let place = Place { port: self.shared.id, queue: number };
             queues.push(Queue {
-                receiver: Receiver::new(place, rings.rx, rings.fill, own),
+                receiver: Receiver::new(place, rings.rx, rings.fill, own, looks),
                 sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own),
             });
         }

@@ -22,6 +22,16 @@ pub enum UplinkQueues {
     First(u32),
 }
 
+/// What the worker of an uplink does when there are no frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerPolling {
+    /// It sleeps after a while, and is woken.
+    #[default]
+    Adaptive,
+    /// It goes on looking: then a card that moves the bytes itself need not interrupt.
+    Busy,
+}
+
 /// Most queues of one uplink: each takes 16 MiB of memory.
 pub(crate) const MAX_QUEUES: u32 = 64;
 
@@ -41,6 +51,8 @@ pub struct UplinkParts {
     pub pass: Vec<PassRule>,
     /// The worker that will own the port.
     pub wakeups: Arc<dyn Wakeups>,
+    /// What that does when there are no frames.
+    pub polling: WorkerPolling,
     /// Where all workers look up memory.
     pub directory: Arc<dyn MemoryDirectory>,
     /// Told what happens; called by the thread of the uplink.
@@ -162,6 +174,7 @@ pub(crate) struct Shared {
     pub(crate) status: Status,
     pub(crate) noted: Noted,
     pub(crate) wakeups: Arc<dyn Wakeups>,
+    pub(crate) polling: WorkerPolling,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
 }
@@ -179,6 +192,7 @@ impl Shared {
             status: Status::default(),
             noted: Noted::default(),
             wakeups: parts.wakeups,
+            polling: parts.polling,
             directory: parts.directory,
             events: parts.events,
         }

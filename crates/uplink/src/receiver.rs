@@ -9,6 +9,8 @@ use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES, PortId};
 use xsk_rs::{FillQueue, FrameDesc, RxQueue};
 
 use crate::book::{Book, Census};
+use crate::busy_poll::{self, Looks};
+use crate::sockets::descriptor;
 use crate::umem::{CHUNK_BYTES, QueueChunks, RX_CHUNKS};
 use crate::window::{Cut, Window};
 
@@ -38,11 +40,18 @@ pub(crate) struct Receiver {
     lent: bool,
     /// The kernel was woken in this turn.
     woken: bool,
+    looks: Looks,
 }
 
 impl Receiver {
     /// Lends all chunks to the kernel.
-    pub(crate) fn new(place: Place, rx: RxQueue, fill: FillQueue, chunks: QueueChunks<'_>) -> Self {
+    pub(crate) fn new(
+        place: Place,
+        rx: RxQueue,
+        fill: FillQueue,
+        chunks: QueueChunks<'_>,
+        looks: Looks,
+    ) -> Self {
         let mut receiver = Self {
             place,
             rx,
@@ -53,6 +62,7 @@ impl Receiver {
             window: Window::new(),
             lent: false,
             woken: false,
+            looks,
         };
         receiver.lend();
         receiver
@@ -66,8 +76,8 @@ impl Receiver {
         // SAFETY: the ring is that of a socket of this UMEM.
         window.read_on(|room| unsafe { rx.consume(room) });
         while intake.burst.has_room() && self.take_next(table, intake) {}
-        if self.window.is_empty() && self.fill.needs_wakeup() {
-            self.wake_kernel();
+        if self.window.is_empty() {
+            self.ask_for_more();
         }
     }
 
@@ -131,7 +141,7 @@ impl Receiver {
         }
         // Once per turn: if it was woken already, the next turn does it, or finds that there is no need any more.
         if self.lent && !self.woken {
-            if self.fill.needs_wakeup() {
+            if self.looks == Looks::ByCard && self.fill.needs_wakeup() {
                 self.wake_kernel();
             }
             self.lent = false;
@@ -154,6 +164,19 @@ impl Receiver {
                 return;
             }
             self.lent = true;
+        }
+    }
+
+    /// Lets the driver look for frames, or wakes it if it asks for that.
+    #[inline]
+    fn ask_for_more(&mut self) {
+        match self.looks {
+            Looks::ByWorker => {
+                self.woken = true;
+                busy_poll::look(descriptor(&self.rx));
+            }
+            Looks::ByCard if self.fill.needs_wakeup() => self.wake_kernel(),
+            Looks::ByCard => {}
         }
     }
 

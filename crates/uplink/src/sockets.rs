@@ -7,6 +7,7 @@ use std::str::FromStr;
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig};
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
+use crate::busy_poll::{self, Looks};
 use crate::umem::{CHUNK_ROOM, Chunks, ENTRIES, RX_ENTRIES, host_cause};
 
 /// Frames that one call sends where the kernel copies them, if it leaves that to us.
@@ -98,9 +99,19 @@ impl Sockets {
         if raised { TX_BUDGET } else { KERNEL_TX_BUDGET }
     }
 
+    /// Leaves it to the worker to make the driver look for frames, if the host has that for all queues. Returns who does it.
+    pub(crate) fn look_by_worker(&self) -> Looks {
+        let all = self.rings.iter().all(|rings| busy_poll::demand(descriptor(&rings.rx)).is_ok());
+        if all {
+            return Looks::ByWorker;
+        }
+        self.rings.iter().for_each(|rings| busy_poll::withdraw(descriptor(&rings.rx)));
+        Looks::ByCard
+    }
+
     /// A second descriptor of each socket, to watch it by.
     pub(crate) fn watched(&self) -> io::Result<Vec<OwnedFd>> {
-        self.rings.iter().map(|rings| duplicate(&rings.rx)).collect()
+        self.rings.iter().map(|rings| descriptor(&rings.rx).try_clone_to_owned()).collect()
     }
 }
 
@@ -152,10 +163,10 @@ fn raise_tx_budget(rx: &RxQueue) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn duplicate(rx: &RxQueue) -> io::Result<OwnedFd> {
+/// The descriptor of the socket that a ring belongs to.
+pub(crate) fn descriptor(rx: &RxQueue) -> BorrowedFd<'_> {
     // SAFETY: the descriptor is open as long as the ring lives, which is borrowed.
-    let fd = unsafe { BorrowedFd::borrow_raw(rx.fd().as_raw_fd()) };
-    fd.try_clone_to_owned()
+    unsafe { BorrowedFd::borrow_raw(rx.fd().as_raw_fd()) }
 }
 
 /// Frames that the kernel could not bring to the switch.

@@ -71,6 +71,8 @@ pub struct UplinkFacts {
     pub multi_buffer: bool,
     /// What its chunks lie in.
     pub pages: Pages,
+    /// Whether the worker makes the driver look for frames, so that the card need not interrupt.
+    pub busy_poll: bool,
     /// Most frames that one call of the kernel sends; `None` where the card takes them by itself.
     pub tx_budget: Option<u32>,
 }
@@ -224,6 +226,7 @@ mod tests {
         mtu: 1500,
         multi_buffer: true,
         pages: Pages::Ordinary,
+        busy_poll: false,
         tx_budget: Some(256),
     };
 

@@ -5,7 +5,7 @@ mod support;
 
 use helio_frame::Port;
 use helio_types::{DropReason, PassRule, UplinkMode};
-use helio_uplink::{StateWord, UplinkQueues, UplinkWay};
+use helio_uplink::{StateWord, UplinkQueues, UplinkWay, WorkerPolling};
 use support::{FarEnd, Rig, Setting, Wire, frame};
 
 const MODES: [(UplinkMode, UplinkWay); 3] = [
@@ -199,4 +199,18 @@ fn an_interface_with_more_queues_than_an_uplink_can_have_is_refused_until_it_has
     assert!(set.unwrap().success());
     rig.until_state(StateWord::Up);
     assert_eq!(rig.handle.facts().unwrap().queues, 2);
+}
+
+#[test]
+fn a_busy_worker_leaves_it_to_the_kernel_to_bring_what_that_copies() {
+    let _wire = Wire::new(1500);
+    for (mode, _) in MODES {
+        let mut rig =
+            Rig::started(Setting { mode, polling: WorkerPolling::Busy, ..Setting::default() });
+        rig.until_state(StateWord::Up);
+        assert!(!rig.handle.facts().unwrap().busy_poll);
+        let far = FarEnd::new();
+        far.send(&frame(500, 1));
+        assert_eq!(rig.receive(1), [frame(500, 1)]);
+    }
 }

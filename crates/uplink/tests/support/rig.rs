@@ -13,6 +13,7 @@ use helio_offload::NetHeader;
 use helio_types::{DropReason, PassRule, PortId, UplinkMode, WorkerId};
 use helio_uplink::{
     StateWord, UplinkEvent, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues, UplinkState,
+    WorkerPolling,
 };
 
 /// How long anything may take that is to happen.
@@ -24,6 +25,7 @@ pub struct Setting {
     pub mode: UplinkMode,
     pub queues: UplinkQueues,
     pub pass: Vec<PassRule>,
+    pub polling: WorkerPolling,
 }
 
 /// Where the memory of the uplink is looked up.
@@ -60,6 +62,7 @@ fn parts(
         queues: setting.queues,
         pass: setting.pass,
         wakeups: Arc::new(Sleepless),
+        polling: setting.polling,
         directory: memories,
         events: Box::new(move |event| events.lock().unwrap().push(event.clone())),
     }
