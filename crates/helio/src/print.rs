@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use helio_api::{FdbEntryInfo, MirrorInfo, PortInfo, QemuArgs, WorkerInfo};
+use helio_api::{FdbEntryInfo, PortInfo, QemuArgs, WorkerInfo};
 
 use crate::table::Table;
 
@@ -18,6 +18,7 @@ pub(crate) fn ports(out: &mut impl Write, ports: &[PortInfo]) -> io::Result<()> 
         "INGRESS",
         "EGRESS",
         "DROPS",
+        "LABELS",
         "DETAIL",
     ]);
     for port in ports {
@@ -31,10 +32,15 @@ pub(crate) fn ports(out: &mut impl Write, ports: &[PortInfo]) -> io::Result<()> 
             port.ingress_frames.to_string(),
             port.egress_frames.to_string(),
             port.drops_total().to_string(),
+            labels(port, ","),
             port.detail.clone(),
         ]);
     }
     table.write(out)
+}
+
+fn labels(port: &PortInfo, between: &str) -> String {
+    if port.labels.is_empty() { "-".to_owned() } else { port.labels.join(between) }
 }
 
 /// The part in mirroring, with the mark of a port that may not send.
@@ -50,6 +56,7 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         ("state", format!("{}: {}", port.state, port.detail)),
         far_side(port),
         ("mirroring", format!("{}, session {}", mirroring(port), port.session)),
+        ("labels", labels(port, ", ")),
         ("vlan", port.vlan.to_string()),
         ("mtu", format!("{} bytes", port.mtu)),
         ("worker", number(port.worker)),
@@ -77,8 +84,11 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
     Ok(())
 }
 
-/// The socket of a VM port, or the interface of another one.
+/// The socket of a VM port, or the interface or address of another one.
 fn far_side(port: &PortInfo) -> (&'static str, String) {
+    if let Some(decap) = &port.decap {
+        return ("streams for", decap.to_string());
+    }
     match (&port.uplink, &port.tap, port.mode) {
         (Some(uplink), _, _) => ("interface", uplink.to_string()),
         (None, Some(tap), _) => ("tap", tap.to_string()),
@@ -100,39 +110,6 @@ pub(crate) fn port_line(out: &mut impl Write, port: &PortInfo) -> io::Result<()>
         port.state,
         port.detail
     )
-}
-
-pub(crate) fn mirrors(out: &mut impl Write, mirrors: &[MirrorInfo]) -> io::Result<()> {
-    let mut table = Table::new(&[
-        "SESSION",
-        "EXACT",
-        "SOURCES",
-        "DESTINATION",
-        "WANTED",
-        "DELIVERED",
-        "DROPPED",
-    ]);
-    for mirror in mirrors {
-        let sources =
-            if mirror.sources.is_empty() { "none".to_owned() } else { mirror.sources.join(",") };
-        let exact = if mirror.exact { "yes" } else { "no" };
-        let head = [mirror.session.to_string(), exact.to_owned(), sources];
-        if mirror.destinations.is_empty() {
-            let none = ["none", "-", "-", "-"].map(str::to_owned);
-            table.row(head.iter().cloned().chain(none).collect());
-        }
-        for destination in &mirror.destinations {
-            let total: u64 = destination.dropped.values().sum();
-            let cells = [
-                destination.port.clone(),
-                destination.wanted.to_string(),
-                destination.delivered.to_string(),
-                format!("{total}{}", reasons(&destination.dropped)),
-            ];
-            table.row(head.iter().cloned().chain(cells).collect());
-        }
-    }
-    table.write(out)
 }
 
 pub(crate) fn fdb(out: &mut impl Write, entries: &[FdbEntryInfo]) -> io::Result<()> {
@@ -202,7 +179,7 @@ fn micros(ns: u64) -> String {
 }
 
 /// ` (mtu 7, vlan 1)`, most frequent first; nothing without reasons.
-fn reasons(drops: &BTreeMap<String, u64>) -> String {
+pub(crate) fn reasons(drops: &BTreeMap<String, u64>) -> String {
     let mut counted: Vec<_> = drops.iter().filter(|(_, count)| **count > 0).collect();
     counted.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let shown: Vec<_> = counted.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
