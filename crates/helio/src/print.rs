@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use helio_api::{FdbEntryInfo, PortInfo, QemuArgs, WorkerInfo};
+use helio_api::{DecapInfo, FdbEntryInfo, PortInfo, QemuArgs, WorkerInfo};
 
 use crate::table::Table;
 
@@ -80,6 +80,32 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         writeln!(out, "{:<12} {total} frames{}", "kernel drops", reasons(&uplink.kernel_drops))?;
         writeln!(out, "{:<12} {}", "chunks", uplink.chunks)?;
         writeln!(out, "{:<12} {pass}", "to the host")?;
+    }
+    port.decap.as_ref().map_or(Ok(()), |decap| streams(out, decap))
+}
+
+/// The mirror streams that a port takes.
+fn streams(out: &mut impl Write, decap: &DecapInfo) -> io::Result<()> {
+    let total: u64 = decap.refused.values().sum();
+    writeln!(out, "{:<12} {total} datagrams{}", "no copies", reasons(&decap.refused))?;
+    for stream in &decap.sessions {
+        let id = stream.id.map_or_else(String::new, |id| format!(" id {id}"));
+        writeln!(
+            out,
+            "{:<12} {} {}{id}: {} received, {} lost, {} late, {} duplicates, {} strays, {} restarts",
+            "stream",
+            stream.source,
+            stream.encapsulation,
+            stream.received,
+            stream.lost,
+            stream.late,
+            stream.duplicates,
+            stream.strays,
+            stream.restarts
+        )?;
+    }
+    if decap.unfollowed > 0 {
+        writeln!(out, "{:<12} {} copies of more streams", "not followed", decap.unfollowed)?;
     }
     Ok(())
 }
@@ -196,6 +222,24 @@ mod tests {
         let drops = drops.map(|(reason, count)| (reason.to_owned(), count)).into();
         assert_eq!(reasons(&drops), " (mtu 7, vlan 1)");
         assert_eq!(reasons(&BTreeMap::new()), "");
+    }
+
+    #[test]
+    fn streams_that_a_port_takes_are_shown_with_what_was_lost_of_them() {
+        let decap = serde_json::from_value(serde_json::json!({
+            "uplink": "uplink0", "local": "10.0.0.2/24", "refused": {"checksum": 2, "runt": 3},
+            "sessions": [{"source": "10.0.0.1", "encapsulation": "erspan-2", "id": 7, "received": 90,
+                "lost": 5, "late": 4, "duplicates": 3, "strays": 2, "restarts": 1}],
+            "unfollowed": 8
+        }));
+        let mut out = Vec::new();
+        streams(&mut out, &decap.unwrap()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "no copies    5 datagrams (runt 3, checksum 2)\n\
+            stream       10.0.0.1 erspan-2 id 7: 90 received, 5 lost, 4 late, 3 duplicates, 2 strays, 1 restarts\n\
+            not followed 8 copies of more streams\n"
+        );
     }
 
     #[test]
