@@ -10,6 +10,7 @@ mod decap;
 mod destination_entry;
 mod encapsulation_entry;
 mod host;
+mod key_values;
 mod nearest;
 mod plan;
 mod port;

@@ -22,7 +22,7 @@ const FILE_KEYS: &[&str] = &["switch", "worker", "port", "mirror"];
 const SWITCH_KEYS: &[&str] =
     &["control", "socket-group", "socket-mode", "fdb-size", "fdb-ageing-s"];
 const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
-const DECAP_KEYS: &[&str] = &["uplink", "local", "vlan", "pcp", "mac"];
+pub(crate) const DECAP_KEYS: &[&str] = &["uplink", "local", "vlan", "pcp", "mac"];
 const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
 const PORT_KEYS: &[&str] = &[
     "name",

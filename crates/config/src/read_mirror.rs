@@ -28,7 +28,7 @@ const MIRROR_KEYS: &[&str] = &[
 
 const NUMBERED_KEYS: &[&str] = &["session", "exact"];
 
-const DESTINATION_KEYS: &[&str] = &[
+pub(crate) const DESTINATION_KEYS: &[&str] = &[
     "port",
     "rspan-vlan",
     "uplink",

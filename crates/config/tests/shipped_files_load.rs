@@ -7,7 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
-use helio_config::{Config, PollMode, SwitchConfig};
+use helio_config::{
+    Attachment, Config, MirrorDestination, MirrorDirection, MirrorRate, PollMode,
+    RemoteDestination, SwitchConfig,
+};
 use helio_types::{Mirroring, VlanMode};
 
 fn folder() -> PathBuf {
@@ -47,7 +50,14 @@ fn the_commented_lines_of_the_default_file_are_a_right_configuration() {
         .collect();
     let config = Config::from_str(&uncommented, "default.toml, uncommented")
         .unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.workers.len(), config.ports.len(), config.mirrors.len()), (1, 3, 1));
+    assert_eq!((config.workers.len(), config.ports.len(), config.mirrors.len()), (1, 4, 1));
+    assert!(matches!(config.ports[3].attachment, Attachment::Decap(_)));
+    let session = &config.sessions[0];
+    assert_eq!((config.sessions.len(), session.destinations.len()), (1, 6));
+    // What is shown as a default is one.
+    let destinations = &session.destinations;
+    let shown: Vec<_> = destinations.iter().map(|destination| destination.port()).collect();
+    assert_eq!(shown, ["host", "uplink0", "uplink0", "uplink0", "uplink0", "uplink0"]);
     assert_eq!(config.ports[1].attachment.interface(), Some("eth1"));
     assert_eq!(config.ports[2].attachment.interface(), Some("helio0"));
 }
@@ -86,6 +96,50 @@ fn the_uplink_of_two_hosts_is_a_trunk_of_the_vlans_of_their_guests() {
     });
     let accessed: Vec<_> = accessed.collect();
     assert!(accessed.len() >= 2 && accessed.iter().all(|vlan| uplink.vlan.is_member(*vlan)));
+}
+
+#[test]
+fn what_the_default_file_shows_of_a_session_are_the_defaults() {
+    let text = std::fs::read_to_string(folder().join("default.toml")).unwrap();
+    let uncommented = text.replace("#: ", "");
+    let shown = Config::from_str(&uncommented, "default.toml").unwrap().sessions.remove(0);
+    let bare: Vec<_> = uncommented.lines().filter(|line| !line.contains(" = false")).collect();
+    let ignored =
+        ["direction", "sample", "rate-burst", "mtu = 1500", "oversize", "dscp", "ttl", "pcp"];
+    let more = ["security-group", "hardware-id", "sub-header", "udp-port"];
+    let is_kept = |line: &&str| !ignored.iter().chain(&more).any(|key| line.starts_with(key));
+    let bare = bare.into_iter().filter(is_kept).collect::<Vec<_>>().join("\n");
+    assert!(!bare.contains("include-dropped") && !bare.contains("udp-port"), "{bare}");
+    assert_eq!(Config::from_str(&bare, "bare.toml").unwrap().sessions.remove(0), shown);
+}
+
+#[test]
+fn the_sessions_example_has_every_kind_of_source_and_destination() {
+    let config = load("sessions.toml");
+    let named = |name: &str| {
+        config.sessions.iter().find(|session| session.name == name).expect("the file has it")
+    };
+    assert_eq!(named("vlan10").sources.vlans.len(), 1);
+    assert_eq!(
+        (named("web").direction, named("web").snap_len),
+        (MirrorDirection::Ingress, Some(128))
+    );
+    assert!(matches!(named("web").rate, Some(MirrorRate::BytesPerSecond { .. })));
+    assert_eq!(named("sql").filter.as_deref(), Some("tcp port 1433"));
+    assert!(named("sql").exact && named("audit").include_dropped);
+    let audit = &named("audit").destinations;
+    assert!(matches!(
+        audit[..],
+        [
+            MirrorDestination::Port { .. },
+            MirrorDestination::Port { .. },
+            MirrorDestination::Rspan { .. }
+        ]
+    ));
+    let [MirrorDestination::Remote(remote)] = &named("collector").destinations[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!((remote.mtu, remote.ttl), (1500, RemoteDestination::DEFAULT_TTL));
 }
 
 #[test]

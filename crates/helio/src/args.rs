@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
-use helio_api::DEFAULT_CONTROL;
+use helio_api::{DEFAULT_CONTROL, DecapEntry};
 use helio_config::check_port_name;
 
 use crate::bench_args::BenchArgs;
+use crate::mirror_args::MirrorRequest;
 use crate::vlan_arg::VlanPart;
 
 /// A virtual switch for people who want to see their traffic.
@@ -79,7 +80,7 @@ pub(crate) enum Request {
     /// List, show, add, change and remove ports
     #[command(subcommand)]
     Port(PortRequest),
-    /// List mirror sessions
+    /// List, show, add, change and remove mirror sessions
     #[command(subcommand)]
     Mirror(MirrorRequest),
     /// List and flush the addresses that the switch knows
@@ -125,16 +126,20 @@ pub(crate) struct AddArgs {
     #[arg(
         long,
         value_name = "PATH",
-        required_unless_present_any = ["interface", "tap"],
-        conflicts_with_all = ["interface", "tap"]
+        required_unless_present_any = ["interface", "tap", "decap"],
+        conflicts_with_all = ["interface", "tap", "decap"]
     )]
     pub(crate) socket: Option<PathBuf>,
     /// Interface of the host, for an uplink
-    #[arg(long, value_name = "NAME", conflicts_with = "tap")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["tap", "decap"])]
     pub(crate) interface: Option<String>,
     /// Interface to make, for the host itself
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "decap")]
     pub(crate) tap: Option<String>,
+    /// Address on an uplink that takes mirror streams of ERSPAN, GRE and VXLAN, as uplink=uplink0,local=10.0.0.2/24; also with
+    /// vlan, pcp and mac
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub(crate) decap: Option<DecapEntry>,
     /// "server": the switch listens; "client": QEMU listens [default: server]. Of an uplink: "auto", "zero-copy", "copy" or "skb" [default: auto]
     #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["server", "client", "auto", "zero-copy", "copy", "skb"]))]
     pub(crate) mode: Option<String>,
@@ -195,12 +200,6 @@ pub(crate) struct LiveArgs {
     /// MTU in bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
     pub(crate) mtu: Option<u16>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum MirrorRequest {
-    /// List all mirror sessions, and what became of their copies
-    List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -280,6 +279,8 @@ mod tests {
             "helio port set a --vlan 10",
             "helio port show a/b",
             "helio port add a",
+            "helio port add a --decap uplink0",
+            "helio port add a --decap uplink=u,local=10.0.0.2/24 --tap t",
             "helio fdb list --vlan 4095",
             "helio run",
             "helio run -c f --log in=fo=x",

@@ -4,19 +4,21 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use helio_api::{
-    FdbEntryInfo, FlushReply, MirrorInfo, PortEntry, PortInfo, QemuArgs, SettingsEntry,
-    StaticMacEntry, WorkerInfo,
+    FdbEntryInfo, FlushReply, MirrorInfo, PortEntry, PortInfo, QemuArgs, SessionEntry,
+    SessionSettings, SettingsEntry, StaticMacEntry, WorkerInfo,
 };
 use hyper::Method;
 use serde::Serialize;
 
 use crate::args::{
-    AddArgs, FdbArgs, FdbRequest, Form, MirrorRequest, PortRequest, QemuArgsArgs, Request, SetArgs,
-    WorkerRequest, default_control,
+    AddArgs, FdbArgs, FdbRequest, Form, PortRequest, QemuArgsArgs, Request, SetArgs, WorkerRequest,
+    default_control,
 };
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::mirror_args::{MirrorRequest, words};
 use crate::print::{self, LineEnd};
+use crate::print_mirror;
 use crate::vlan_arg::vlan_setting;
 
 /// Sends `request` and prints the answer.
@@ -24,10 +26,7 @@ pub(crate) fn ask(request: Request, control: Option<PathBuf>, form: Form) -> Res
     let client = Client::new(control.unwrap_or_else(default_control));
     match request {
         Request::Port(request) => ask_port(&client, request, form),
-        Request::Mirror(MirrorRequest::List) => {
-            let mirrors: Vec<MirrorInfo> = client.ask(Method::GET, "/v1/mirrors")?;
-            show(form, &mirrors, |out| print::mirrors(out, &mirrors))
-        }
+        Request::Mirror(request) => ask_mirror(&client, request, form),
         Request::Fdb(FdbRequest::List(args)) => {
             let entries: Vec<FdbEntryInfo> = client.ask(Method::GET, &fdb_path(&args))?;
             show(form, &entries, |out| print::fdb(out, &entries))
@@ -69,6 +68,32 @@ fn ask_port(client: &Client, request: PortRequest, form: Form) -> Result<(), Fai
             show(form, &port, |out| print::port_line(out, &port))
         }
         PortRequest::Remove(port) => client.order(Method::DELETE, &port_path(&port.name)),
+    }
+}
+
+fn ask_mirror(client: &Client, request: MirrorRequest, form: Form) -> Result<(), Failure> {
+    let path = |name: &str| format!("/v1/mirrors/{name}");
+    match request {
+        MirrorRequest::List => {
+            let mirrors: Vec<MirrorInfo> = client.ask(Method::GET, "/v1/mirrors")?;
+            show(form, &mirrors, |out| print_mirror::mirrors(out, &mirrors))
+        }
+        MirrorRequest::Show(mirror) => {
+            let mirror: MirrorInfo = client.ask(Method::GET, &path(&mirror.name))?;
+            show(form, &mirror, |out| print_mirror::mirror(out, &mirror))
+        }
+        MirrorRequest::Add(args) => {
+            let entry = SessionEntry::from(*args);
+            let mirror: MirrorInfo = client.tell(Method::POST, "/v1/mirrors", &entry)?;
+            show(form, &mirror, |out| print_mirror::mirror_line(out, &mirror))
+        }
+        MirrorRequest::Set(args) => {
+            let settings = SessionSettings::from(&*args);
+            let path = path(&args.session.name);
+            let mirror: MirrorInfo = client.tell(Method::PATCH, &path, &settings)?;
+            show(form, &mirror, |out| print_mirror::mirror_line(out, &mirror))
+        }
+        MirrorRequest::Remove(mirror) => client.order(Method::DELETE, &path(&mirror.name)),
     }
 }
 
@@ -140,7 +165,7 @@ fn port_entry(args: AddArgs) -> Result<PortEntry, Failure> {
         queue_pairs: args.queue_pairs,
         mac_limit: args.mac_limit,
         static_mac: args.static_mac.into_iter().map(StaticMacEntry::Mac).collect(),
-        decap: None,
+        decap: args.decap,
         labels: args.label,
         name: args.port.name,
     })
@@ -162,12 +187,6 @@ fn settings_entry(args: &SetArgs) -> SettingsEntry {
         vlan: vlan_setting(&args.live.vlan),
         mtu: args.live.mtu.map(u64::from),
         receive_only: args.receive_only,
-        labels: labels(&args.label),
+        labels: words(&args.label),
     }
-}
-
-/// All labels, or `None` when there is nothing to change. One empty word takes all away.
-fn labels(words: &[String]) -> Option<Vec<String>> {
-    let labels = words.iter().filter(|word| !word.is_empty()).cloned().collect();
-    (!words.is_empty()).then_some(labels)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use helio_api::{FdbEntryInfo, MirrorInfo, PortInfo, QemuArgs, WorkerInfo};
+use helio_api::{DecapInfo, FdbEntryInfo, PortInfo, QemuArgs, WorkerInfo};
 
 use crate::table::Table;
 
@@ -18,6 +18,7 @@ pub(crate) fn ports(out: &mut impl Write, ports: &[PortInfo]) -> io::Result<()> 
         "INGRESS",
         "EGRESS",
         "DROPS",
+        "LABELS",
         "DETAIL",
     ]);
     for port in ports {
@@ -31,10 +32,15 @@ pub(crate) fn ports(out: &mut impl Write, ports: &[PortInfo]) -> io::Result<()> 
             port.ingress_frames.to_string(),
             port.egress_frames.to_string(),
             port.drops_total().to_string(),
+            labels(port, ","),
             port.detail.clone(),
         ]);
     }
     table.write(out)
+}
+
+fn labels(port: &PortInfo, between: &str) -> String {
+    if port.labels.is_empty() { "-".to_owned() } else { port.labels.join(between) }
 }
 
 /// The part in mirroring, with the mark of a port that may not send.
@@ -50,6 +56,7 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         ("state", format!("{}: {}", port.state, port.detail)),
         far_side(port),
         ("mirroring", format!("{}, session {}", mirroring(port), port.session)),
+        ("labels", labels(port, ", ")),
         ("vlan", port.vlan.to_string()),
         ("mtu", format!("{} bytes", port.mtu)),
         ("worker", number(port.worker)),
@@ -74,11 +81,40 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         writeln!(out, "{:<12} {}", "chunks", uplink.chunks)?;
         writeln!(out, "{:<12} {pass}", "to the host")?;
     }
+    port.decap.as_ref().map_or(Ok(()), |decap| streams(out, decap))
+}
+
+/// The mirror streams that a port takes.
+fn streams(out: &mut impl Write, decap: &DecapInfo) -> io::Result<()> {
+    let total: u64 = decap.refused.values().sum();
+    writeln!(out, "{:<12} {total} datagrams{}", "no copies", reasons(&decap.refused))?;
+    for stream in &decap.sessions {
+        let id = stream.id.map_or_else(String::new, |id| format!(" id {id}"));
+        writeln!(
+            out,
+            "{:<12} {} {}{id}: {} received, {} lost, {} late, {} duplicates, {} strays, {} restarts",
+            "stream",
+            stream.source,
+            stream.encapsulation,
+            stream.received,
+            stream.lost,
+            stream.late,
+            stream.duplicates,
+            stream.strays,
+            stream.restarts
+        )?;
+    }
+    if decap.unfollowed > 0 {
+        writeln!(out, "{:<12} {} copies of more streams", "not followed", decap.unfollowed)?;
+    }
     Ok(())
 }
 
-/// The socket of a VM port, or the interface of another one.
+/// The socket of a VM port, or the interface or address of another one.
 fn far_side(port: &PortInfo) -> (&'static str, String) {
+    if let Some(decap) = &port.decap {
+        return ("streams for", decap.to_string());
+    }
     match (&port.uplink, &port.tap, port.mode) {
         (Some(uplink), _, _) => ("interface", uplink.to_string()),
         (None, Some(tap), _) => ("tap", tap.to_string()),
@@ -100,39 +136,6 @@ pub(crate) fn port_line(out: &mut impl Write, port: &PortInfo) -> io::Result<()>
         port.state,
         port.detail
     )
-}
-
-pub(crate) fn mirrors(out: &mut impl Write, mirrors: &[MirrorInfo]) -> io::Result<()> {
-    let mut table = Table::new(&[
-        "SESSION",
-        "EXACT",
-        "SOURCES",
-        "DESTINATION",
-        "WANTED",
-        "DELIVERED",
-        "DROPPED",
-    ]);
-    for mirror in mirrors {
-        let sources =
-            if mirror.sources.is_empty() { "none".to_owned() } else { mirror.sources.join(",") };
-        let exact = if mirror.exact { "yes" } else { "no" };
-        let head = [mirror.session.to_string(), exact.to_owned(), sources];
-        if mirror.destinations.is_empty() {
-            let none = ["none", "-", "-", "-"].map(str::to_owned);
-            table.row(head.iter().cloned().chain(none).collect());
-        }
-        for destination in &mirror.destinations {
-            let total: u64 = destination.dropped.values().sum();
-            let cells = [
-                destination.port.clone(),
-                destination.wanted.to_string(),
-                destination.delivered.to_string(),
-                format!("{total}{}", reasons(&destination.dropped)),
-            ];
-            table.row(head.iter().cloned().chain(cells).collect());
-        }
-    }
-    table.write(out)
 }
 
 pub(crate) fn fdb(out: &mut impl Write, entries: &[FdbEntryInfo]) -> io::Result<()> {
@@ -202,7 +205,7 @@ fn micros(ns: u64) -> String {
 }
 
 /// ` (mtu 7, vlan 1)`, most frequent first; nothing without reasons.
-fn reasons(drops: &BTreeMap<String, u64>) -> String {
+pub(crate) fn reasons(drops: &BTreeMap<String, u64>) -> String {
     let mut counted: Vec<_> = drops.iter().filter(|(_, count)| **count > 0).collect();
     counted.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let shown: Vec<_> = counted.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -219,6 +222,24 @@ mod tests {
         let drops = drops.map(|(reason, count)| (reason.to_owned(), count)).into();
         assert_eq!(reasons(&drops), " (mtu 7, vlan 1)");
         assert_eq!(reasons(&BTreeMap::new()), "");
+    }
+
+    #[test]
+    fn streams_that_a_port_takes_are_shown_with_what_was_lost_of_them() {
+        let decap = serde_json::from_value(serde_json::json!({
+            "uplink": "uplink0", "local": "10.0.0.2/24", "refused": {"checksum": 2, "runt": 3},
+            "sessions": [{"source": "10.0.0.1", "encapsulation": "erspan-2", "id": 7, "received": 90,
+                "lost": 5, "late": 4, "duplicates": 3, "strays": 2, "restarts": 1}],
+            "unfollowed": 8
+        }));
+        let mut out = Vec::new();
+        streams(&mut out, &decap.unwrap()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "no copies    5 datagrams (runt 3, checksum 2)\n\
+            stream       10.0.0.1 erspan-2 id 7: 90 received, 5 lost, 4 late, 3 duplicates, 2 strays, 1 restarts\n\
+            not followed 8 copies of more streams\n"
+        );
     }
 
     #[test]

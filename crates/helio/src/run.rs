@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use helio_config::{Config, check_host};
+use helio_config::{Config, ConfigError, check_host};
+use helio_filter::compile;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::RunArgs;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 /// Runs the switch until it is told to stop.
 pub(crate) fn run(args: &RunArgs, control: Option<&Path>) -> Result<(), Failure> {
     start_log(args.log.as_deref());
-    let mut config = Config::load(&args.config)?;
+    let mut config = load(&args.config)?;
     if let Some(path) = control {
         config.set_control(path).map_err(Failure::Control)?;
     }
@@ -24,10 +25,16 @@ pub(crate) fn run(args: &RunArgs, control: Option<&Path>) -> Result<(), Failure>
 
 /// Tells whether `helio run` would accept the file.
 pub(crate) fn check(file: &Path) -> Result<(), Failure> {
-    let config = Config::load(file)?;
+    let config = load(file)?;
     check_host(&config)?;
     writeln!(std::io::stdout(), "{}: good, {}", file.display(), summary(&config))?;
     Ok(())
+}
+
+/// The plan in `file`, with all filters compiled once to see whether they can be.
+fn load(file: &Path) -> Result<Config, ConfigError> {
+    let check = |filter: &str| compile(filter).map(drop).map_err(|error| error.to_string());
+    Config::load_with(file, &check)
 }
 
 fn summary(config: &Config) -> String {
@@ -36,8 +43,12 @@ fn summary(config: &Config) -> String {
     };
     let ports = count(config.ports.len(), "port");
     let workers = count(config.workers.len(), "worker");
+    let sessions = match config.sessions.len() {
+        0 => String::new(),
+        named => format!(", {}", count(named, "mirror session")),
+    };
     let control = config.switch.control.display();
-    format!("{ports}, {workers}, control socket {control}")
+    format!("{ports}{sessions}, {workers}, control socket {control}")
 }
 
 fn start_log(level: Option<&str>) {
