@@ -1,10 +1,15 @@
 //! A turn allocates nothing and frees nothing, whatever it does.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
+use helio_encap::SnapLen;
+use helio_mirror::{Exactness, LegForm, Rate, RefusedFrames, Session};
 use helio_offload::Offloads;
 use helio_testkit::{FrameBuilder, TestFrame, allocations_in};
 use helio_types::{DropReason, MacAddr, VlanId};
 
-use crate::stage::{PortPlan, Stage, access, broadcast, frame, mac, ordinary, trunk};
+use crate::sessions::{remote, session};
+use crate::stage::{PortPlan, Stage, access, broadcast, frame, mac, ordinary, trunk, vid};
 
 /// What all workers allocate from here until they come to rest.
 fn allocations(stage: &mut Stage) -> u64 {
@@ -99,5 +104,54 @@ fn turns_in_which_ports_fall_silent_and_are_heard_again_allocate_nothing() {
         assert_eq!(allocations(&mut stage), 0);
         stage.settle();
         assert!(stage.received(1).len() > 10);
+    }
+}
+
+/// Named sessions with everything that they can have, all with legs through ports of both workers.
+fn sessions() -> Vec<Session> {
+    let legs = |first: usize, form: LegForm| {
+        [1, 2, 4].map(|to| (first + to, to, form.clone())).into_iter().collect::<Vec<_>>()
+    };
+    let one_in = NonZeroU32::new(3).unwrap();
+    let per_second = NonZeroU64::new(1000).unwrap();
+    let mut of_vlan = session(&[], &legs(0, LegForm::Plain));
+    of_vlan.sources.vlans.insert(vid(10));
+    let mut of_address = session(&[], &legs(10, remote()));
+    of_address.sources.macs.push(mac(0));
+    let filter = Some(helio_filter::compile("udp and not vlan").unwrap());
+    let rate = Some(Rate::Bytes { per_second, burst: 0 });
+    let snap_len = SnapLen::new(100).unwrap();
+    let refused = RefusedFrames::Included;
+    let exactness = Exactness::Exact;
+    vec![
+        Session { number: 1, refused, ..of_vlan },
+        Session { number: 2, one_in, snap_len, ..of_address },
+        Session { number: 3, exactness, refused, ..session(&[0], &legs(20, remote())) },
+        Session { number: 4, filter, ..session(&[2, 3], &legs(30, remote())) },
+        Session { number: 5, rate, ..session(&[0, 1], &legs(40, LegForm::Plain)) },
+    ]
+}
+
+#[test]
+fn a_turn_with_named_sessions_allocates_nothing_on_any_path() {
+    for room in [usize::MAX, 40] {
+        let mut stage = Stage::with_exact(2, &plans(), &[1]);
+        stage.know_all(VlanId::new(10).unwrap());
+        stage.configure_sessions(&plans(), sessions());
+        stage.ports.iter().for_each(|far| far.set_room(room));
+        let refused = FrameBuilder::new(MacAddr::BROADCAST, mac(1)).complete();
+        for frame in frames().iter().chain([&refused]) {
+            stage.send_in_pieces(0, frame, 4);
+            stage.send_spilled(0, frame);
+        }
+        (0..900).for_each(|_| stage.send(2, &frame(2, 1).tagged(10).payload(600, 1).complete()));
+        assert_eq!(allocations(&mut stage), 0);
+        stage.settle();
+        for leg in [1, 2, 4].iter().flat_map(|to| [0, 10, 20, 30, 40].map(|first| first + to)) {
+            let counts = stage.leg_counts(leg);
+            assert!(counts.wanted.frames > 10, "leg {leg} takes part");
+            assert!(room < 100 || counts.delivered.frames > 0, "leg {leg} takes part");
+        }
+        assert!(stage.leg_counts(41).dropped[DropReason::RateLimit.index()].frames > 0);
     }
 }

@@ -25,6 +25,8 @@ mod sessions_exact;
 #[cfg(test)]
 mod sessions_limits;
 #[cfg(test)]
+mod sessions_model;
+#[cfg(test)]
 mod sessions_reference;
 #[cfg(test)]
 mod sessions_refused;
