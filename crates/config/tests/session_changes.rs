@@ -1,4 +1,5 @@
 //! Changes to named mirror sessions while the switch runs.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in what it calls")]
 
 use helio_config::{Config, MirrorRate, SessionConfig, SessionSettings};
 
