@@ -148,7 +148,7 @@ fn open_ports(switch: &RunningSwitch, config: &Config) -> Result<(), DaemonError
             name: port.name.clone(),
             cause: error.message,
         };
-        first_tries.extend(switch.begin_port(port.clone()).map_err(refused)?);
+        first_tries.extend(switch.begin_port(port.clone()).map_err(refused)?.first_try);
     }
     let latest = Instant::now() + INTERFACE_PATIENCE;
     first_tries.iter().for_each(|first_try| first_try.wait(latest));

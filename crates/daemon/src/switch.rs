@@ -30,6 +30,14 @@ use crate::underlay::{decap_points, endpoint, uplink_of};
 /// let go of takes a moment.
 pub(crate) const INTERFACE_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A port that was added and started.
+pub(crate) struct Begun {
+    /// As it was right then.
+    info: PortInfo,
+    /// By which its interface is waited for, if it has one.
+    pub(crate) first_try: Option<FirstTry>,
+}
+
 /// The switch while it runs.
 pub(crate) struct RunningSwitch {
     fleet: Arc<Fleet>,
@@ -177,7 +185,7 @@ impl RunningSwitch {
     }
 
     /// Adds a port and starts it. What it is attached to may be under way to it when this returns.
-    pub(crate) fn begin_port(&self, port: PortConfig) -> Result<Option<FirstTry>, ControlError> {
+    pub(crate) fn begin_port(&self, port: PortConfig) -> Result<Begun, ControlError> {
         let mut ports = self.lock_ports();
         self.lock_config()
             .check_fits(&port)
@@ -189,11 +197,13 @@ impl RunningSwitch {
         ports.insert(served);
         let started = self.install(&ports).and_then(|()| {
             let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
-            port.handle.start()
+            let first_try = port.handle.start()?;
+            Ok(Begun { info: info::port_info(port, &self.fleet), first_try })
         });
         drop(ports);
         if started.is_err() {
-            self.remove_port(&name)?;
+            // If somebody else has removed it already, so much the better.
+            let _ = self.remove_port(&name);
         }
         started
     }
@@ -222,12 +232,12 @@ impl Switch for RunningSwitch {
     }
 
     fn add_port(&self, port: PortConfig) -> Result<PortInfo, ControlError> {
-        let name = port.name.clone();
+        let Begun { info, first_try } = self.begin_port(port)?;
+        let Some(first_try) = first_try else { return Ok(info) };
         // The answer says whether the interface can be used. Nobody else waits for that.
-        if let Some(first_try) = self.begin_port(port)? {
-            first_try.wait(Instant::now() + INTERFACE_PATIENCE);
-        }
-        self.port(&name)
+        first_try.wait(Instant::now() + INTERFACE_PATIENCE);
+        // Another client may have removed it by now; that it was added is true all the same.
+        Ok(self.port(&info.name).unwrap_or(info))
     }
 
     fn set_port(&self, name: &str, settings: PortSettings) -> Result<PortInfo, ControlError> {
