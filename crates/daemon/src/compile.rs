@@ -1,6 +1,6 @@
 //! The settings of all ports, compiled into what workers look up.
 
-use helio_config::{MirrorConfig, PortConfig};
+use helio_config::{Attachment, MirrorConfig, PortConfig};
 use helio_mirror::MirrorTable;
 use helio_switch::{PortRole, PortSettings, SwitchTable};
 use helio_types::{PortId, SessionId, WorkerId};
@@ -23,10 +23,12 @@ pub(crate) fn compile<'a>(
 }
 
 fn settings(port: PortId, config: &PortConfig) -> PortSettings {
+    // Nothing can be sent to a decap port, so no frame is forwarded or flooded there.
+    let takes_none = config.receive_only || matches!(config.attachment, Attachment::Decap(_));
     PortSettings {
         port,
         vlan: config.vlan.clone(),
         mtu: config.mtu,
-        role: if config.receive_only { PortRole::ReceiveOnly } else { PortRole::Ordinary },
+        role: if takes_none { PortRole::ReceiveOnly } else { PortRole::Ordinary },
     }
 }

@@ -227,6 +227,8 @@ impl Core {
         let mut is_own = false;
         let mut show = |neighbour: &mut Neighbour| {
             let endpoint = *neighbour.endpoint();
+            // Also what tells nothing: a collector that complains must not be heard by all others, and copied to itself.
+            is_own |= endpoint.is_addressed(head);
             if endpoint.may_concern(head) {
                 let observed = neighbour.observe(head, frame_bytes, now);
                 is_own |= observed != Observed::NotOurs && head.starts_with(&endpoint.own_mac().0);

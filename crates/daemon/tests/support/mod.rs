@@ -18,8 +18,10 @@
 
 pub mod apart;
 pub mod capture;
+pub mod collector;
 pub mod control;
 pub mod descriptors;
+pub mod everywhere;
 pub mod far_host;
 pub mod front_end;
 pub mod hostile;
@@ -32,12 +34,15 @@ pub mod odd_descriptors;
 pub mod pair;
 pub mod process;
 pub mod random;
+pub mod station;
 pub mod switch;
+pub mod tshark;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes, unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `done` says so.
 #[track_caller]

@@ -5,8 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use helio_api::{MirrorDestinationInfo, PortInfo, PortState};
+use helio_api::{MirrorDestinationInfo, MirrorInfo, PortInfo, PortState};
 use helio_config::Config;
 use helio_daemon::Daemon;
 use helio_guest::{Guest, GuestConfig};
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 use super::apart;
 use super::control::Control;
-use super::wait_until;
+use super::{PATIENCE, wait_until};
 
 /// One switch at a time in a process: workers are pinned to cores, and some tests count descriptors.
 static ONE_SWITCH: Mutex<()> = Mutex::new(());
@@ -199,6 +200,51 @@ impl TestSwitch {
         let dropped_bytes: u64 = copies.dropped_bytes.values().sum();
         assert_eq!(copies.wanted_bytes, copies.delivered_bytes + dropped_bytes);
         copies
+    }
+
+    /// A named session with its counters.
+    #[track_caller]
+    pub fn session(&self, name: &str) -> MirrorInfo {
+        let sessions = self.control().mirrors();
+        sessions.into_iter().find(|session| session.name.as_deref() == Some(name)).unwrap()
+    }
+
+    /// What became of the copies of a named session by each of its destinations, once every one has its outcome.
+    #[track_caller]
+    pub fn settled(&self, session: &str) -> Vec<MirrorDestinationInfo> {
+        let mut legs = Vec::new();
+        wait_until("every copy was delivered or dropped", || {
+            legs = self.session(session).destinations;
+            legs.iter().all(|leg| leg.wanted == leg.delivered + leg.dropped_total())
+        });
+        for leg in &legs {
+            let dropped_bytes: u64 = leg.dropped_bytes.values().sum();
+            assert_eq!(leg.wanted_bytes, leg.delivered_bytes + dropped_bytes, "{leg:?}");
+        }
+        legs
+    }
+
+    /// Changes a named session. `settings` is JSON.
+    #[track_caller]
+    pub fn change_session(&self, name: &str, settings: &Value) {
+        let path = format!("/v1/mirrors/{name}");
+        let answer = self.control().request("PATCH", &path, &settings.to_string());
+        assert_eq!(answer.status, 200, "{settings}: {}", answer.body);
+    }
+
+    /// Waits until the way to every collector of a named session is known.
+    #[track_caller]
+    pub fn wait_collectors(&self, session: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let legs = self.session(session).destinations;
+            let remotes: Vec<_> = legs.iter().filter_map(|leg| leg.remote.as_ref()).collect();
+            if remotes.iter().all(|remote| remote.mac.is_some()) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "unknown collectors: {remotes:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn mac(&self, name: &str) -> [u8; 6] {
