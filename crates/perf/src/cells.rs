@@ -8,6 +8,7 @@ use std::path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::copies::Copies;
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
 
@@ -97,6 +98,8 @@ pub struct Scene {
     /// Ethernet addresses of all guests together; 0 is as 2.
     #[serde(default)]
     pub macs: u32,
+    /// A session with a name makes the copies, and does this to them.
+    pub copies: Option<Copies>,
 }
 
 impl Scene {

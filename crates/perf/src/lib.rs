@@ -7,6 +7,7 @@
 
 pub mod cells;
 pub mod contest;
+mod copies;
 mod cores;
 mod error;
 mod floor;
@@ -27,6 +28,7 @@ mod wire_frame;
 mod wire_station;
 mod wires;
 
+pub use copies::Copies;
 pub use cores::Cores;
 pub use error::PerfError;
 pub use peer_name::PeerName;

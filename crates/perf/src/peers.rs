@@ -20,6 +20,7 @@ use helio_lab::ChildProcess;
 use rustix::process::Signal;
 
 use crate::cells::{Carried, Path as FramePath, Poll};
+use crate::copies::Copies;
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
 
@@ -68,6 +69,8 @@ pub struct Order {
     pub path: Option<FramePath>,
     /// For each port, the interface that it is on when it is on a wire. Empty when none is.
     pub interfaces: Vec<Option<String>>,
+    /// A session with a name copies port 0 to the last port, in this form. Only for ours.
+    pub copies: Option<Copies>,
 }
 
 impl Order {

@@ -66,6 +66,7 @@ pub(crate) fn order(folder: &LabDir, cell: &Cell, scene: &Scene, sockets: Socket
         poll: cell.poll,
         path: None,
         interfaces: Vec::new(),
+        copies: scene.copies,
     }
 }
 

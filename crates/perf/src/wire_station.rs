@@ -169,7 +169,10 @@ impl WireStation {
         if self.mirrored == destinations {
             return Ok(());
         }
-        self.peer.mirror_to(&destinations)?;
+        // A session with a name is there from the start.
+        if scene.copies.is_none() {
+            self.peer.mirror_to(&destinations)?;
+        }
         let (before, began) = (self.copies(), Instant::now());
         while self.copies().iter().zip(&before).take(scene.mirrors).any(|(now, was)| now == was) {
             if began.elapsed() > PATIENCE {

@@ -64,11 +64,11 @@ pub(crate) fn measure(
 /// The closed loop: as many frames as go through, none lost by a ring that is full.
 fn rate(station: &mut WireStation, effort: &Effort) -> Measured {
     let lost = station.lost();
-    run_for(station, effort.window / 8);
+    run_for(station, effort.window / 16);
     let mut mpps = Vec::new();
     for _ in 0..4 {
         let (began, before) = (Instant::now(), station.arrived());
-        run_for(station, effort.window / 4);
+        run_for(station, effort.window / 8);
         let frames = station.arrived() - before;
         mpps.push(as_f64(frames) / began.elapsed().as_secs_f64() / 1e6);
     }

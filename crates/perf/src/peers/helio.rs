@@ -125,6 +125,9 @@ fn configuration(machine: &Machine, order: &Order) -> String {
             let _ = writeln!(text, "mac-limit = {}", order.macs);
         }
     }
+    if let Some(copies) = order.copies {
+        text.push_str(&copies.table(order.ports - 1));
+    }
     text
 }
 
@@ -208,6 +211,7 @@ mod tests {
             poll: Poll::Adaptive,
             path: None,
             interfaces: Vec::new(),
+            copies: None,
         }
     }
 

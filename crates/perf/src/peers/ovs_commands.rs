@@ -124,6 +124,7 @@ mod tests {
             poll: Poll::Adaptive,
             path: None,
             interfaces: Vec::new(),
+            copies: None,
         }
     }
 

@@ -173,6 +173,7 @@ mod tests {
             poll: Poll::Adaptive,
             path: None,
             interfaces: Vec::new(),
+            copies: None,
         };
         options(&machine, &order, &["/r/v0".into(), "/r/v1".into()], "x").join(" ")
     }

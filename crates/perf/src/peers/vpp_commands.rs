@@ -162,9 +162,9 @@ mod tests {
     use crate::cells::Poll;
 
     fn order(sockets: Sockets, carried: Carried) -> Order {
-        let (path, interfaces) = (None, Vec::new());
+        let (path, interfaces, copies) = (None, Vec::new(), None);
         let (folder, poll) = ("/r".into(), Poll::Adaptive);
-        Order { folder, ports: 2, sockets, carried, macs: 2, poll, path, interfaces }
+        Order { folder, ports: 2, sockets, carried, macs: 2, poll, path, interfaces, copies }
     }
 
     #[test]
