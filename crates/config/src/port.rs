@@ -60,7 +60,7 @@ pub struct PortConfig {
     pub vlan: VlanMode,
     /// Longest IP packet delivered unsegmented, in bytes: the frame without Ethernet header and tag.
     pub mtu: u16,
-    /// Whether frames that the port sends are refused. Only for a mirror destination.
+    /// Whether frames that the port sends are refused. Not for a source.
     pub receive_only: bool,
     /// The worker to serve it; `None` lets the switch choose.
     pub worker: Option<WorkerId>,

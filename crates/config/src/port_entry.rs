@@ -121,8 +121,8 @@ impl PortEntry {
             vlan.as_ref().and_then(|vlan| faults.keep("static-mac", self.check_static_macs(vlan)));
         let labels = faults.keep("labels", labels(&self.labels));
         let receive_only = self.receive_only.unwrap_or(false);
-        if receive_only && mirroring.is_some_and(|mode| mode != Mirroring::Destination) {
-            faults.add("receive-only", RECEIVE_ONLY_ALONE.to_owned());
+        if receive_only && mirroring == Some(Mirroring::Source) {
+            faults.add("receive-only", RECEIVE_ONLY_SOURCE.to_owned());
         }
         Some(PortConfig {
             name: name?,
@@ -155,8 +155,7 @@ impl PortEntry {
     }
 }
 
-const RECEIVE_ONLY_ALONE: &str =
-    "receive-only = true needs mirroring = \"destination\"; write that, or receive-only = false";
+const RECEIVE_ONLY_SOURCE: &str = "a receive-only port sends nothing that could be watched; write mirroring = \"destination\" or \"none\", or receive-only = false";
 
 /// Whether `path` can be bound at all: the kernel's address has room for 107 bytes. See unix(7).
 pub(crate) fn check_socket_path(key: &str, path: &str) -> Result<(), String> {
@@ -320,8 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn receive_only_is_for_mirror_destinations() {
+    fn a_receive_only_port_is_a_destination_of_a_numbered_session_or_of_named_ones_and_no_source() {
         let mut entry = PortEntry { receive_only: Some(true), ..columbia() };
+        assert!(entry.check().is_ok());
+        entry.mirroring = Some("source".to_owned());
         assert_eq!(faulty_keys(&entry), ["receive-only"]);
         entry.mirroring = Some("destination".to_owned());
         assert!(entry.check().is_ok());

@@ -36,7 +36,7 @@ impl PortSettings {
     ///
     /// # Errors
     ///
-    /// The changes do not fit what stays: a port would be receive-only without being a destination, or a
+    /// The changes do not fit what stays: a port would be receive-only and a source, or a
     /// static address would be on a VLAN that the port has left.
     pub fn applied_to(&self, port: &PortConfig) -> Result<PortConfig, PortError> {
         let mut changed = port.clone();
@@ -154,12 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_only_port_cannot_stop_being_a_destination() {
+    fn a_receive_only_port_cannot_become_a_source() {
         let sniffie =
             PortConfig { mirroring: Mirroring::Destination, receive_only: true, ..columbia() };
-        let stop = PortSettings { mirroring: Some(Mirroring::None), ..PortSettings::default() };
-        assert!(stop.applied_to(&sniffie).is_err());
-        let both = PortSettings { receive_only: Some(false), ..stop };
+        let change = |mirroring| PortSettings { mirroring: Some(mirroring), ..Default::default() };
+        assert!(change(Mirroring::None).applied_to(&sniffie).is_ok());
+        assert!(change(Mirroring::Source).applied_to(&sniffie).is_err());
+        let both = PortSettings { receive_only: Some(false), ..change(Mirroring::Source) };
         assert!(both.applied_to(&sniffie).is_ok());
     }
 }

@@ -100,7 +100,7 @@ fn assert_port(port: &PortConfig) {
         Attachment::Tap(tap) => assert!((1..=15).contains(&tap.name.len())),
         Attachment::Decap(point) => assert!(point.vlan.is_none_or(|vlan| vlan.get() > 0)),
     }
-    assert!(!port.receive_only || port.mirroring == Mirroring::Destination);
+    assert!(!port.receive_only || port.mirroring != Mirroring::Source);
     for entry in &port.static_macs {
         assert!(!entry.mac.is_group());
     }

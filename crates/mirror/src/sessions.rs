@@ -241,6 +241,12 @@ impl Sessions {
         Concerned { ingress, egress: SessionSet::EMPTY }
     }
 
+    /// The sessions that watch a port whose frames are not this switch's: neither its VLANs nor its addresses are meant.
+    #[must_use]
+    pub fn concerned_by_stream(&self, port: PortId) -> Concerned {
+        Concerned { ingress: self.sent_by(port), egress: SessionSet::EMPTY }
+    }
+
     /// Whether frames that policy refuses are copied by some session.
     #[inline]
     #[must_use]

@@ -119,6 +119,18 @@ fn refused_frames_concern_only_sessions_that_include_them() {
 }
 
 #[test]
+fn a_stream_of_another_host_concerns_those_who_watch_its_port_and_nobody_by_vlan_or_address() {
+    let mut of_vlan = session(1);
+    of_vlan.sources.vlans.insert(vlan(7));
+    let mut by_mac = session(2);
+    by_mac.sources.macs = vec![mac(1)];
+    let sessions = Sessions::new(vec![of_ports(&[1], Directions::Both), of_vlan, by_mac]);
+    let watching =
+        |index| sessions.concerned_by_stream(port(index)).all().places().collect::<Vec<_>>();
+    assert_eq!([1, 2].map(watching), [vec![0], vec![]]);
+}
+
+#[test]
 fn what_only_leaves_is_not_watched_when_it_is_refused() {
     let mut session = of_ports(&[1], Directions::Egress);
     session.refused = RefusedFrames::Included;

@@ -6,7 +6,7 @@ use helio_encap::{
 };
 use helio_filter::Tail;
 use helio_frame::{Frame, HEAD_BYTES, RestBytes};
-use helio_mirror::{Concerned, DecapPoint};
+use helio_mirror::DecapPoint;
 use helio_switch::{Decision, DecisionKind, L2};
 use helio_types::{DropReason, PortId, PortSet, VlanId};
 use helio_underlay::Neighbour;
@@ -178,7 +178,7 @@ impl Core {
         let kind = DecisionKind::Nowhere(DropReason::NoDestination);
         let verdict: Verdict = Ok(Decision { vlan, tag, kind });
         let selected = self.snapshot.mirror.select(port, &PortSet::EMPTY);
-        let concerned: Concerned = self.concerned(port, frame, &verdict);
+        let concerned = self.snapshot.sessions.concerned_by_stream(port);
         let mut run = Run::alone(frame, verdict, selected, concerned);
         self.plan_copies(port, std::slice::from_mut(frame), &mut run);
         if !concerned.all().is_empty() {
