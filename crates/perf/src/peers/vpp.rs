@@ -1,8 +1,7 @@
 //! VPP as a bridge domain of vhost-user interfaces, with SPAN for mirrors.
 //!
-//! As its documentation and its project's own tests have it at its fastest: one worker that polls, a release build for the
-//! processor of this machine, huge pages for buffers and heap, no plugin that is not needed. It is told what to do by
-//! `vppctl`.
+//! One worker that polls, huge pages for buffers and heap, no plugin that is not needed. Other settings made no difference:
+//! see `perf/README.md`. It is told what to do by `vppctl`.
 
 use std::fmt::Write as _;
 use std::fs;
