@@ -20,6 +20,7 @@ pub mod apart;
 pub mod capture;
 pub mod collector;
 pub mod control;
+pub mod datagram;
 pub mod descriptors;
 pub mod everywhere;
 pub mod far_host;
