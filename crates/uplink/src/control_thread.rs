@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_interface_is_opened_anew_for_its_number_its_queues_and_an_mtu_beyond_one_chunk() {
-        let (link, mac) = (Link::Up, helio_types::MacAddr([2; 6]));
+        let (link, mac) = (Link::Up, MacAddr([2; 6]));
         let interface = |index, mtu| Interface { index, link, is_set_up: true, mtu, mac };
         for multi_buffer in [false, true] {
             let opened = Opened { interface: interface(7, 1500), queues: 2, multi_buffer };
