@@ -23,6 +23,7 @@ pub mod frame_parse;
 pub mod net_header;
 pub mod receive_buffers;
 pub mod transmit_chain;
+pub mod underlay_observe;
 
 pub use outcome::Outcome;
 
@@ -30,12 +31,13 @@ pub use outcome::Outcome;
 pub type Target = fn(&[u8]) -> Outcome;
 
 /// All targets, by the names of their folders.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("transmit_chain", transmit_chain::run),
     ("receive_buffers", receive_buffers::run),
     ("net_header", net_header::run),
     ("frame_parse", frame_parse::run),
     ("encap_parse", encap_parse::run),
+    ("underlay_observe", underlay_observe::run),
     ("filter_program", filter_program::run),
     ("config_text", config_text::run),
 ];

@@ -6,6 +6,7 @@
 mod copies;
 mod filters;
 mod frames;
+mod neighbours;
 mod script;
 mod switching;
 mod texts;
@@ -44,6 +45,7 @@ fn seeds() -> Vec<Seed> {
     seeds.extend(frames::seeds());
     seeds.extend(switching::seeds());
     seeds.extend(copies::seeds());
+    seeds.extend(neighbours::seeds());
     seeds.extend(filters::seeds());
     seeds.extend(texts::seeds());
     seeds
