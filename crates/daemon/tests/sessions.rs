@@ -143,12 +143,12 @@ fn many_sources_are_watched_by_many_destinations_and_each_gets_each_frame_once()
         let mut monitors = monitors.map(|name| Station::guest(switch.guest(name)));
         let mut sent = Vec::new();
         for round in 0..10 {
-            for from in 0..VMS.len() {
+            for (from, vm) in vms.iter_mut().enumerate() {
                 for to in (0..VMS.len()).filter(|to| *to != from) {
-                    let number = sent.len() as u32 + 1;
+                    let number = u32::try_from(sent.len()).unwrap() + 1;
                     let macs = [from, to].map(|place| switch.mac(VMS[place]));
                     let frame = numbered(macs[0], macs[1], None, number, 60 + 131 * round);
-                    vms[from].send(&frame);
+                    vm.send(&frame);
                     sent.push((to, frame));
                 }
             }
