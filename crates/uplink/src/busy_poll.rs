@@ -2,7 +2,7 @@
 //! control thread, done by a worker that never sleeps.
 //!
 //! Only where the card moves the bytes. Where the kernel copies them, another core does that while the worker works: on a veth
-//! a worker took 3 to 6 % fewer frames of 64 bytes so, of 2.2 million a second.
+//! a worker took 3 to 6 % fewer frames of 64 bytes so, of 2.2 million a second, in three of four pairs, and 37 % fewer in one.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
