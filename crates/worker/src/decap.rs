@@ -118,11 +118,15 @@ impl Core {
     /// Takes the copy out of a frame that came from `uplink` for the address of a decap port, and delivers it to those who
     /// watch that port. Whether the frame was for one.
     pub(crate) fn decapsulate(&mut self, uplink: PortId, frame: &Frame) -> bool {
+        let head = frame.head.bytes();
         let mut decaps = self.decaps.iter_mut();
-        let found = decaps.find(|decap| {
-            decap.point.uplink == uplink && decap.point.endpoint.is_addressed(frame.head.bytes())
-        });
+        let found = decaps
+            .find(|decap| decap.point.uplink == uplink && decap.point.endpoint.is_addressed(head));
         let Some(decap) = found else { return false };
+        // No stream, but a neighbour: one that asks whether we are still there asks nobody else.
+        if decap.point.endpoint.may_concern(head) {
+            return false;
+        }
         let port = decap.point.port;
         if let Some(copy) = decap.read(frame) {
             let inner = self.inner(frame, &copy);
