@@ -79,13 +79,15 @@ impl Worker {
     /// frames and receipts it found.
     pub fn poll_once(&mut self) -> u64 {
         let began = self.meter.begin();
+        let mut asked = 0;
         if self.core.needs_time() {
             self.core.tell_time();
-            self.core.tend_collectors();
+            asked = self.core.tend_collectors();
         }
         let receipts = self.core.settle();
         let frames = self.core.deliver_handoffs() + self.receive_all();
-        let found = receipts + frames;
+        // A question to a neighbour is published like any frame, also when nothing else is to be done.
+        let found = receipts + frames + asked;
         match found {
             0 => self.core.notify(),
             _ => self.core.finish_turn(),

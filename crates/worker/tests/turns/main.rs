@@ -5,6 +5,8 @@ mod allocation;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod collectors;
+#[cfg(test)]
 mod exact_sessions;
 #[cfg(test)]
 mod forms;

@@ -1,0 +1,83 @@
+//! Collectors behind an uplink: what the switch itself asks there, and what is sent to it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU8;
+
+use helio_encap::{Dscp, Encapsulation, Oversize};
+use helio_mirror::{LegForm, Remote};
+use helio_testkit::TestFrame;
+use helio_types::MacAddr;
+use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
+
+use crate::sessions::{session, stage_with};
+use crate::stage::{Stage, mac, ordinary};
+
+const OWN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const OWN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const COLLECTOR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 9);
+
+/// A session that watches port 0 and sends its copies to a collector behind port 1, of whom nobody has told where he is.
+fn with_collector() -> Stage {
+    let endpoint = Endpoint::new(&EndpointSettings {
+        own_mac: OWN_MAC,
+        own: IpNet::new_assert(IpAddr::V4(OWN), 24),
+        tag: None,
+        remote: IpAddr::V4(COLLECTOR),
+        gateway: None,
+        carrier: Carrier::Gre,
+        mtu_bytes: 1500,
+    });
+    let remote = Remote {
+        number: 1,
+        endpoint: endpoint.unwrap(),
+        next_hop: None,
+        encapsulation: Encapsulation::ErspanI,
+        oversize: Oversize::Truncate,
+        dscp: Dscp::of_low_bits(0),
+        hop_limit: NonZeroU8::MIN,
+    };
+    let form = LegForm::Remote(remote.into());
+    let plans = [ordinary(), ordinary(), ordinary()];
+    stage_with(&plans, vec![session(&[0], &[(0, 1, form)])])
+}
+
+#[test]
+fn a_neighbour_is_asked_by_a_turn_that_has_nothing_else_to_do() {
+    let mut stage = with_collector();
+    stage.settle();
+    let asked = stage.bytes_at(1);
+    assert_eq!(asked.len(), 1);
+    assert_eq!((&asked[0][..6], &asked[0][12..14]), (&[0xff; 6][..], &[8, 6][..]));
+    assert_eq!(
+        (&asked[0][28..32], &asked[0][38..42]),
+        (&OWN.octets()[..], &COLLECTOR.octets()[..])
+    );
+    assert_eq!((stage.received(0).len(), stage.received(2).len()), (0, 0));
+}
+
+/// An IPv4 datagram of the collector for the card of the switch.
+fn datagram(protocol: u8, to: Ipv4Addr) -> TestFrame {
+    let mut bytes = [&OWN_MAC.0[..], &mac(1).0, &[8, 0, 0x45, 0, 0, 46]].concat();
+    bytes.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
+    bytes.extend(COLLECTOR.octets());
+    bytes.extend(to.octets());
+    bytes.resize(60, 0);
+    TestFrame::raw(bytes)
+}
+
+#[test]
+fn what_is_sent_to_the_switch_itself_is_shown_to_nobody_and_copied_to_nobody() {
+    let mut stage = with_collector();
+    stage.settle();
+    let (icmp, tcp) = (1, 6);
+    for protocol in [icmp, tcp] {
+        stage.send(1, &datagram(protocol, OWN));
+        stage.settle();
+    }
+    assert_eq!((stage.received(0).len(), stage.received(2).len()), (0, 0));
+    assert_eq!((stage.counts(1).ingress.frames, stage.leg_counts(0).wanted.frames), (2, 0));
+    // To others it is a card that the switch has not heard of.
+    stage.send(1, &datagram(icmp, Ipv4Addr::new(10, 9, 0, 2)));
+    stage.settle();
+    assert_eq!((stage.received(0).len(), stage.received(2).len()), (1, 1));
+}
