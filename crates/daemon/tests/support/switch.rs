@@ -242,7 +242,13 @@ impl TestSwitch {
             if remotes.iter().all(|remote| remote.mac.is_some()) {
                 return;
             }
-            assert!(Instant::now() < deadline, "unknown collectors: {remotes:?}");
+            if Instant::now() >= deadline {
+                let ports = self.control().ports();
+                let ports = ports
+                    .iter()
+                    .map(|port| (&port.name, port.ingress_frames, port.egress_frames, &port.drops));
+                panic!("unknown collectors: {remotes:?} {:?}", ports.collect::<Vec<_>>());
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
     }
