@@ -19,7 +19,8 @@ use support::tshark::{Decoded, Decoder};
 /// What a session watches, and which flows that means when they are looked at from one side.
 struct Source {
     settings: Value,
-    /// Whether it is a source of frames that come from, or go to, `who` on `vlan`.
+    /// Whether it is a source of frames that come from, or go to, `who` on `vlan`. Frames of another switch are in none of the
+    /// VLANs of this one.
     is_source: fn(who: Who, vlan: u16) -> bool,
 }
 
@@ -260,8 +261,10 @@ fn what_an_address_sends_and_receives_is_copied_once_to_destinations_of_every_ki
 
 #[test]
 fn what_a_vlan_carries_is_copied_once_to_destinations_of_every_kind() {
-    let source =
-        Source { settings: json!({ "source_vlans": [10] }), is_source: |_, vlan| vlan == 10 };
+    let source = Source {
+        settings: json!({ "source_vlans": [10] }),
+        is_source: |who, vlan| who != Who::Remote && vlan == 10,
+    };
     watch(Placement::OneWorker, &source, &WAYS);
 }
 
@@ -294,7 +297,8 @@ fn a_frame_that_several_sources_mean_is_copied_once_to_destinations_of_every_kin
         "source_ports": ["alice", "host"], "source_labels": ["sql"], "source_vlans": [20],
         "source_macs": [Who::Alice.mac_text()]
     });
-    let is_source = |who, vlan| matches!(who, Who::Alice | Who::Host) || vlan == 20;
+    let is_source =
+        |who, vlan| matches!(who, Who::Alice | Who::Host) || who != Who::Remote && vlan == 20;
     watch(Placement::Alternating, &Source { settings, is_source }, &WAYS);
     assert!(FLOWS.iter().any(|flow| flow.from == Who::Alice && flow.to == Who::Host));
 }
