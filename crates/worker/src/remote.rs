@@ -56,7 +56,7 @@ impl Collector {
     }
 
     /// Sends a copy of `seen`, in as many datagrams as it takes. Each copy has a number, also one that cannot be sent: the
-    /// collector sees by it what it lost. Returns the frames and bytes sent.
+    /// collector sees by it what it lost. Adds what was sent to `sent`, also when not all of it could be.
     ///
     /// # Errors
     ///
@@ -68,7 +68,8 @@ impl Collector {
         snap_len: SnapLen,
         facts: CopyFields,
         port: &mut dyn Port,
-    ) -> Result<Sent, DropReason> {
+        sent: &mut Sent,
+    ) -> Result<(), DropReason> {
         let (sequence, identification) = (self.sequence, self.identification);
         self.sequence = sequence.wrapping_add(1);
         self.identification = identification.wrapping_add(1);
@@ -85,17 +86,15 @@ impl Collector {
             false => 0,
         };
         let copy = CopyFields { sequence, identification, inner_sum, ..facts };
-        let mut sent = Sent::default();
         for part in plan.parts() {
             template.fill(&copy, &part, &mut self.outer);
             let piece = seen.range(part.inner_start(), part.inner_bytes());
             self.outer.append(piece.header).ok_or(DropReason::HeaderLong)?;
             let delivery = Delivery { net: NetHeader::PLAIN, header: self.outer.bytes(), ..piece };
             port.offer(&delivery)?;
-            sent.frames += 1;
-            sent.bytes += u64::from(delivery.bytes());
+            sent.add(&delivery);
         }
-        Ok(sent)
+        Ok(())
     }
 }
 
@@ -104,6 +103,14 @@ impl Collector {
 pub(crate) struct Sent {
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
+}
+
+impl Sent {
+    /// One more.
+    pub(crate) fn add(&mut self, delivery: &Delivery<'_>) {
+        self.frames += 1;
+        self.bytes += u64::from(delivery.bytes());
+    }
 }
 
 /// The sum of the bytes of a frame, as the checksum of UDP wants it.
