@@ -3,6 +3,7 @@
 //!
 //! Each test has a network namespace without a name, which is gone when the test is. They need root.
 #![cfg(test)]
+#![allow(clippy::cast_possible_truncation, reason = "tests")]
 
 mod support;
 

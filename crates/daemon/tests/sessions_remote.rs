@@ -3,6 +3,7 @@
 //!
 //! Each test has a network namespace without a name, which is gone when the test is. They need root.
 #![cfg(test)]
+#![allow(clippy::cast_possible_truncation, reason = "tests")]
 
 mod support;
 
@@ -315,7 +316,8 @@ fn assert_reassembled(decoder: &Decoder, sent: &[Vec<u8>]) {
         let of_stream = seen.iter().filter(|(found, _)| *found == stream);
         let mut got: Vec<_> = of_stream.map(|(_, data)| data.clone()).collect();
         let mut wanted = wanted.clone();
-        (got.sort(), wanted.sort());
+        got.sort();
+        wanted.sort();
         assert_eq!(got, wanted, "{stream:?}");
     }
 }
