@@ -38,6 +38,11 @@ pub trait Port: Send {
     /// What the far side accepts undone.
     fn accepts(&self) -> Offloads;
 
+    /// Whether the far side is there: a wire may be unplugged.
+    fn has_link(&self) -> bool {
+        true
+    }
+
     /// These frames will be offered soon: what they need may be fetched now. Not called for all frames; a port may do
     /// nothing.
     fn prepare(&mut self, frames: &[Frame]) {

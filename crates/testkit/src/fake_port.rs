@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) chains: Chains,
     pub(crate) log: Log,
     pub(crate) accepts: Offloads,
+    /// It was unplugged.
+    pub(crate) is_unplugged: bool,
     /// Frames it still has buffers for.
     pub(crate) room: usize,
     /// Longest frame a buffer holds.
@@ -51,6 +53,7 @@ impl State {
             chains: Chains::new(port),
             log: Log::new(),
             accepts: Offloads::NONE,
+            is_unplugged: false,
             room: usize::MAX,
             longest: u32::MAX,
             script: VecDeque::new(),
@@ -82,6 +85,10 @@ impl FakePort {
 }
 
 impl Port for FakePort {
+    fn has_link(&self) -> bool {
+        !self.state().is_unplugged
+    }
+
     fn take(&mut self, intake: &mut Intake<'_>) {
         self.state().chains.take(intake);
     }

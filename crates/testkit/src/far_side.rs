@@ -134,6 +134,16 @@ impl FarSide {
         self.state().accepts = offloads;
     }
 
+    /// Pulls the wire out.
+    pub fn unplug(&self) {
+        self.state().is_unplugged = true;
+    }
+
+    /// Puts it in again.
+    pub fn plug(&self) {
+        self.state().is_unplugged = false;
+    }
+
     /// Has room for `frames` frames from now on.
     pub fn set_room(&self, frames: usize) {
         self.state().room = frames;

@@ -21,6 +21,8 @@ pub(crate) struct Collector {
     /// Its number.
     number: u64,
     neighbour: Neighbour,
+    /// Whether its uplink had a link when it was last looked at.
+    had_link: bool,
     /// The outer headers, for the next hop they were compiled for.
     template: Option<(MacAddr, Template)>,
     sequence: u32,
@@ -43,6 +45,7 @@ impl Collector {
         Self {
             number: remote.number,
             neighbour: Neighbour::new(remote.endpoint),
+            had_link: true,
             template: None,
             sequence: 0,
             identification: 0,
@@ -204,8 +207,15 @@ impl Core {
             let Some(port) = self.snapshot.sessions.leg(leg).map(|(_, leg)| leg.port) else {
                 continue;
             };
-            let asks = self.collectors.get_mut(leg).and_then(|it| it.neighbour.turn(now));
-            if let Some(frame) = asks {
+            let local = self.place(port).and_then(|place| self.locals.get(place));
+            let has_link = local.is_some_and(|local| local.port.has_link());
+            let Some(collector) = self.collectors.get_mut(leg) else { continue };
+            let had_link = std::mem::replace(&mut collector.had_link, has_link);
+            if has_link && !had_link {
+                // Who does not answer is asked less and less often; behind a wire that was plugged in again, at once.
+                collector.neighbour.restart();
+            }
+            if let Some(frame) = collector.neighbour.turn(now) {
                 self.send_own(port, &frame);
                 asked += 1;
             }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU8;
+use std::sync::atomic::Ordering;
 
 use helio_encap::{Dscp, Encapsulation, Oversize};
 use helio_mirror::{LegForm, Remote};
@@ -58,6 +59,28 @@ fn a_neighbour_is_asked_by_a_turn_that_has_nothing_else_to_do() {
         (&OWN.octets()[..], &COLLECTOR.octets()[..])
     );
     assert_eq!((stage.received(0).len(), stage.received(2).len()), (0, 0));
+}
+
+/// Questions that the switch asks within so many milliseconds.
+fn questions_within(stage: &mut Stage, milliseconds: u64) -> usize {
+    let before = stage.received(1).len();
+    for _ in 0..milliseconds / 20 {
+        stage.now_ns.fetch_add(20_000_000, Ordering::Relaxed);
+        stage.settle();
+    }
+    stage.received(1).len() - before
+}
+
+#[test]
+fn who_does_not_answer_is_asked_at_once_when_the_wire_is_plugged_in_again() {
+    let mut stage = with_collector();
+    stage.settle();
+    assert!(questions_within(&mut stage, 70_000) > 3);
+    assert_eq!(questions_within(&mut stage, 1000), 0, "by now he is asked twice a minute");
+    stage.ports[1].unplug();
+    questions_within(&mut stage, 40);
+    stage.ports[1].plug();
+    assert_eq!(questions_within(&mut stage, 40), 1);
 }
 
 /// An IPv4 datagram of the collector for the card of the switch.
