@@ -79,6 +79,7 @@ mod tests {
     use crate::receiver::{Place, Receiver};
     use crate::sender::Sender;
     use crate::sockets::{Mover, Sockets};
+    use crate::waker::Waker;
     use crate::wire::{Wire, frame};
     use helio_frame::{Burst, Intake, MemoryId, Pool};
     use helio_host::Interfaces;
@@ -92,6 +93,7 @@ mod tests {
         let near = Interfaces::new().unwrap().find("near").unwrap().unwrap();
         let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500).unwrap();
         let watched = sockets.watched().unwrap();
+        let waker = sockets.watched().unwrap().pop().unwrap();
         assert_eq!(sockets.look_by_worker(), Looks::ByWorker);
         let program = Program::load(1, &[]).unwrap().attach(near.index, Hook::Driver).unwrap();
         program.connect(0, watched[0].as_fd().as_raw_fd()).unwrap();
@@ -101,6 +103,7 @@ mod tests {
         let mut queue = Queue {
             receiver: Receiver::new(place, rings.rx, rings.fill, own, Looks::ByWorker),
             sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own),
+            waker: Waker::new(waker),
         };
         let far = FarEnd::new();
         let mut pool = Pool::new(1, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();

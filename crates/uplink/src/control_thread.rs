@@ -1,7 +1,5 @@
 //! The control thread of an uplink: it opens the interface, lends its queues to the worker, watches it, and closes it.
 
-use std::os::fd::AsFd;
-
 use helio_frame::MemoryId;
 use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
@@ -29,7 +27,7 @@ pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
 
 /// Lends an open interface to the worker until it is gone or the uplink ends.
 fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Worker {
-    let Opening { grip, queues, table, wakers, watched, interface, facts, note } = opening;
+    let Opening { grip, queues, table, watched, interface, facts, note } = opening;
     let memory = MemoryId::of_port(shared.id);
     shared.directory.replace(memory, Some(table));
     let refused = match shared.ask(|answer| Order::Install(queues, answer)) {
@@ -41,12 +39,6 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     };
     debug_assert!(refused.is_none(), "the worker had queues already");
     drop(refused);
-    for socket in &wakers {
-        if let Err(error) = shared.wakeups.watch(socket.as_fd()) {
-            let text = format!("a sleeping worker is not woken by frames: {error}");
-            shared.tell(&PortEvent::Note(text));
-        }
-    }
     shared.tell(&PortEvent::Opened(sentence(&shared.interface, &facts)));
     shared.status.open(facts, watched, note);
     shared.status.set_link(interface.link);
@@ -58,10 +50,6 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
 
     // The program first: what arrives from now on is the host's.
     drop(grip);
-    for socket in &wakers {
-        shared.wakeups.unwatch(socket.as_fd());
-    }
-    drop(wakers);
     shared.status.close(why.clone());
     let end = match shared.ask(Order::Remove) {
         // Their sockets are closed here.

@@ -20,6 +20,7 @@ mod sender;
 mod sockets;
 mod status;
 mod umem;
+mod waker;
 mod window;
 
 // What the tests of whole uplinks have, too.

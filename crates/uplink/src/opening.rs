@@ -18,6 +18,7 @@ use crate::receiver::{Place, Receiver};
 use crate::sender::Sender;
 use crate::sockets::{BindError, Mover, Sockets};
 use crate::status::{UplinkFacts, UplinkWay};
+use crate::waker::Waker;
 
 /// How long a queue or a program of a process that has just ended is waited for: the kernel takes them away a little later.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
@@ -38,8 +39,7 @@ pub(crate) struct Opening {
     pub(crate) grip: Grip,
     pub(crate) queues: Box<Queues>,
     pub(crate) table: std::sync::Arc<helio_mem::MemoryTable>,
-    /// Second descriptors of the sockets: to wake the worker, and to ask for what was dropped.
-    pub(crate) wakers: Vec<OwnedFd>,
+    /// Second descriptors of the sockets, to ask for what was dropped.
     pub(crate) watched: Vec<OwnedFd>,
     pub(crate) interface: Interface,
     pub(crate) facts: UplinkFacts,
@@ -89,13 +89,13 @@ pub(crate) fn open(
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;
     let table = std::sync::Arc::clone(&sockets.chunks.table);
-    let queues = opener.make_queues(sockets, looks)?;
-    for (queue, socket) in (0_u32..).zip(&wakers) {
+    let queues = opener.make_queues(sockets, wakers, looks)?;
+    for (queue, socket) in (0_u32..).zip(&watched) {
         let connected = attached.connect(queue, socket.as_raw_fd());
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
     let grip = Grip { attached, _promiscuous: promiscuous, _left_alone: left_alone };
-    Ok(Opening { grip, queues, table, wakers, watched, interface, facts, note })
+    Ok(Opening { grip, queues, table, watched, interface, facts, note })
 }
 
 /// The number of queues that an uplink shall use of those that are there.
@@ -235,16 +235,22 @@ impl Opener<'_> {
         }
     }
 
-    fn make_queues(&self, sockets: Sockets, looks: Looks) -> Result<Box<Queues>, UplinkError> {
+    fn make_queues(
+        &self,
+        sockets: Sockets,
+        wakers: Vec<OwnedFd>,
+        looks: Looks,
+    ) -> Result<Box<Queues>, UplinkError> {
         let Sockets { chunks, rings, .. } = sockets;
         let mut queues = Vec::with_capacity(rings.len());
-        for (number, rings) in (0_u8..).zip(rings) {
+        for (number, (rings, waker)) in (0_u8..).zip(rings.into_iter().zip(wakers)) {
             let missing = || self.host("its chunks do not suffice", io::ErrorKind::Other.into());
             let own = chunks.of_queue(u32::from(number)).ok_or_else(missing)?;
             let place = Place { port: self.shared.id, queue: number };
             queues.push(Queue {
                 receiver: Receiver::new(place, rings.rx, rings.fill, own, looks),
                 sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own),
+                waker: Waker::new(waker),
             });
         }
         Ok(Box::new(Queues::new(queues, chunks.table)))

@@ -13,12 +13,14 @@ use crate::handle::UplinkHandle;
 use crate::parts::{Shared, UplinkError, UplinkParts};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use crate::waker::Waker;
 
 /// One queue of the interface.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) receiver: Receiver,
     pub(crate) sender: Sender,
+    pub(crate) waker: Waker,
 }
 
 /// All queues of an interface while it is open. Made and dropped by the control thread, so that the worker neither opens nor
@@ -239,18 +241,27 @@ impl Port for UplinkPort {
     /// The kernel was called when frames were published.
     fn notify(&mut self) {}
 
-    /// The kernel wakes whoever watches a socket for each frame that arrives; nothing needs to be asked.
+    /// The kernel wakes whoever watches a socket for each frame that arrives.
     fn arm(&mut self) -> Armed {
-        let link = self.shared.status.link();
-        let mut pending = self.shared.mailbox.has_order();
-        for queue in self.running().map(|queues| queues.queues.as_mut_slice()).unwrap_or_default() {
+        let Self { shared, queues, leaving } = self;
+        let link = shared.status.link();
+        let mut pending = shared.mailbox.has_order();
+        let queues = queues.as_deref_mut().filter(|_| leaving.is_none());
+        for queue in queues.map(|queues| queues.queues.as_mut_slice()).unwrap_or_default() {
+            pending |= !queue.waker.arm(&*shared.wakeups);
             pending |= queue.receiver.has_frames();
             pending |= link == Link::Up && queue.sender.has_backlog();
         }
         if pending { Armed::WorkPending } else { Armed::Idle }
     }
 
-    fn disarm(&mut self) {}
+    fn disarm(&mut self) {
+        let Self { shared, queues, .. } = self;
+        for queue in queues.as_deref_mut().map(|all| all.queues.as_mut_slice()).unwrap_or_default()
+        {
+            queue.waker.disarm(&*shared.wakeups);
+        }
+    }
 }
 
 impl UplinkPort {
