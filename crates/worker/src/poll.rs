@@ -76,16 +76,18 @@ impl Worker {
     }
 
     /// One turn over all rings: what others gave back, what others sent, then a burst of each port. Returns the number of
-    /// frames and receipts it found.
+    /// frames and receipts it found, and of questions to neighbours that were due.
     pub fn poll_once(&mut self) -> u64 {
         let began = self.meter.begin();
+        let mut asked = 0;
         if self.core.needs_time() {
             self.core.tell_time();
-            self.core.tend_collectors();
+            asked = self.core.tend_collectors();
         }
         let receipts = self.core.settle();
         let frames = self.core.deliver_handoffs() + self.receive_all();
-        let found = receipts + frames;
+        // A question has to be published like a frame, also where nothing else happens.
+        let found = asked + receipts + frames;
         match found {
             0 => self.core.notify(),
             _ => self.core.finish_turn(),

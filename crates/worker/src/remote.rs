@@ -179,16 +179,19 @@ impl Core {
         self.collectors.adopt(remotes);
     }
 
-    /// Lets time pass for the neighbours of collectors, and asks for those that are not known.
+    /// Lets time pass for the neighbours of collectors, and asks for those that are not known. Returns the number of
+    /// questions.
     #[inline]
-    pub(crate) fn tend_collectors(&mut self) {
-        if !self.collectors.legs.is_empty() && self.now_ns >= self.collectors.next_tick_ns {
-            self.ask_neighbours();
+    pub(crate) fn tend_collectors(&mut self) -> u64 {
+        if self.collectors.legs.is_empty() || self.now_ns < self.collectors.next_tick_ns {
+            return 0;
         }
+        self.ask_neighbours()
     }
 
     #[cold]
-    fn ask_neighbours(&mut self) {
+    fn ask_neighbours(&mut self) -> u64 {
+        let mut asked = 0;
         self.collectors.next_tick_ns = self.now_ns.saturating_add(TICK_NS);
         let now = self.collectors.instant(self.now_ns);
         for leg in self.collectors.legs {
@@ -198,8 +201,10 @@ impl Core {
             let asks = self.collectors.get_mut(leg).and_then(|it| it.neighbour.turn(now));
             if let Some(frame) = asks {
                 self.send_own(port, &frame);
+                asked += 1;
             }
         }
+        asked
     }
 
     /// Sends a frame of the switch itself. One that finds no room is repeated later, as on any network.
