@@ -116,11 +116,15 @@ impl Core {
     }
 
     /// Takes the copy out of a frame that came from `uplink` for the address of a decap port, and delivers it to those who
-    /// watch that port. Whether the frame was for one.
+    /// watch that port. Whether the frame was for one. What neighbours and routers say is no copy: that is for
+    /// [`Core::observe`], also where it comes to the same address.
     pub(crate) fn decapsulate(&mut self, uplink: PortId, frame: &Frame) -> bool {
         let mut decaps = self.decaps.iter_mut();
         let found = decaps.find(|decap| {
-            decap.point.uplink == uplink && decap.point.endpoint.is_addressed(frame.head.bytes())
+            let (endpoint, head) = (&decap.point.endpoint, frame.head.bytes());
+            decap.point.uplink == uplink
+                && endpoint.is_addressed(head)
+                && !endpoint.may_concern(head)
         });
         let Some(decap) = found else { return false };
         let port = decap.point.port;

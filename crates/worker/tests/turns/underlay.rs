@@ -1,22 +1,27 @@
 //! The switch's own addresses behind an uplink: what it asks there, what it answers, and what it counts.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use helio_encap::{Dscp, Encapsulation, GreSequence, Oversize};
-use helio_mirror::{LegForm, Remote};
+use helio_mirror::{DecapPoint, LegForm, Remote};
+use helio_testkit::TestFrame;
 use helio_types::MacAddr;
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
 
 use crate::sessions::session;
-use crate::stage::{Stage, ordinary};
+use crate::stage::{Stage, ordinary, port};
 
-/// The port that plays an uplink.
+/// The port that plays an uplink, and the one behind which mirror streams end.
 const UPLINK: usize = 1;
+const DECAP: usize = 2;
 const OWN_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
+const COLLECTOR_MAC: MacAddr = MacAddr([2, 0xcc, 0, 0, 0, 1]);
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const COLLECTOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// A collector that is sent GRE from `own_mac`.
 fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) -> LegForm {
@@ -52,10 +57,65 @@ fn stage(form: LegForm) -> Stage {
     stage
 }
 
+/// Who sends a frame.
+fn sender(frame: &[u8]) -> MacAddr {
+    MacAddr(frame[6..12].try_into().unwrap())
+}
+
 #[test]
 fn a_question_is_seen_on_the_wire_though_nothing_else_happens() {
     let stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
     let questions = stage.bytes_at(UPLINK);
     assert_eq!(questions.len(), 1);
     assert_eq!(questions[0][12..14], [8, 6]);
+}
+
+/// Whether the switch is still where it was, as a router asks a neighbour that it knows. RFC 4861, section 7.3.
+fn probe() -> TestFrame {
+    let icmp: [&[u8]; 4] =
+        [&[135, 0, 0, 0, 0, 0, 0, 0], &OWN_V6.octets(), &[1, 1], &COLLECTOR_MAC.0];
+    let mut icmp = icmp.concat();
+    let bytes = u8::try_from(icmp.len()).unwrap();
+    let summed: [&[u8]; 4] = [&ROUTER_V6.octets(), &OWN_V6.octets(), &[0, bytes, 0, 58], &icmp];
+    let summed = summed.concat();
+    let words = summed.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    icmp[2..4].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+    let parts: [&[u8]; 7] = [
+        &OWN_MAC.0,
+        &COLLECTOR_MAC.0,
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, bytes, 58, 255],
+        &ROUTER_V6.octets(),
+        &OWN_V6.octets(),
+        &icmp,
+        &[],
+    ];
+    TestFrame::raw(parts.concat())
+}
+
+#[test]
+fn a_decap_port_tells_who_asks_it_alone_that_it_is_still_there() {
+    let own = IpNet::new(IpAddr::V6(OWN_V6), 64).unwrap();
+    let point = DecapPoint {
+        number: 1,
+        port: port(DECAP),
+        uplink: port(UPLINK),
+        endpoint: Endpoint::listening(OWN_MAC, own, None).unwrap(),
+        vxlan_port: 4789,
+    };
+    let plans = vec![ordinary(); 4];
+    let mut stage = Stage::new(1, &plans);
+    stage.configure_underlay(&plans, Vec::new(), vec![point]);
+    stage.send(UPLINK, &probe());
+    stage.settle();
+    let answers = stage.bytes_at(UPLINK);
+    assert_eq!(answers.len(), 1);
+    assert_eq!((sender(&answers[0]), answers[0][54]), (OWN_MAC, 136));
+    let report = stage.ask(|fleet, _| fleet.report_underlay());
+    assert!(report.decaps[0].refused.iter().all(|count| *count == 0), "it is no broken copy");
+    // It is for the switch, and for nobody else.
+    assert!([0, DECAP, 3].iter().all(|index| stage.received(*index).is_empty()));
 }
