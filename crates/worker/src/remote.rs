@@ -50,6 +50,14 @@ impl Collector {
         }
     }
 
+    /// Has another way there, if its way is another one: then nothing is known of it. The numbering goes on.
+    fn take_way(&mut self, remote: &Remote) {
+        if *self.neighbour.endpoint() != remote.endpoint {
+            self.neighbour = Neighbour::new(remote.endpoint);
+            self.template = None;
+        }
+    }
+
     /// What is known of its next hop.
     pub(crate) fn neighbour(&self) -> &Neighbour {
         &self.neighbour
@@ -153,7 +161,9 @@ impl Collectors {
             };
             let kept = before.iter().position(is_it).and_then(|place| before.swap_remove(place));
             if let Some(place) = self.by_leg.get_mut(leg.index()) {
-                *place = Some(kept.unwrap_or_else(|| Box::new(Collector::new(remote))));
+                let mut collector = kept.unwrap_or_else(|| Box::new(Collector::new(remote)));
+                collector.take_way(remote);
+                *place = Some(collector);
                 self.legs = self.legs.union(LegSet::of(leg));
             }
         }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use helio_encap::{Dscp, Encapsulation, GreSequence, Oversize};
 use helio_mirror::{DecapPoint, LegForm, Remote};
@@ -11,12 +12,13 @@ use helio_types::MacAddr;
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
 
 use crate::sessions::session;
-use crate::stage::{Stage, ordinary, port};
+use crate::stage::{Stage, frame, ordinary, port};
 
 /// The port that plays an uplink, and the one behind which mirror streams end.
 const UPLINK: usize = 1;
 const DECAP: usize = 2;
 const OWN_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
+const OTHER_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 2]);
 const COLLECTOR_MAC: MacAddr = MacAddr([2, 0xcc, 0, 0, 0, 1]);
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const COLLECTOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -57,6 +59,21 @@ fn stage(form: LegForm) -> Stage {
     stage
 }
 
+/// ARP from the collector to us.
+fn arp(operation: u8, to: MacAddr) -> TestFrame {
+    let parts: [&[u8]; 8] = [
+        &to.0,
+        &COLLECTOR_MAC.0,
+        &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation],
+        &COLLECTOR_MAC.0,
+        &COLLECTOR.octets(),
+        &to.0,
+        &OWN.octets(),
+        &[0; 18],
+    ];
+    TestFrame::raw(parts.concat())
+}
+
 /// Who sends a frame.
 fn sender(frame: &[u8]) -> MacAddr {
     MacAddr(frame[6..12].try_into().unwrap())
@@ -68,6 +85,30 @@ fn a_question_is_seen_on_the_wire_though_nothing_else_happens() {
     let questions = stage.bytes_at(UPLINK);
     assert_eq!(questions.len(), 1);
     assert_eq!(questions[0][12..14], [8, 6]);
+}
+
+#[test]
+fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() {
+    let mut stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
+    let mut copies = Vec::new();
+    for own_mac in [OWN_MAC, OTHER_MAC] {
+        configure(&mut stage, collector(own_mac, None, Oversize::Truncate));
+        // Questions are a second apart.
+        stage.now_ns.fetch_add(2_000_000_000, Ordering::Relaxed);
+        stage.settle();
+        stage.send(UPLINK, &arp(2, own_mac));
+        stage.settle();
+        stage.bytes_at(UPLINK);
+        stage.send(0, &frame(0, 3).payload(100, 1).complete());
+        stage.settle();
+        let all = stage.bytes_at(UPLINK);
+        let copy: Vec<_> =
+            all.iter().filter(|bytes| bytes[12..14] == [8, 0] && bytes[23] == 47).collect();
+        assert_eq!(copy.len(), 1);
+        assert_eq!(sender(copy[0]), own_mac);
+        copies.push(u32::from_be_bytes(copy[0][38..42].try_into().unwrap()));
+    }
+    assert_eq!(copies[1], copies[0] + 1);
 }
 
 /// Whether the switch is still where it was, as a router asks a neighbour that it knows. RFC 4861, section 7.3.
