@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use helio_encap::{CopyFields, OuterHeader, Path, SnapLen, Template};
 use helio_frame::{Delivery, Port, RestBytes};
-use helio_mirror::{LegForm, Remote};
+use helio_mirror::{Leg, LegForm, Remote};
 use helio_offload::{NetHeader, Rest, RunningSum};
 use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MacAddr, PortId};
 use helio_underlay::{Neighbour, Observed, OwnFrame};
@@ -205,11 +205,14 @@ impl Core {
         self.collectors.next_tick_ns = self.now_ns.saturating_add(TICK_NS);
         let now = self.collectors.instant(self.now_ns);
         for leg in self.collectors.legs {
-            let Some(port) = self.snapshot.sessions.leg(leg).map(|(_, leg)| leg.port) else {
+            let Some((_, Leg { port, form, .. })) = self.snapshot.sessions.leg(leg) else {
                 continue;
             };
+            let port = *port;
             let asks = self.collectors.get_mut(leg).and_then(|it| it.neighbour.turn(now));
-            if let Some(frame) = asks {
+            // Where the next hop was configured, it need not even have an address to ask for.
+            let is_configured = matches!(form, LegForm::Remote(to) if to.next_hop.is_some());
+            if let Some(frame) = asks.filter(|_| !is_configured) {
                 self.send_own(port, &frame);
                 asked += 1;
             }

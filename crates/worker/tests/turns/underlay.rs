@@ -88,6 +88,13 @@ fn a_question_is_seen_on_the_wire_though_nothing_else_happens() {
 }
 
 #[test]
+fn a_next_hop_that_was_configured_is_not_asked_for() {
+    let stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate));
+    assert_eq!(stage.counts(UPLINK).egress.frames, 0);
+    assert!(stage.bytes_at(UPLINK).is_empty());
+}
+
+#[test]
 fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() {
     let mut stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
     let mut copies = Vec::new();
