@@ -106,7 +106,7 @@ impl Core {
         }
         let sighting = Sighting::of(snapshot, session, id, targets, tagging);
         let rest = RestBytes::new(table, &frame.rest);
-        let mut outcome = Outcome::default();
+        let (mut outcome, mut sent) = (Outcome::default(), Sent::default());
         let at = snapshot.switch.port(sighting.at).unwrap_or(settings);
         let longest_seen = longest(at, tagging);
         let flow_hash = flow_hash(frame.head.bytes());
@@ -124,14 +124,12 @@ impl Core {
         let form = Form::towards(&frame.net, Offloads::NONE);
         let made = in_form(frame, rest, forms, form, u16::MAX, |delivery| {
             let bytes = delivery.bytes();
-            match way.send(&delivery, &mut *local.port, collector.as_deref_mut()) {
-                Ok(sent) => {
-                    counters.port(port).egress.add(sent.frames, sent.bytes);
-                    outcome.deliver(bytes);
-                }
+            match way.send(&delivery, &mut *local.port, collector.as_deref_mut(), &mut sent) {
+                Ok(()) => outcome.deliver(bytes),
                 Err(reason) => outcome.drop(reason),
             }
         });
+        counters.port(port).egress.add(sent.frames, sent.bytes);
         if let Err(reason) = made {
             outcome.drop(reason);
         }
@@ -203,16 +201,17 @@ impl LegWay<'_> {
         delivery: &Delivery<'_>,
         port: &mut dyn Port,
         collector: Option<&mut Collector>,
-    ) -> Result<Sent, DropReason> {
+        sent: &mut Sent,
+    ) -> Result<(), DropReason> {
         let mut seen = [0; ROOM];
         let edit = self.sighting.edit;
         let bytes = edit.apply(delivery.header, &mut seen).ok_or(DropReason::HeaderLong)?;
         let seen = Delivery { header: seen.get(..bytes).unwrap_or_default(), ..*delivery };
         match (&self.leg.form, collector) {
-            (LegForm::RemoteVlan(vlan), _) => self.send_tagged(&seen, *vlan, port),
+            (LegForm::RemoteVlan(vlan), _) => self.send_tagged(&seen, *vlan, port, sent),
             (LegForm::Remote(remote), Some(collector)) => {
                 let facts = self.facts(&seen);
-                collector.send(remote, &seen, self.session.snap_len, facts, port)
+                collector.send(remote, &seen, self.session.snap_len, facts, port, sent)
             }
             (LegForm::Plain, _) | (LegForm::Remote(_), None) => Err(DropReason::PortDown),
         }
@@ -223,7 +222,8 @@ impl LegWay<'_> {
         seen: &Delivery<'_>,
         vlan: VlanId,
         port: &mut dyn Port,
-    ) -> Result<Sent, DropReason> {
+        sent: &mut Sent,
+    ) -> Result<(), DropReason> {
         let cut = seen.range(0, self.session.snap_len.bytes());
         if cut.bytes() > longest(self.settings, Tagging { tag: tag_of(seen), ..self.tagging }) {
             return Err(DropReason::Mtu);
@@ -235,7 +235,8 @@ impl LegWay<'_> {
         let header = tagged.get(..bytes.ok_or(DropReason::HeaderLong)?).unwrap_or_default();
         let delivery = Delivery { header, ..cut };
         port.offer(&delivery)?;
-        Ok(Sent { frames: 1, bytes: u64::from(delivery.bytes()) })
+        sent.add(delivery.bytes());
+        Ok(())
     }
 
     /// What a collector is told about a frame.

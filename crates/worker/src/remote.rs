@@ -64,11 +64,11 @@ impl Collector {
     }
 
     /// Sends a copy of `seen`, in as many datagrams as it takes. Each copy has a number, also one that cannot be sent: the
-    /// collector sees by it what it lost. Returns the frames and bytes sent.
+    /// collector sees by it what it lost. Adds the frames and bytes that left to `sent`.
     ///
     /// # Errors
     ///
-    /// Why the collector will not have it all.
+    /// Why the collector will not have it all. Some of it may have left all the same.
     pub(crate) fn send(
         &mut self,
         remote: &Remote,
@@ -76,7 +76,8 @@ impl Collector {
         snap_len: SnapLen,
         facts: CopyFields,
         port: &mut dyn Port,
-    ) -> Result<Sent, DropReason> {
+        sent: &mut Sent,
+    ) -> Result<(), DropReason> {
         let (sequence, identification) = (self.sequence, self.identification);
         self.sequence = sequence.wrapping_add(1);
         self.identification = identification.wrapping_add(1);
@@ -93,25 +94,31 @@ impl Collector {
             false => 0,
         };
         let copy = CopyFields { sequence, identification, inner_sum, ..facts };
-        let mut sent = Sent::default();
         for part in plan.parts() {
             template.fill(&copy, &part, &mut self.outer);
             let piece = seen.range(part.inner_start(), part.inner_bytes());
             self.outer.append(piece.header).ok_or(DropReason::HeaderLong)?;
             let delivery = Delivery { net: NetHeader::PLAIN, header: self.outer.bytes(), ..piece };
             port.offer(&delivery)?;
-            sent.frames += 1;
-            sent.bytes += u64::from(delivery.bytes());
+            sent.add(delivery.bytes());
         }
-        Ok(sent)
+        Ok(())
     }
 }
 
-/// Frames that one copy took.
+/// Frames that copies took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
+}
+
+impl Sent {
+    /// One more, of so many bytes.
+    pub(crate) fn add(&mut self, bytes: u32) {
+        self.frames += 1;
+        self.bytes += u64::from(bytes);
+    }
 }
 
 /// The sum of the bytes of a frame, as the checksum of UDP wants it.

@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 use helio_encap::{Dscp, Encapsulation, GreSequence, Oversize};
 use helio_mirror::{DecapPoint, LegForm, Remote};
 use helio_testkit::TestFrame;
-use helio_types::MacAddr;
+use helio_types::{DropReason, MacAddr};
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
 
-use crate::sessions::session;
+use crate::sessions::{frames_of, session};
 use crate::stage::{Stage, frame, ordinary, port};
 
 /// The port that plays an uplink, and the one behind which mirror streams end.
@@ -116,6 +116,20 @@ fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() 
         copies.push(u32::from_be_bytes(copy[0][38..42].try_into().unwrap()));
     }
     assert_eq!(copies[1], copies[0] + 1);
+}
+
+#[test]
+fn fragments_that_left_before_one_found_no_room_are_counted() {
+    let mut stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Fragment));
+    stage.know_all(crate::stage::vid(0));
+    stage.ports[UPLINK].set_room(1);
+    stage.send(0, &frame(0, 3).payload(1480, 1).complete());
+    stage.settle();
+    assert_eq!(frames_of(&stage, 0, DropReason::NoRxBuffer), [1, 0, 1]);
+    let fragments = stage.bytes_at(UPLINK);
+    assert_eq!(fragments.len(), 1);
+    let egress = stage.counts(UPLINK).egress;
+    assert_eq!((egress.frames, egress.bytes), (1, fragments[0].len() as u64));
 }
 
 /// Whether the switch is still where it was, as a router asks a neighbour that it knows. RFC 4861, section 7.3.
