@@ -54,6 +54,14 @@ impl Decap {
         }
     }
 
+    /// Is at `point` from now on, which has the same number. What it counted stays.
+    fn take_point(&mut self, point: &DecapPoint) {
+        if self.point.endpoint != point.endpoint {
+            self.neighbour = Neighbour::new(point.endpoint);
+        }
+        self.point = *point;
+    }
+
     pub(crate) fn report(&self) -> DecapReport {
         let sessions = self.sessions.iter().map(|(session, tracker)| (*session, tracker.counts()));
         DecapReport {
@@ -110,13 +118,17 @@ impl Core {
         let points = self.snapshot.decaps.iter().filter(|point| own.contains(point.uplink));
         let adopt = |point: &DecapPoint| {
             let kept = before.iter().position(|decap| decap.point.number == point.number);
-            kept.map_or_else(|| Decap::new(*point), |place| before.swap_remove(place))
+            let mut decap =
+                kept.map_or_else(|| Decap::new(*point), |place| before.swap_remove(place));
+            decap.take_point(point);
+            decap
         };
         self.decaps = points.map(adopt).collect();
     }
 
     /// Takes the copy out of a frame that came from `uplink` for the address of a decap port, and delivers it to those who
-    /// watch that port. Whether the frame was for one.
+    /// watch that port. Whether the frame was for one. What neighbours and routers say is no copy: that is for
+    /// [`Core::observe`], also where it comes to the same address.
     pub(crate) fn decapsulate(&mut self, uplink: PortId, frame: &Frame) -> bool {
         let head = frame.head.bytes();
         let mut decaps = self.decaps.iter_mut();

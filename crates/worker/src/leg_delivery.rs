@@ -106,7 +106,7 @@ impl Core {
         }
         let sighting = Sighting::of(snapshot, session, id, targets, tagging);
         let rest = RestBytes::new(table, &frame.rest);
-        let mut outcome = Outcome::default();
+        let (mut outcome, mut sent) = (Outcome::default(), Sent::default());
         let at = snapshot.switch.port(sighting.at).unwrap_or(settings);
         let longest_seen = longest(at, tagging);
         let flow_hash = flow_hash(frame.head.bytes());
@@ -124,14 +124,13 @@ impl Core {
         let form = Form::towards(&frame.net, Offloads::NONE);
         let made = in_form(frame, rest, forms, form, u16::MAX, |delivery| {
             let bytes = delivery.bytes();
-            let mut sent = Sent::default();
             match way.send(&delivery, &mut *local.port, collector.as_deref_mut(), &mut sent) {
                 Ok(()) => outcome.deliver(bytes),
                 Err(reason) => outcome.drop(reason),
             }
-            // Some fragments of a copy that was dropped may have left.
-            counters.port(port).egress.add(sent.frames, sent.bytes);
         });
+        // Some fragments of a copy that was dropped may have left, too.
+        counters.port(port).egress.add(sent.frames, sent.bytes);
         if let Err(reason) = made {
             outcome.drop(reason);
         }

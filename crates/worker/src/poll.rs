@@ -76,7 +76,7 @@ impl Worker {
     }
 
     /// One turn over all rings: what others gave back, what others sent, then a burst of each port. Returns the number of
-    /// frames and receipts it found.
+    /// frames and receipts it found, and of questions to neighbours that were due.
     pub fn poll_once(&mut self) -> u64 {
         let began = self.meter.begin();
         let mut asked = 0;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use helio_encap::{CopyFields, OuterHeader, Path, SnapLen, Template};
 use helio_frame::{Delivery, Port, RestBytes};
-use helio_mirror::{LegForm, Remote};
+use helio_mirror::{Leg, LegForm, Remote};
 use helio_offload::{NetHeader, Rest, RunningSum};
 use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MacAddr, PortId};
 use helio_underlay::{Neighbour, Observed, OwnFrame};
@@ -53,6 +53,14 @@ impl Collector {
         }
     }
 
+    /// Has another way there, if its way is another one: then nothing is known of it. The numbering goes on.
+    fn take_way(&mut self, remote: &Remote) {
+        if *self.neighbour.endpoint() != remote.endpoint {
+            self.neighbour = Neighbour::new(remote.endpoint);
+            self.template = None;
+        }
+    }
+
     /// What is known of its next hop.
     pub(crate) fn neighbour(&self) -> &Neighbour {
         &self.neighbour
@@ -63,7 +71,7 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// Why the collector will not have it all.
+    /// Why the collector will not have it all. Some of it may have left all the same.
     pub(crate) fn send(
         &mut self,
         remote: &Remote,
@@ -101,7 +109,7 @@ impl Collector {
     }
 }
 
-/// Frames that one copy took.
+/// Frames that copies took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) frames: u64,
@@ -163,7 +171,9 @@ impl Collectors {
             };
             let kept = before.iter().position(is_it).and_then(|place| before.swap_remove(place));
             if let Some(place) = self.by_leg.get_mut(leg.index()) {
-                *place = Some(kept.unwrap_or_else(|| Box::new(Collector::new(remote))));
+                let mut collector = kept.unwrap_or_else(|| Box::new(Collector::new(remote)));
+                collector.take_way(remote);
+                *place = Some(collector);
                 self.legs = self.legs.union(LegSet::of(leg));
             }
         }
@@ -204,9 +214,12 @@ impl Core {
         self.collectors.next_tick_ns = self.now_ns.saturating_add(TICK_NS);
         let now = self.collectors.instant(self.now_ns);
         for leg in self.collectors.legs {
-            let Some(port) = self.snapshot.sessions.leg(leg).map(|(_, leg)| leg.port) else {
+            let Some((_, Leg { port, form, .. })) = self.snapshot.sessions.leg(leg) else {
                 continue;
             };
+            let port = *port;
+            // Where the next hop was configured, it need not even have an address to ask for.
+            let is_configured = matches!(form, LegForm::Remote(to) if to.next_hop.is_some());
             let local = self.place(port).and_then(|place| self.locals.get(place));
             let has_link = local.is_some_and(|local| local.port.has_link());
             let Some(collector) = self.collectors.get_mut(leg) else { continue };
@@ -215,7 +228,8 @@ impl Core {
                 // Who does not answer is asked less and less often; behind a wire that was plugged in again, at once.
                 collector.neighbour.restart();
             }
-            if let Some(frame) = collector.neighbour.turn(now) {
+            let asks = collector.neighbour.turn(now);
+            if let Some(frame) = asks.filter(|_| !is_configured) {
                 self.send_own(port, &frame);
                 asked += 1;
             }

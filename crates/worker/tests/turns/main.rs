@@ -46,6 +46,8 @@ mod stage;
 mod tags;
 #[cfg(test)]
 mod threads;
+#[cfg(test)]
+mod underlay;
 
 #[global_allocator]
 static ALLOCATOR: helio_testkit::CountingAllocator = helio_testkit::CountingAllocator;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use helio_counters::{MirrorCounts, PortCounts};
 use helio_frame::{MemoryDirectory, Port};
-use helio_mirror::{MirrorTable, Session, Sessions};
+use helio_mirror::{DecapPoint, MirrorTable, Session, Sessions};
 use helio_switch::{Fdb, FdbSettings, PortRole, PortSettings, SwitchTable};
 use helio_testkit::{FarSide, FrameBuilder, Received, Seen, TestFrame, fake_port};
 use helio_types::{
@@ -193,8 +193,19 @@ impl Stage {
 
     /// Puts the same configuration in place with named sessions.
     pub(crate) fn configure_sessions(&mut self, plans: &[PortPlan], sessions: Vec<Session>) {
+        self.configure_underlay(plans, sessions, Vec::new());
+    }
+
+    /// As [`Stage::configure_sessions`], with decap ports.
+    pub(crate) fn configure_underlay(
+        &mut self,
+        plans: &[PortPlan],
+        sessions: Vec<Session>,
+        decaps: Vec<DecapPoint>,
+    ) {
         let snapshot = Arc::into_inner(snapshot(self.workers.len(), plans, &self.exact)).unwrap();
-        let snapshot = Arc::new(snapshot.with_sessions(Sessions::new(sessions)));
+        let snapshot = snapshot.with_sessions(Sessions::new(sessions)).with_decaps(decaps);
+        let snapshot = Arc::new(snapshot);
         self.ask(|fleet, _| fleet.install(&snapshot).unwrap());
     }
 

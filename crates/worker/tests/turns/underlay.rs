@@ -1,0 +1,183 @@
+//! The switch's own addresses behind an uplink: what it asks there, what it answers, and what it counts.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use helio_encap::{Dscp, Encapsulation, GreSequence, Oversize};
+use helio_mirror::{DecapPoint, LegForm, Remote};
+use helio_testkit::TestFrame;
+use helio_types::{DropReason, MacAddr};
+use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
+
+use crate::sessions::{frames_of, session};
+use crate::stage::{Stage, frame, ordinary, port};
+
+/// The port that plays an uplink, and the one behind which mirror streams end.
+const UPLINK: usize = 1;
+const DECAP: usize = 2;
+const OWN_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
+const OTHER_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 2]);
+const COLLECTOR_MAC: MacAddr = MacAddr([2, 0xcc, 0, 0, 0, 1]);
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const COLLECTOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+
+/// A collector that is sent GRE from `own_mac`.
+fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) -> LegForm {
+    let endpoint = Endpoint::new(&EndpointSettings {
+        own_mac,
+        own: IpNet::new(IpAddr::V4(OWN), 24).unwrap(),
+        tag: None,
+        remote: IpAddr::V4(COLLECTOR),
+        gateway: None,
+        carrier: Carrier::Gre,
+        mtu_bytes: 1500,
+    });
+    LegForm::Remote(Arc::new(Remote {
+        number: 1,
+        endpoint: endpoint.unwrap(),
+        next_hop,
+        encapsulation: Encapsulation::Gre { key: None, sequence: GreSequence::Present },
+        oversize,
+        dscp: Dscp::default(),
+        hop_limit: NonZeroU8::new(64).unwrap(),
+    }))
+}
+
+fn configure(stage: &mut Stage, form: LegForm) {
+    let plans = vec![ordinary(); 4];
+    stage.configure_sessions(&plans, vec![session(&[0], &[(0, UPLINK, form)])]);
+}
+
+/// A stage where what port 0 sends and receives goes to a collector too.
+fn stage(form: LegForm) -> Stage {
+    let mut stage = Stage::new(1, &vec![ordinary(); 4]);
+    configure(&mut stage, form);
+    stage
+}
+
+/// ARP from the collector to us.
+fn arp(operation: u8, to: MacAddr) -> TestFrame {
+    let parts: [&[u8]; 8] = [
+        &to.0,
+        &COLLECTOR_MAC.0,
+        &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation],
+        &COLLECTOR_MAC.0,
+        &COLLECTOR.octets(),
+        &to.0,
+        &OWN.octets(),
+        &[0; 18],
+    ];
+    TestFrame::raw(parts.concat())
+}
+
+/// Who sends a frame.
+fn sender(frame: &[u8]) -> MacAddr {
+    MacAddr(frame[6..12].try_into().unwrap())
+}
+
+#[test]
+fn a_question_is_seen_on_the_wire_though_nothing_else_happens() {
+    let stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
+    let questions = stage.bytes_at(UPLINK);
+    assert_eq!(questions.len(), 1);
+    assert_eq!(questions[0][12..14], [8, 6]);
+}
+
+#[test]
+fn a_next_hop_that_was_configured_is_not_asked_for() {
+    let stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate));
+    assert_eq!(stage.counts(UPLINK).egress.frames, 0);
+    assert!(stage.bytes_at(UPLINK).is_empty());
+}
+
+#[test]
+fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() {
+    let mut stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
+    let mut copies = Vec::new();
+    for own_mac in [OWN_MAC, OTHER_MAC] {
+        configure(&mut stage, collector(own_mac, None, Oversize::Truncate));
+        // Questions are a second apart.
+        stage.now_ns.fetch_add(2_000_000_000, Ordering::Relaxed);
+        stage.settle();
+        stage.send(UPLINK, &arp(2, own_mac));
+        stage.settle();
+        stage.bytes_at(UPLINK);
+        stage.send(0, &frame(0, 3).payload(100, 1).complete());
+        stage.settle();
+        let all = stage.bytes_at(UPLINK);
+        let copy: Vec<_> =
+            all.iter().filter(|bytes| bytes[12..14] == [8, 0] && bytes[23] == 47).collect();
+        assert_eq!(copy.len(), 1);
+        assert_eq!(sender(copy[0]), own_mac);
+        copies.push(u32::from_be_bytes(copy[0][38..42].try_into().unwrap()));
+    }
+    assert_eq!(copies[1], copies[0] + 1);
+}
+
+#[test]
+fn fragments_that_left_before_one_found_no_room_are_counted() {
+    let mut stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Fragment));
+    stage.know_all(crate::stage::vid(0));
+    stage.ports[UPLINK].set_room(1);
+    stage.send(0, &frame(0, 3).payload(1480, 1).complete());
+    stage.settle();
+    assert_eq!(frames_of(&stage, 0, DropReason::NoRxBuffer), [1, 0, 1]);
+    let fragments = stage.bytes_at(UPLINK);
+    assert_eq!(fragments.len(), 1);
+    let egress = stage.counts(UPLINK).egress;
+    assert_eq!((egress.frames, egress.bytes), (1, fragments[0].len() as u64));
+}
+
+/// Whether the switch is still where it was, as a router asks a neighbour that it knows. RFC 4861, section 7.3.
+fn probe() -> TestFrame {
+    let icmp: [&[u8]; 4] =
+        [&[135, 0, 0, 0, 0, 0, 0, 0], &OWN_V6.octets(), &[1, 1], &COLLECTOR_MAC.0];
+    let mut icmp = icmp.concat();
+    let bytes = u8::try_from(icmp.len()).unwrap();
+    let summed: [&[u8]; 4] = [&ROUTER_V6.octets(), &OWN_V6.octets(), &[0, bytes, 0, 58], &icmp];
+    let summed = summed.concat();
+    let words = summed.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    icmp[2..4].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+    let parts: [&[u8]; 7] = [
+        &OWN_MAC.0,
+        &COLLECTOR_MAC.0,
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, bytes, 58, 255],
+        &ROUTER_V6.octets(),
+        &OWN_V6.octets(),
+        &icmp,
+        &[],
+    ];
+    TestFrame::raw(parts.concat())
+}
+
+#[test]
+fn a_decap_port_tells_who_asks_it_alone_that_it_is_still_there() {
+    let own = IpNet::new(IpAddr::V6(OWN_V6), 64).unwrap();
+    let point = DecapPoint {
+        number: 1,
+        port: port(DECAP),
+        uplink: port(UPLINK),
+        endpoint: Endpoint::listening(OWN_MAC, own, None).unwrap(),
+        vxlan_port: 4789,
+    };
+    let plans = vec![ordinary(); 4];
+    let mut stage = Stage::new(1, &plans);
+    stage.configure_underlay(&plans, Vec::new(), vec![point]);
+    stage.send(UPLINK, &probe());
+    stage.settle();
+    let answers = stage.bytes_at(UPLINK);
+    assert_eq!(answers.len(), 1);
+    assert_eq!((sender(&answers[0]), answers[0][54]), (OWN_MAC, 136));
+    let report = stage.ask(|fleet, _| fleet.report_underlay());
+    assert!(report.decaps[0].refused.iter().all(|count| *count == 0), "it is no broken copy");
+    // It is for the switch, and for nobody else.
+    assert!([0, DECAP, 3].iter().all(|index| stage.received(*index).is_empty()));
+}
