@@ -24,9 +24,11 @@ pub(crate) fn endpoint(
     remote: &RemoteDestination,
     interface: &str,
 ) -> Result<Endpoint, EndpointError> {
+    // Where it is known which card the copies are handed to, no network has to tell who is reached without a router.
+    let prefix_len = if remote.remote_mac.is_some() { 0 } else { remote.prefix_len };
     Endpoint::new(&EndpointSettings {
         own_mac: remote.mac.unwrap_or_else(|| card_address(interface)),
-        own: IpNet::new_assert(remote.local, remote.prefix_len),
+        own: IpNet::new_assert(remote.local, prefix_len),
         tag: remote.vlan.map(|vlan| UnderlayTag { vlan, priority: remote.pcp.get() }),
         remote: remote.remote,
         gateway: remote.gateway,
@@ -96,6 +98,29 @@ mod tests {
         for address in [a, b] {
             assert_eq!(address.0[0] & 3, 2);
         }
+    }
+
+    /// The way to the first destination of the first session of a configuration.
+    fn way_to(destination: &str) -> Result<Endpoint, EndpointError> {
+        let text = format!(
+            "[[worker]]\ncore = 0\n[[port]]\nname = \"up\"\ninterface = \"helio-none\"\n\
+             [[mirror]]\nname = \"far\"\nsource-vlans = [10]\n[[mirror.destination]]\nuplink = \"up\"\n\
+             encapsulation = \"gre\"\nlocal = \"10.0.0.1/24\"\n{destination}\n"
+        );
+        let config = helio_config::Config::from_str(&text, "a test").unwrap();
+        match &config.sessions[0].destinations[0] {
+            helio_config::MirrorDestination::Remote(remote) => endpoint(remote, "helio-none"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_collector_elsewhere_is_reached_by_a_router_or_by_the_address_of_its_card() {
+        let way = way_to("remote = \"192.0.2.9\"\ngateway = \"10.0.0.254\"").unwrap();
+        assert_eq!(way.next_hop().to_string(), "10.0.0.254");
+        let way = way_to("remote = \"192.0.2.9\"\nremote-mac = \"52:54:00:12:34:57\"").unwrap();
+        assert_eq!(way.remote().to_string(), "192.0.2.9");
+        assert_eq!(way.own_address().to_string(), "10.0.0.1");
     }
 
     #[test]
