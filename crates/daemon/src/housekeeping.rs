@@ -1,4 +1,5 @@
-//! What has to be done once a second: the clock of the FDB, ageing, and saying which ports changed their state.
+//! What has to be done once a second: the clock of the FDB, ageing, looking at the cards of uplinks, and saying which ports
+//! changed their state.
 //!
 //! States are compared, not events collected: however often a guest breaks and comes back, it costs a line a second.
 
@@ -49,6 +50,7 @@ fn keep(switch: &RunningSwitch, stopped: &Receiver<()>) {
         let fdb = switch.fleet().fdb();
         fdb.set_clock(u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX));
         fdb.age();
+        switch.renew_cards();
         report_changes(switch, &mut known);
     }
 }

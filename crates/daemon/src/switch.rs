@@ -14,7 +14,7 @@ use helio_filter::Program;
 use helio_frame::MemoryDirectory;
 use helio_host::FirstTry;
 use helio_switch::FlushFilter;
-use helio_types::{Mirroring, VlanId, WorkerId};
+use helio_types::{MacAddr, Mirroring, VlanId, WorkerId};
 use helio_vhost_user::SocketAccess;
 use helio_worker::{Fleet, WorkerGone};
 
@@ -24,7 +24,7 @@ use crate::port_handle::{self, Surroundings};
 use crate::ports::{Ports, ServedPort};
 use crate::session_info::session_info;
 use crate::sessions::ServedSessions;
-use crate::underlay::{decap_points, endpoint, uplink_of};
+use crate::underlay::{cards, decap_points, endpoint, uplink_of};
 
 /// How long who adds uplinks or TAPs waits to hear whether their interfaces can be used. A queue that its last owner has just
 /// let go of takes a moment.
@@ -46,6 +46,8 @@ pub(crate) struct RunningSwitch {
     ports: Mutex<Ports>,
     /// Locked after `ports`.
     sessions: Mutex<ServedSessions>,
+    /// The cards of uplinks as workers were last told of them. Locked after `sessions`.
+    cards: Mutex<Vec<(String, MacAddr)>>,
 }
 
 impl RunningSwitch {
@@ -56,6 +58,7 @@ impl RunningSwitch {
             config: Mutex::new(config),
             ports: Mutex::new(Ports::default()),
             sessions: Mutex::new(ServedSessions::default()),
+            cards: Mutex::default(),
         }
     }
 
@@ -85,6 +88,22 @@ impl RunningSwitch {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_cards(&self) -> MutexGuard<'_, Vec<(String, MacAddr)>> {
+        self.cards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the workers if the card of an uplink has another address now: it was not there before, or somebody changed it.
+    pub(crate) fn renew_cards(&self) {
+        let ports = self.lock_ports();
+        // A host that does not tell now is asked again soon.
+        let Ok(cards) = cards(&ports) else { return };
+        let are_known = *self.lock_cards() == cards;
+        if !are_known {
+            // A worker that has ended needs to know nothing.
+            let _ = self.install(&ports);
+        }
+    }
+
     /// Puts the settings of `ports`, and the named sessions, in place on all workers.
     fn install(&self, ports: &Ports) -> Result<(), ControlError> {
         self.install_sessions(ports, &self.lock_sessions())
@@ -95,6 +114,10 @@ impl RunningSwitch {
         ports: &Ports,
         sessions: &ServedSessions,
     ) -> Result<(), ControlError> {
+        // First: what changes while the rest is looked up shows the next time.
+        if let Ok(cards) = cards(ports) {
+            *self.lock_cards() = cards;
+        }
         let mirrors = self.lock_config().mirrors.clone();
         let settings = ports.iter().map(|port| (port.id, port.worker, &port.config));
         let snapshot = compile(settings, &mirrors, self.fleet.len())

@@ -1,10 +1,11 @@
 //! The switch's own addresses in the networks behind its uplinks.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 
 use helio_config::{Attachment, DecapPoint as DecapConfig, RemoteDestination};
 use helio_encap::{Encapsulation, VXLAN_PORT};
-use helio_host::Interfaces;
+use helio_host::{Interface, Interfaces};
 use helio_mirror::DecapPoint;
 use helio_types::MacAddr;
 use helio_underlay::{Carrier, Endpoint, EndpointError, EndpointSettings, IpNet, UnderlayTag};
@@ -73,10 +74,25 @@ fn decap_point(port: &ServedPort, config: &DecapConfig, ports: &Ports) -> Option
 /// time, locally administered, and nobody's group.
 fn card_address(interface: &str) -> MacAddr {
     let found = Interfaces::new().and_then(|interfaces| interfaces.find(interface));
-    match found {
-        Ok(Some(interface)) if interface.mac != MacAddr([0; 6]) => interface.mac,
-        _ => made_up_address(interface),
-    }
+    address_of(found.ok().flatten(), interface)
+}
+
+/// The address that stands for the card of the interface `name`, which was `found`.
+fn address_of(found: Option<Interface>, name: &str) -> MacAddr {
+    let own = found.map(|interface| interface.mac).filter(|mac| *mac != MacAddr([0; 6]));
+    own.unwrap_or_else(|| made_up_address(name))
+}
+
+/// The interfaces of uplinks, each with the address that stands for its card now.
+///
+/// # Errors
+///
+/// When the host does not tell.
+pub(crate) fn cards(ports: &Ports) -> io::Result<Vec<(String, MacAddr)>> {
+    let interfaces = Interfaces::new()?;
+    let uplinks = ports.iter().filter_map(|port| uplink_of(ports, &port.config.name));
+    let card = |name: &str| Ok((name.to_owned(), address_of(interfaces.find(name)?, name)));
+    uplinks.map(card).collect()
 }
 
 fn made_up_address(interface: &str) -> MacAddr {

@@ -13,13 +13,14 @@ use helio_testkit::FrameBuilder;
 use helio_types::MacAddr;
 use serde_json::json;
 
-use support::PATIENCE;
 use support::capture::Capture;
 use support::collector::{Arrived, Form, Network, UPLINK, destination, lay_collector_wire};
+use support::far_host::ip;
 use support::lane::ping;
 use support::station::{Station, assert_same, collect, numbered};
 use support::switch::{Placement, Plan, TestSwitch};
 use support::wire::{Card, enter_namespace, lay_wire};
+use support::{PATIENCE, wait_until};
 
 const PLACEMENTS: [Placement; 2] = [Placement::OneWorker, Placement::Alternating];
 
@@ -230,4 +231,20 @@ fn a_collector_elsewhere_gets_what_a_vm_sends_and_receives_by_erspan() {
         far.take();
         assert_copies(&switch, &mut far, |frame| Arrived::read(frame).map(|found| found.copy));
     }
+}
+
+#[test]
+fn a_collector_is_asked_from_the_address_that_the_card_has_now() {
+    enter_namespace();
+    let mut far = Station::Card(lay_collector_wire(1500));
+    let text = session("source-ports = [\"alice\"]", &[]);
+    let collector = destination((Network::V4, Form::Gre), "");
+    let plan = Plan::new(Placement::OneWorker).port("alice", "").more(UPLINK);
+    let switch = plan.more(&text).more(&collector).start();
+    switch.wait_state("uplink0", PortState::Up);
+    switch.wait_collectors("watch");
+    ip("link set near address 52:54:00:00:aa:01");
+    let is_question = |frame: &Vec<u8>| frame[6..14] == [0x52, 0x54, 0, 0, 0xaa, 1, 8, 6];
+    wait_until("the collector is asked anew", || far.take().iter().any(is_question));
+    switch.wait_collectors("watch");
 }
