@@ -2,7 +2,7 @@
 
 use helio_offload::{NetHeader, Rest};
 
-use crate::RestBytes;
+use crate::{Precedence, RestBytes};
 
 /// A frame in the form in which one port gets it: fresh header bytes, the part of the snapshot that follows them, and a
 /// range of the rest.
@@ -20,13 +20,16 @@ pub struct Delivery<'a> {
     pub rest_skip: u32,
     /// Bytes of `rest` to deliver.
     pub rest_bytes: u32,
+    /// Whether it stands back for others.
+    pub precedence: Precedence,
 }
 
 impl<'a> Delivery<'a> {
     /// The whole frame with `header` in place of the first `replaced` bytes of its snapshot.
     #[must_use]
     pub fn whole(net: NetHeader, header: &'a [u8], tail: &'a [u8], rest: RestBytes<'a>) -> Self {
-        Self { net, header, tail, rest, rest_skip: 0, rest_bytes: rest.len() }
+        let (rest_bytes, precedence) = (rest.len(), Precedence::Production);
+        Self { net, header, tail, rest, rest_skip: 0, rest_bytes, precedence }
     }
 
     /// The `bytes` bytes after the first `skip`, or as many as there are.

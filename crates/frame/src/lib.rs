@@ -12,6 +12,7 @@ mod memory_id;
 mod origin;
 mod pool;
 mod port;
+mod precedence;
 mod rest;
 
 pub use burst::{BURST_BYTES, BURST_FRAMES, Burst};
@@ -22,4 +23,5 @@ pub use memory_id::{MEMORY_IDS, MemoryId};
 pub use origin::Origin;
 pub use pool::{CHUNK_BYTES, Pool};
 pub use port::{Armed, Intake, MemoryDirectory, Port, PortFault, Run, RunEnd, Wakeups, offer_each};
+pub use precedence::Precedence;
 pub use rest::RestBytes;

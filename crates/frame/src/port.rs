@@ -8,7 +8,7 @@ use helio_mem::MemoryTable;
 use helio_offload::Offloads;
 use helio_types::DropReason;
 
-use crate::{Burst, Delivery, Frame, MemoryId, Origin, Pool, RestBytes};
+use crate::{Burst, Delivery, Frame, MemoryId, Origin, Pool, Precedence, RestBytes};
 
 /// A port as its worker drives it, from one thread. In a turn the worker takes bursts and delivers to the ports it owns; then
 /// those that had a part in the turn are published to once. Some turns later, after one fence for all of them, they are
@@ -87,6 +87,8 @@ pub struct Run<'a> {
     pub frames: &'a [Frame],
     /// All memories, by [`MemoryId::index`].
     pub memories: &'a [Option<Arc<MemoryTable>>],
+    /// Whether they stand back for others.
+    pub precedence: Precedence,
 }
 
 impl<'a> Run<'a> {
@@ -131,7 +133,8 @@ pub fn offer_each<P: Port + ?Sized>(port: &mut P, run: Run<'_>) -> RunEnd {
         let Some(rest) = run.rest_of(frame) else {
             return RunEnd::refused(written, DropReason::PortDown);
         };
-        let delivery = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
+        let whole = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
+        let delivery = Delivery { precedence: run.precedence, ..whole };
         if let Err(reason) = port.offer(&delivery) {
             return RunEnd::refused(written, reason);
         }
@@ -290,9 +293,17 @@ mod tests {
     fn a_run_ends_at_the_first_frame_that_is_refused() {
         let frames = [frame(60), frame(62), frame(61), frame(60)];
         let mut port = Picky(0);
-        let end = port.offer_run(Run { frames: &frames, memories: &[] });
+        let end = port.offer_run(Run {
+            frames: &frames,
+            memories: &[],
+            precedence: Precedence::Production,
+        });
         assert_eq!(end, RunEnd::refused(2, DropReason::RxBufferTooSmall));
-        let end = port.offer_run(Run { frames: &frames[3..], memories: &[] });
+        let end = port.offer_run(Run {
+            frames: &frames[3..],
+            memories: &[],
+            precedence: Precedence::Copy,
+        });
         assert_eq!((end, port.0), (RunEnd::all(1), 3));
     }
 
@@ -301,11 +312,19 @@ mod tests {
         let mut long = frame(60);
         long.memory = MemoryId::of_port(helio_types::PortId::new(0).unwrap());
         let run = [long.clone()];
-        assert!(Run { frames: &run, memories: &[None] }.rest_of(&run[0]).is_some());
+        assert!(
+            Run { frames: &run, memories: &[None], precedence: Precedence::Production }
+                .rest_of(&run[0])
+                .is_some()
+        );
         long.bytes += 10;
         long.rest.push(helio_mem::Segment { offset: 0, bytes: 10, region: 0 });
         let run = [long];
-        let end = Picky(0).offer_run(Run { frames: &run, memories: &[None] });
+        let end = Picky(0).offer_run(Run {
+            frames: &run,
+            memories: &[None],
+            precedence: Precedence::Production,
+        });
         assert_eq!(end, RunEnd::refused(0, DropReason::PortDown));
     }
 

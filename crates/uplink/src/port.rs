@@ -192,11 +192,11 @@ impl Port for UplinkPort {
         }
     }
 
-    /// Nothing: a wire shows frames as they are.
     fn has_link(&self) -> bool {
         self.shared.status.link() == Link::Up && self.queues.is_some() && self.leaving.is_none()
     }
 
+    /// Nothing: a wire shows frames as they are.
     fn accepts(&self) -> Offloads {
         Offloads::NONE
     }

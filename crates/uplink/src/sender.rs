@@ -2,19 +2,21 @@
 //! Used by the worker.
 
 use arrayvec::ArrayVec;
-use helio_frame::Delivery;
+use helio_frame::{Delivery, Precedence};
 use helio_host::Link;
 use helio_mem::{MemoryTable, Segment};
 use helio_types::DropReason;
 use xsk_rs::{CompQueue, FrameDesc, TxQueue, Umem};
 
 use crate::book::Census;
-use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks};
+use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks, TX_CHUNKS};
 
 /// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.
 const WIRE_MIN_BYTES: u32 = 60;
 /// Most chunks of one frame: what the kernel joins to one frame, 17 pieces behind the first.
 const MAX_CHUNKS: usize = 18;
+/// Chunks that mirror copies leave free.
+const KEPT_FOR_PRODUCTION: usize = TX_CHUNKS as usize / 4;
 /// Descriptors taken from the completion ring in one step.
 const RECLAIM_STEP: usize = 64;
 /// Says that the frame goes on in the next descriptor. Linux 6.6, include/uapi/linux/if_xdp.h, XDP_PKT_CONTD.
@@ -88,7 +90,7 @@ impl Sender {
         if needed > MAX_CHUNKS {
             return Err(DropReason::Mtu);
         }
-        if !self.has_free(needed) {
+        if !self.has_free(needed + reserve(delivery.precedence)) {
             return Err(DropReason::NoTxChunk);
         }
         let kept = self.free.len() - needed;
@@ -202,6 +204,15 @@ impl Sender {
     }
 }
 
+/// Chunks that must be free besides: copies leave some to production, so that a monitor behind a slow wire takes nothing from
+/// those who talk over it.
+const fn reserve(precedence: Precedence) -> usize {
+    match precedence {
+        Precedence::Production => 0,
+        Precedence::Copy => KEPT_FOR_PRODUCTION,
+    }
+}
+
 /// Where a frame may be written in a chunk.
 #[inline]
 fn place_of(desc: &FrameDesc) -> Segment {
@@ -296,6 +307,28 @@ mod tests {
 
     /// Frames that need seven calls of a kernel that keeps to its own budget.
     const FRAMES: u32 = 6 * KERNEL_TX_BUDGET + 8;
+
+    #[test]
+    fn copies_leave_a_quarter_of_the_chunks_to_production() {
+        let _wire = Wire::new(1500);
+        let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500).unwrap();
+        let rings = sockets.rings.pop().unwrap();
+        let chunks = sockets.chunks;
+        let own = chunks.of_queue(0).unwrap();
+        let mut sender = Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own);
+        let bytes = frame(100, 0);
+        let whole = Delivery::whole(NetHeader::PLAIN, &bytes, &[], RestBytes::EMPTY);
+        let mut taken = |precedence| {
+            let delivery = Delivery { precedence, ..whole };
+            let taken =
+                (0..).take_while(|_| sender.offer(&delivery, &chunks.table).is_ok()).count();
+            assert_eq!(sender.offer(&delivery, &chunks.table), Err(DropReason::NoTxChunk));
+            taken
+        };
+        // Nothing is published, so no chunk comes back.
+        assert_eq!(taken(Precedence::Copy), 1536);
+        assert_eq!(taken(Precedence::Production), 512);
+    }
 
     #[test]
     fn what_one_call_does_not_send_goes_with_the_calls_of_the_next_turns_in_order() {

@@ -4,7 +4,7 @@
 //! the lines of one ring stay at hand until all frames are written to it.
 
 use helio_counters::FrameCount;
-use helio_frame::{Frame, Run, RunEnd};
+use helio_frame::{Frame, Precedence, Run, RunEnd};
 use helio_switch::{TagEdit, egress_edit};
 use helio_types::{DropReason, PortId};
 
@@ -54,7 +54,9 @@ impl Core {
 
     /// Offers a run to one port, beginning again after each frame that it refuses.
     fn deliver_run(&mut self, frames: &[Frame], traits: Traits, to: PortId, targets: &Targets) {
-        let end = self.offer_run(frames, to);
+        let precedence =
+            if targets.production.contains(to) { Precedence::Production } else { Precedence::Copy };
+        let end = self.offer_run(frames, to, precedence);
         if end.refused.is_none() {
             return self.count_delivered(traits.wire, to, targets);
         }
@@ -71,17 +73,17 @@ impl Core {
             if left.is_empty() {
                 return;
             }
-            end = self.offer_run(left, to);
+            end = self.offer_run(left, to, precedence);
         }
     }
 
     #[inline]
-    fn offer_run(&mut self, frames: &[Frame], to: PortId) -> RunEnd {
+    fn offer_run(&mut self, frames: &[Frame], to: PortId, precedence: Precedence) -> RunEnd {
         let place = self.place(to);
         self.touch(place);
         let Self { locals, memories, .. } = self;
         match place.and_then(|place| locals.get_mut(place)) {
-            Some(local) => local.port.offer_run(Run { frames, memories }),
+            Some(local) => local.port.offer_run(Run { frames, memories, precedence }),
             None => RunEnd { written: 0, refused: Some((DropReason::PortDown, frames.len())) },
         }
     }

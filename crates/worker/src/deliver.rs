@@ -2,7 +2,7 @@
 
 use helio_counters::{FrameCount, MirrorBlock, PortBlock};
 use helio_encap::SnapLen;
-use helio_frame::{Delivery, Frame, Port, RestBytes};
+use helio_frame::{Delivery, Frame, Port, Precedence, RestBytes};
 use helio_offload::{Form, MAX_HEADER_BYTES, NetHeader, Offloads, SegmentPlan};
 use helio_switch::{PortSettings, TagEdit, egress_edit};
 use helio_types::{DropReason, MIN_FRAME_BYTES, PortId};
@@ -28,6 +28,14 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
+    /// Whether the frame stands back for others.
+    fn precedence(self) -> Precedence {
+        match self {
+            Self::Production => Precedence::Production,
+            Self::Copy(_) | Self::CopyOfRefused(_) => Precedence::Copy,
+        }
+    }
+
     /// Most bytes of each frame that the port gets.
     fn snap_bytes(self) -> u32 {
         match self {
@@ -152,6 +160,7 @@ impl Core {
             edit,
             longest: longest(settings, tagging),
             snap_bytes: purpose.snap_bytes(),
+            precedence: purpose.precedence(),
             block: counters.port(to),
             outcome: &mut outcome,
         };
@@ -210,6 +219,7 @@ fn segment<'a>(frame: &'a Frame, plan: &SegmentPlan<'a>, rest: RestBytes<'a>) ->
         rest,
         rest_skip,
         rest_bytes: end.saturating_sub(head_bytes) - rest_skip,
+        precedence: Precedence::Production,
     }
 }
 
@@ -221,6 +231,7 @@ struct Way<'a> {
     longest: u32,
     /// Most bytes that are delivered of each frame.
     snap_bytes: u32,
+    precedence: Precedence,
     block: &'a PortBlock,
     outcome: &'a mut Outcome,
 }
@@ -228,6 +239,7 @@ struct Way<'a> {
 impl Way<'_> {
     #[inline]
     fn send(&mut self, delivery: Delivery<'_>) {
+        let delivery = Delivery { precedence: self.precedence, ..delivery };
         let bytes = delivery.bytes();
         if delivery.net.gso.is_none() && bytes.min(self.snap_bytes) > self.longest {
             return self.outcome.drop(DropReason::Mtu);

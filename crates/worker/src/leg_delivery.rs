@@ -3,7 +3,7 @@
 use helio_encap::{
     CopyFields, Cos, Direction, Integrity, OriginalTag, SnapLen, SourceIndex, Timestamp,
 };
-use helio_frame::{Delivery, Frame, Port, RestBytes};
+use helio_frame::{Delivery, Frame, Port, Precedence, RestBytes};
 use helio_mirror::{Leg, LegForm, Session, Sessions};
 use helio_offload::{Form, MAX_HEADER_BYTES, Offloads, flow_hash};
 use helio_switch::{L2, PortSettings, TAG_BYTES, TagEdit, Tci};
@@ -234,7 +234,7 @@ impl LegWay<'_> {
         let mut tagged = [0; ROOM];
         let bytes = TagEdit::Push(tci).apply(cut.header, &mut tagged);
         let header = tagged.get(..bytes.ok_or(DropReason::HeaderLong)?).unwrap_or_default();
-        let delivery = Delivery { header, ..cut };
+        let delivery = Delivery { header, precedence: Precedence::Copy, ..cut };
         port.offer(&delivery)?;
         sent.add(&delivery);
         Ok(())

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use helio_encap::{CopyFields, OuterHeader, Path, SnapLen, Template};
-use helio_frame::{Delivery, Port, RestBytes};
+use helio_frame::{Delivery, Port, Precedence, RestBytes};
 use helio_mirror::{Leg, LegForm, Remote};
 use helio_offload::{NetHeader, Rest, RunningSum};
 use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MacAddr, PortId};
@@ -101,7 +101,8 @@ impl Collector {
             template.fill(&copy, &part, &mut self.outer);
             let piece = seen.range(part.inner_start(), part.inner_bytes());
             self.outer.append(piece.header).ok_or(DropReason::HeaderLong)?;
-            let delivery = Delivery { net: NetHeader::PLAIN, header: self.outer.bytes(), ..piece };
+            let (net, precedence) = (NetHeader::PLAIN, Precedence::Copy);
+            let delivery = Delivery { net, header: self.outer.bytes(), precedence, ..piece };
             port.offer(&delivery)?;
             sent.add(&delivery);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use helio_frame::{Delivery, Frame, HEAD_BYTES, Head, MemoryId, RestBytes, Run};
+use helio_frame::{Delivery, Frame, HEAD_BYTES, Head, MemoryId, Precedence, RestBytes, Run};
 use helio_mem::{GuestAddr, MemoryTable, Segment};
 use helio_offload::{Checksum, Ecn, Gso, GsoKind, NetHeader};
 use helio_types::PortId;
@@ -69,6 +69,7 @@ impl Parts {
             rest: RestBytes::new(memories[0].as_deref(), &self.segments),
             rest_skip: u32::from(self.skip),
             rest_bytes: u32::from(self.rest_bytes),
+            precedence: Precedence::Production,
         }
     }
 
@@ -102,7 +103,7 @@ pub(super) fn frames(input: &mut Input<'_>) -> Vec<Frame> {
 }
 
 pub(super) fn run(frames: &[Frame]) -> Run<'_> {
-    Run { frames, memories: &SOURCE.1 }
+    Run { frames, memories: &SOURCE.1, precedence: Precedence::Production }
 }
 
 /// All bytes of a frame of a run.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use helio_frame::{Frame, HEAD_BYTES, Head, MEMORY_IDS, MemoryId, Origin, Run};
+use helio_frame::{Frame, HEAD_BYTES, Head, MEMORY_IDS, MemoryId, Origin, Precedence, Run};
 use helio_mem::{MemoryTable, Segment};
 use helio_offload::NetHeader;
 use helio_types::{PortId, WorkerId};
@@ -61,7 +61,7 @@ impl Source {
     }
 
     pub fn run<'a>(&'a self, frames: &'a [Frame]) -> Run<'a> {
-        Run { frames, memories: &self.memories }
+        Run { frames, memories: &self.memories, precedence: Precedence::Production }
     }
 }
 
