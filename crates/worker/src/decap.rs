@@ -1,9 +1,7 @@
 //! Mirror streams of other hosts that arrive on an uplink: the frame in each datagram is copied to the destinations of the
 //! sessions that watch the decap port, as if that port had sent it.
 
-use helio_encap::{
-    Arrival, Decapsulated, Refusal, RemoteSession, SequenceCounts, SequenceTracker, parse,
-};
+use helio_encap::{Decapsulated, Refusal, RemoteSession, SequenceCounts, SequenceTracker, parse};
 use helio_filter::Tail;
 use helio_frame::{Frame, HEAD_BYTES, RestBytes};
 use helio_mirror::DecapPoint;
@@ -18,6 +16,18 @@ use crate::run::{Run, Verdict};
 /// up more.
 const MOST_SESSIONS: usize = 64;
 
+/// A session that was silent for so long gives its place to another one when all are taken, in nanoseconds.
+const SILENT_NS: u64 = 10_000_000_000;
+
+/// A remote session whose numbers are followed.
+#[derive(Debug)]
+struct Followed {
+    session: RemoteSession,
+    tracker: SequenceTracker,
+    /// When its last copy came.
+    heard_ns: u64,
+}
+
 /// One decap port at work.
 #[derive(Debug)]
 pub(crate) struct Decap {
@@ -25,7 +35,7 @@ pub(crate) struct Decap {
     /// Answers for our address; it never asks.
     pub(crate) neighbour: Neighbour,
     refused: [u64; Refusal::COUNT],
-    sessions: Vec<(RemoteSession, SequenceTracker)>,
+    sessions: Vec<Followed>,
     unfollowed: u64,
 }
 
@@ -63,7 +73,8 @@ impl Decap {
     }
 
     pub(crate) fn report(&self) -> DecapReport {
-        let sessions = self.sessions.iter().map(|(session, tracker)| (*session, tracker.counts()));
+        let followed = |it: &Followed| (it.session, it.tracker.counts());
+        let sessions = self.sessions.iter().map(followed);
         DecapReport {
             port: self.point.port,
             refused: self.refused,
@@ -73,10 +84,10 @@ impl Decap {
     }
 
     /// Reads a frame that came for our address.
-    fn read(&mut self, frame: &Frame) -> Option<Decapsulated> {
+    fn read(&mut self, frame: &Frame, now_ns: u64) -> Option<Decapsulated> {
         match parse(frame.head.bytes(), frame.bytes, self.point.vxlan_port) {
             Ok(copy) if frame.is_plain() => {
-                self.follow(&copy);
+                self.follow(&copy, now_ns);
                 Some(copy)
             }
             // A guest's offloads on an uplink: nobody sends that.
@@ -92,20 +103,35 @@ impl Decap {
         None
     }
 
-    fn follow(&mut self, copy: &Decapsulated) -> Option<Arrival> {
-        let sequence = copy.stream.sequence()?;
+    fn follow(&mut self, copy: &Decapsulated, now_ns: u64) {
+        let Some(sequence) = copy.stream.sequence() else { return };
         let session = copy.remote_session();
-        if let Some((_, tracker)) = self.sessions.iter_mut().find(|(known, _)| *known == session) {
-            return Some(tracker.observe(sequence));
-        }
-        if self.sessions.len() == MOST_SESSIONS {
+        let known = self.sessions.iter().position(|it| it.session == session);
+        let Some(place) = known.or_else(|| self.begin(session, now_ns)) else {
             self.unfollowed += 1;
+            return;
+        };
+        if let Some(followed) = self.sessions.get_mut(place) {
+            followed.tracker.observe(sequence);
+            followed.heard_ns = now_ns;
+        }
+    }
+
+    /// Finds a place for a session that was not heard before: a free one, or that of the one which is silent longest, if that is
+    /// long.
+    fn begin(&mut self, session: RemoteSession, now_ns: u64) -> Option<usize> {
+        let followed = Followed { session, tracker: SequenceTracker::new(), heard_ns: now_ns };
+        if self.sessions.len() < MOST_SESSIONS {
+            self.sessions.push(followed);
+            return self.sessions.len().checked_sub(1);
+        }
+        let oldest = self.sessions.iter_mut().enumerate().min_by_key(|(_, it)| it.heard_ns);
+        let (place, oldest) = oldest?;
+        if now_ns.saturating_sub(oldest.heard_ns) < SILENT_NS {
             return None;
         }
-        let mut tracker = SequenceTracker::new();
-        let arrival = tracker.observe(sequence);
-        self.sessions.push((session, tracker));
-        Some(arrival)
+        *oldest = followed;
+        Some(place)
     }
 }
 
@@ -140,7 +166,7 @@ impl Core {
             return false;
         }
         let port = decap.point.port;
-        if let Some(copy) = decap.read(frame) {
+        if let Some(copy) = decap.read(frame, self.now_ns) {
             let inner = self.inner(frame, &copy);
             match inner {
                 Some(mut inner) => self.copy_only(port, &mut inner),
@@ -202,5 +228,54 @@ impl Core {
         }
         self.forward(port, std::slice::from_ref(frame), &run);
         self.release(frame.origin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helio_encap::Stream;
+    use helio_types::MacAddr;
+    use helio_underlay::{Endpoint, IpNet};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn decap() -> Decap {
+        let own = IpNet::new_assert(OWN, 24);
+        let endpoint = Endpoint::listening(MacAddr([2, 0, 0, 0, 0, 1]), own, None).unwrap();
+        let port = |index| PortId::new(index).unwrap();
+        let (port, uplink) = (port(1), port(0));
+        Decap::new(DecapPoint { number: 1, port, uplink, endpoint, vxlan_port: 4789 })
+    }
+
+    /// The first copy of stream number `key`.
+    fn first_of(key: u32) -> Decapsulated {
+        Decapsulated {
+            source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)),
+            destination: OWN,
+            outer_tci: None,
+            stream: Stream::Gre { key: Some(key), sequence: Some(0) },
+            inner_start: 50,
+            inner_bytes: 60,
+        }
+    }
+
+    #[test]
+    fn sessions_that_are_heard_keep_their_places_and_one_that_is_silent_for_long_loses_it() {
+        let mut decap = decap();
+        for key in 0..64 {
+            decap.follow(&first_of(key), u64::from(key));
+        }
+        decap.follow(&first_of(64), SILENT_NS - 1);
+        assert_eq!((decap.sessions.len(), decap.unfollowed), (64, 1));
+        // The first one is heard again, so the second is the one that is silent longest.
+        decap.follow(&first_of(0), SILENT_NS);
+        decap.follow(&first_of(64), SILENT_NS + 1);
+        let followed: Vec<_> =
+            decap.report().sessions.iter().map(|(session, _)| session.session).collect();
+        assert!(followed.contains(&Some(64)) && followed.contains(&Some(0)));
+        assert!(!followed.contains(&Some(1)));
+        assert_eq!((followed.len(), decap.unfollowed), (64, 1));
     }
 }

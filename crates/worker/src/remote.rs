@@ -15,6 +15,9 @@ use crate::core::Core;
 /// Neighbours are asked, and what is known of them grows old, in steps of so many nanoseconds.
 const TICK_NS: u64 = 20_000_000;
 
+/// Answers to those who ask for our addresses, in one such step: whoever asks more often asks in vain for a moment.
+const ANSWERS_PER_TICK: u32 = 64;
+
 /// One collector at work.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -36,6 +39,9 @@ pub(crate) struct Collectors {
     by_leg: Vec<Option<Box<Collector>>>,
     legs: LegSet,
     next_tick_ns: u64,
+    /// Answers that may be given until then.
+    answers_left: u32,
+    answers_until_ns: u64,
     /// What clocks of the library count from, and what the worker's clock said then.
     epoch: (Instant, u64),
 }
@@ -141,6 +147,8 @@ impl Collectors {
             by_leg: (0..MAX_LEGS).map(|_| None).collect(),
             legs: LegSet::EMPTY,
             next_tick_ns: 0,
+            answers_left: 0,
+            answers_until_ns: 0,
             epoch: (Instant::now(), now_ns),
         }
     }
@@ -179,6 +187,17 @@ impl Collectors {
             }
         }
         self.next_tick_ns = 0;
+    }
+
+    /// Whether one more answer may be given now.
+    fn may_answer(&mut self, now_ns: u64) -> bool {
+        if now_ns >= self.answers_until_ns {
+            self.answers_until_ns = now_ns.saturating_add(TICK_NS);
+            self.answers_left = ANSWERS_PER_TICK;
+        }
+        let may = self.answers_left > 0;
+        self.answers_left = self.answers_left.saturating_sub(1);
+        may
     }
 
     /// The time as the library has it.
@@ -282,7 +301,9 @@ impl Core {
         for decap in decaps.iter_mut().filter(|decap| decap.point.uplink == ingress) {
             show(&mut decap.neighbour);
         }
-        if let Some(frame) = answer {
+        if let Some(frame) = answer
+            && self.collectors.may_answer(self.now_ns)
+        {
             self.send_own(ingress, &frame);
         }
         is_own

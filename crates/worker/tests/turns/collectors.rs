@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use helio_encap::{Dscp, Encapsulation, Oversize};
 use helio_mirror::{LegForm, Remote};
-use helio_testkit::TestFrame;
+use helio_testkit::{Received, TestFrame};
 use helio_types::{DropReason, MacAddr};
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
 
@@ -81,6 +81,26 @@ fn who_does_not_answer_is_asked_at_once_when_the_wire_is_plugged_in_again() {
     questions_within(&mut stage, 40);
     stage.ports[1].plug();
     assert_eq!(questions_within(&mut stage, 40), 1);
+}
+
+#[test]
+fn a_storm_of_questions_is_answered_in_part() {
+    let mut stage = with_collector();
+    stage.settle();
+    let asker = mac(1);
+    let mut question = [&[0xff; 6][..], &asker.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+    question.extend([&asker.0[..], &COLLECTOR.octets(), &[0; 6], &OWN.octets()].concat());
+    question.resize(60, 0);
+    for _ in 0..2 {
+        for _ in 0..200 {
+            stage.send(1, &TestFrame::raw(question.clone()));
+            stage.turn(0);
+        }
+        stage.settle();
+        let is_answer = |it: &&Received| it.bytes[20..22] == [0, 2];
+        assert_eq!(stage.received(1).iter().filter(is_answer).count(), 64);
+        stage.now_ns.fetch_add(20_000_000, Ordering::Relaxed);
+    }
 }
 
 /// An IPv4 datagram of the collector for the card of the switch.
