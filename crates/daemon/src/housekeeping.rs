@@ -10,7 +10,6 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use helio_api::PortState;
-use helio_control::Switch as _;
 
 use crate::switch::RunningSwitch;
 
@@ -56,17 +55,16 @@ fn keep(switch: &RunningSwitch, stopped: &Receiver<()>) {
 }
 
 fn report_changes(switch: &RunningSwitch, known: &mut BTreeMap<String, (PortState, String)>) {
-    let Ok(ports) = switch.ports() else { return };
-    known.retain(|name, _| ports.iter().any(|port| port.name == *name));
-    for port in ports {
-        let now = (port.state, port.detail);
-        if known.get(&port.name) == Some(&now) {
+    let states = switch.port_states();
+    known.retain(|known, _| states.iter().any(|(name, _)| name == known));
+    for (name, now) in states {
+        if known.get(&name) == Some(&now) {
             continue;
         }
         match now.0 {
-            PortState::Faulted => tracing::warn!("port {}: {}: {}", port.name, now.0, now.1),
-            _ => tracing::info!("port {}: {}: {}", port.name, now.0, now.1),
+            PortState::Faulted => tracing::warn!("port {name}: {}: {}", now.0, now.1),
+            _ => tracing::info!("port {name}: {}: {}", now.0, now.1),
         }
-        known.insert(port.name, now);
+        known.insert(name, now);
     }
 }

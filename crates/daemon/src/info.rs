@@ -6,19 +6,28 @@ use helio_api::{
     FdbEntryInfo, FdbEntryKind, MemoryInfo, MirrorDestinationInfo, MirrorInfo, PortInfo, TurnTimes,
     WorkerInfo,
 };
-use helio_config::{MirrorConfig, WorkerConfig};
+use helio_config::{Attachment, MirrorConfig, WorkerConfig};
 use helio_counters::{FrameCount, PortCounts};
 use helio_switch::{EntryKind, FdbEntry};
 use helio_types::{DropReason, Mirroring, SessionId};
 use helio_vhost_user::VhostPortHandle;
-use helio_worker::{Fleet, WorkerReport};
+use helio_worker::{Fleet, UnderlayReport, WorkerReport};
 
 use crate::feature_names::feature_names;
 use crate::ports::{Ports, ServedPort};
 use crate::stream_info::describe_streams;
 
+/// What workers know of the networks behind uplinks, if one of `ports` has something to tell of it.
+pub(crate) fn underlay_for<'a>(
+    mut ports: impl Iterator<Item = &'a ServedPort>,
+    fleet: &Fleet,
+) -> UnderlayReport {
+    let is_decap = |port: &ServedPort| matches!(port.config.attachment, Attachment::Decap(_));
+    if ports.any(is_decap) { fleet.report_underlay() } else { UnderlayReport::default() }
+}
+
 /// One port with its counters.
-pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {
+pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet, underlay: &UnderlayReport) -> PortInfo {
     let counts = counts(port, fleet);
     let (state, detail) = port.handle.state();
     let vm = port.handle.vm();
@@ -44,7 +53,7 @@ pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet) -> PortInfo {
     };
     port.handle.describe_interface(&mut info);
     if let Some(decap) = &mut info.decap {
-        describe_streams(decap, port, fleet);
+        describe_streams(decap, port, underlay);
     }
     info
 }

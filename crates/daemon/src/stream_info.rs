@@ -2,13 +2,12 @@
 
 use helio_api::{DecapInfo, RemoteSessionInfo};
 use helio_encap::{Refusal, RemoteSession, SequenceCounts, StreamKind};
-use helio_worker::Fleet;
+use helio_worker::UnderlayReport;
 
 use crate::ports::ServedPort;
 
 /// Adds what the worker of the uplink has seen.
-pub(crate) fn describe_streams(info: &mut DecapInfo, port: &ServedPort, fleet: &Fleet) {
-    let report = fleet.report_underlay();
+pub(crate) fn describe_streams(info: &mut DecapInfo, port: &ServedPort, report: &UnderlayReport) {
     let Some(decap) = report.decaps.iter().find(|decap| decap.port == port.id) else { return };
     let refused = Refusal::ALL.iter().zip(decap.refused).filter(|(_, count)| *count > 0);
     info.refused = refused.map(|(why, count)| (why.name().to_owned(), count)).collect();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use helio_api::{
-    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings,
+    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, PortState,
     SessionConfig, SessionSettings, WorkerInfo,
 };
 use helio_config::{Config, MirrorDestination};
@@ -16,7 +16,7 @@ use helio_host::FirstTry;
 use helio_switch::FlushFilter;
 use helio_types::{MacAddr, Mirroring, VlanId, WorkerId};
 use helio_vhost_user::SocketAccess;
-use helio_worker::{Fleet, WorkerGone};
+use helio_worker::{Fleet, UnderlayReport, WorkerGone};
 
 use crate::compile::compile;
 use crate::info;
@@ -78,6 +78,12 @@ impl RunningSwitch {
 
     fn lock_ports(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names of all ports, with what each does in a word and in a sentence.
+    pub(crate) fn port_states(&self) -> Vec<(String, (PortState, String))> {
+        let state = |port: &ServedPort| (port.config.name.clone(), port.handle.state());
+        self.lock_ports().iter().map(state).collect()
     }
 
     fn lock_config(&self) -> MutexGuard<'_, Config> {
@@ -221,7 +227,8 @@ impl RunningSwitch {
         let started = self.install(&ports).and_then(|()| {
             let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
             let first_try = port.handle.start()?;
-            Ok(Begun { info: info::port_info(port, &self.fleet), first_try })
+            let info = info::port_info(port, &self.fleet, &UnderlayReport::default());
+            Ok(Begun { info, first_try })
         });
         drop(ports);
         if started.is_err() {
@@ -245,13 +252,16 @@ impl RunningSwitch {
 
 impl Switch for RunningSwitch {
     fn ports(&self) -> Result<Vec<PortInfo>, ControlError> {
-        Ok(self.lock_ports().iter().map(|port| info::port_info(port, &self.fleet)).collect())
+        let ports = self.lock_ports();
+        let underlay = info::underlay_for(ports.iter(), &self.fleet);
+        Ok(ports.iter().map(|port| info::port_info(port, &self.fleet, &underlay)).collect())
     }
 
     fn port(&self, name: &str) -> Result<PortInfo, ControlError> {
         let ports = self.lock_ports();
         let port = ports.find(name).ok_or_else(|| ControlError::no_such_port(name))?;
-        Ok(info::port_info(port, &self.fleet))
+        let underlay = info::underlay_for(std::iter::once(port), &self.fleet);
+        Ok(info::port_info(port, &self.fleet, &underlay))
     }
 
     fn add_port(&self, port: PortConfig) -> Result<PortInfo, ControlError> {
@@ -285,7 +295,8 @@ impl Switch for RunningSwitch {
             self.fleet.fdb().flush(FlushFilter::RemovedPort(id));
             self.settle_fdb(port);
         }
-        Ok(info::port_info(port, &self.fleet))
+        let underlay = info::underlay_for(std::iter::once(port), &self.fleet);
+        Ok(info::port_info(port, &self.fleet, &underlay))
     }
 
     fn remove_port(&self, name: &str) -> Result<(), ControlError> {
