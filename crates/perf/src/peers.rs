@@ -252,6 +252,11 @@ pub fn find(name: PeerName, machine: &Machine) -> Result<(), PerfError> {
     }
 }
 
+/// Whether somebody takes commands there. That the socket exists is not enough: it is made before anybody listens.
+fn listens(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
 /// Waits until `look` says yes, or the process has ended, or too long.
 fn wait_until(
     who: &str,

@@ -8,8 +8,8 @@ use std::time::Instant;
 use helio_lab::{ChildProcess, Output};
 
 use super::{
-    Command, Machine, Order, Peer, as_typed, on_cores, on_path, ovs_commands, package_version,
-    wait_until,
+    Command, Machine, Order, Peer, as_typed, listens, on_cores, on_path, ovs_commands,
+    package_version, wait_until,
 };
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
@@ -56,7 +56,7 @@ impl Ovs {
         let log = folder.join("ovsdb.log");
         let mut database = ChildProcess::spawn("ovsdb-server", database, Output::Logged, log)?;
         let socket = folder.join("db.sock");
-        wait_until("ovs", &mut database, "its database", || socket.exists())?;
+        wait_until("ovs", &mut database, "its database", || listens(&socket))?;
         // Its own words for the kinds of hosts do not matter; that it may not change while we run does.
         let prefix = format!("helio-perf-ovs-{}", std::process::id());
         vsctl(&folder, &["--no-wait", "init"], &mut commands)?;

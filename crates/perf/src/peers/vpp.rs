@@ -13,7 +13,8 @@ use helio_lab::{ChildProcess, Output};
 
 use super::vpp_commands::{self, Span};
 use super::{
-    Command, Machine, Order, Peer, Sockets, as_typed, first_line_of, on_cores, on_path, wait_until,
+    Command, Machine, Order, Peer, Sockets, as_typed, first_line_of, listens, on_cores, on_path,
+    wait_until,
 };
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
@@ -76,7 +77,7 @@ impl Vpp {
 
     fn make_ports(&mut self) -> Result<(), PerfError> {
         let cli = self.cli();
-        wait_until("vpp", &mut self.process, "its command line", || cli.exists())?;
+        wait_until("vpp", &mut self.process, "its command line", || listens(&cli))?;
         let file = self.folder.join("setup.vpp");
         let text = vpp_commands::setup(&self.order);
         fs::write(&file, &text).map_err(PerfError::io("write setup.vpp"))?;
