@@ -65,11 +65,6 @@ pub trait Port: Send {
     /// Makes completions and deliveries of this turn visible to the far side.
     fn publish(&mut self);
 
-    /// As [`Port::publish`], before the turn ends, if that takes no call of the kernel. Whether it was done.
-    fn publish_early(&mut self) -> bool {
-        false
-    }
-
     /// Signals the far side if it asked for that. Called at most once per turn, after a fence that follows all publishing.
     fn notify(&mut self);
 

@@ -244,12 +244,6 @@ impl Port for VhostPort {
     }
 
     #[inline]
-    fn publish_early(&mut self) -> bool {
-        self.publish();
-        true
-    }
-
-    #[inline]
     fn notify(&mut self) {
         for pair in self.live() {
             if let Some(queue) = pair.transmit.queue.as_deref_mut() {

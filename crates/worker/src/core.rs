@@ -314,16 +314,6 @@ impl Core {
         self.notify();
     }
 
-    /// Makes visible what was done so far, where that takes no call of the kernel.
-    pub(crate) fn publish_early(&mut self) {
-        for place in &self.touched.clone() {
-            if self.locals.get_mut(place.index()).is_some_and(|local| local.port.publish_early()) {
-                self.touched.remove(place);
-                self.unasked.insert(place);
-            }
-        }
-    }
-
     /// Makes visible what this turn did, and wakes workers that have mail. Those who want to be told are told by
     /// [`Core::notify`]: now, if that was put off often enough.
     pub(crate) fn finish_turn(&mut self) {

@@ -12,10 +12,6 @@ use crate::idle::{Idleness, Polling};
 use crate::meter::Meter;
 use crate::run::{Run, Stretch};
 
-/// So few frames of a port are published at once: their receiver need not wait until all other ports were looked at. More
-/// share the cost of it with those of the others.
-const ALMOST_ALONE: u64 = 4;
-
 /// One poll-mode worker. Made by [`Fleet`](crate::Fleet), run by a thread of its own.
 #[derive(Debug)]
 pub struct Worker {
@@ -105,9 +101,6 @@ impl Worker {
             let taken = self.receive(place);
             self.core.roster.looked(index, taken);
             frames += taken;
-            if (1..=ALMOST_ALONE).contains(&taken) {
-                self.core.publish_early();
-            }
         }
         for _ in 0..self.core.roster.looks(frames) {
             let Some(place) = self.core.roster.silent() else { break };

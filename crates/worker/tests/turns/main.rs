@@ -15,8 +15,6 @@ mod forwarding;
 #[cfg(test)]
 mod mirroring;
 #[cfg(test)]
-mod prompt;
-#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod runs;
