@@ -59,7 +59,7 @@ pub(crate) struct Core {
     pub(crate) peers: Vec<Option<Peer>>,
     pub(crate) counters: Arc<CounterBank>,
     pub(crate) clock: Clock,
-    /// The time of this turn, while there are named sessions.
+    /// The time of this turn, while there are named sessions or decap ports.
     pub(crate) now_ns: u64,
     /// By the place of each named session.
     pub(crate) meters: Vec<SessionMeter>,

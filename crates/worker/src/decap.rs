@@ -48,7 +48,7 @@ pub struct DecapReport {
     pub refused: [u64; Refusal::COUNT],
     /// The remote sessions that are followed, in the order they came.
     pub sessions: Vec<(RemoteSession, SequenceCounts)>,
-    /// Copies of sessions that are not followed: numbered ones beyond the first 64 sessions.
+    /// Copies of numbered sessions that are not followed, because 64 others were heard lately.
     pub unfollowed: u64,
 }
 

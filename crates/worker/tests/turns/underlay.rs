@@ -80,14 +80,6 @@ fn sender(frame: &[u8]) -> MacAddr {
 }
 
 #[test]
-fn a_question_is_seen_on_the_wire_though_nothing_else_happens() {
-    let stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
-    let questions = stage.bytes_at(UPLINK);
-    assert_eq!(questions.len(), 1);
-    assert_eq!(questions[0][12..14], [8, 6]);
-}
-
-#[test]
 fn a_next_hop_that_was_configured_is_not_asked_for() {
     let stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate));
     assert_eq!(stage.counts(UPLINK).egress.frames, 0);
