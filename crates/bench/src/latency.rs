@@ -1,6 +1,7 @@
 //! Latency under a load that does not wait: from the moment when a frame was due until it was seen.
 //!
-//! Beside it stands what the machine itself does to a thread that only looks at the clock: no switch can be better.
+//! Beside it stands the same without what the generator itself spoilt by standing still, and what the machine does to a
+//! thread that only looks at the clock: no switch can be better.
 
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,8 @@ pub struct LoadLatency {
     pub mpps: f64,
     /// From due to seen.
     pub latency_ns: Percentiles,
+    /// The same of frames that were neither due nor on their way while the generator itself stood still.
+    pub undisturbed_ns: Percentiles,
     /// Share of frames that did not arrive.
     pub loss: f64,
     /// How far the generator was behind its schedule at worst, in nanoseconds; part of the latencies.
@@ -138,6 +141,7 @@ pub(crate) fn measure(
             load: *load,
             mpps: fps / 1e6,
             latency_ns: Percentiles::of(&kept.latency),
+            undisturbed_ns: Percentiles::of(&kept.undisturbed),
             loss: kept.loss(),
             generator_lag_ns: u64::try_from(kept.lag.as_nanos()).unwrap_or(u64::MAX),
         });

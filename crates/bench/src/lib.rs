@@ -28,6 +28,7 @@ mod self_test;
 mod spread;
 mod stage;
 mod stage_plan;
+mod standstill;
 mod subject;
 mod svg;
 mod tally;

@@ -143,9 +143,12 @@ fn latency(cell: &Cell, latency: &Latency) -> Rows {
     let mut rows: Rows = latency
         .loads
         .iter()
-        .map(|load| {
-            let loss = format!("{:.4} %", load.loss * 100.0);
-            row(&cell.name, format!("{:.3}", load.mpps), &load.latency_ns, loss)
+        .flat_map(|load| {
+            let (loss, mpps) = (format!("{:.4} %", load.loss * 100.0), format!("{:.3}", load.mpps));
+            [
+                row(&cell.name, mpps, &load.latency_ns, loss),
+                row("while the generator ran", dash(), &load.undisturbed_ns, dash()),
+            ]
         })
         .collect();
     rows.push(row("the machine itself", dash(), &latency.machine_ns, dash()));

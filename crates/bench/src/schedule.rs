@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use crate::error::BenchError;
 use crate::frame_plan::as_f64;
 use crate::stage::Stage;
+use crate::standstill::Standstills;
 
 /// Longest latency that is told apart, in nanoseconds: a minute.
 const MAX_LATENCY_NS: u64 = 60_000_000_000;
@@ -40,6 +41,8 @@ pub(crate) struct Kept {
     pub(crate) lag: Duration,
     /// From when a frame was due until it was seen, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
+    /// The same of frames that no standstill of the generator touched.
+    pub(crate) undisturbed: Histogram<u64>,
 }
 
 impl Kept {
@@ -75,18 +78,48 @@ struct Timetable {
     gone: u64,
 }
 
+/// Latencies of the frames that were seen, in nanoseconds.
+#[derive(Debug)]
+struct Seen {
+    standstills: Standstills,
+    undisturbed: Histogram<u64>,
+    touched: Histogram<u64>,
+}
+
+impl Seen {
+    fn new(lanes: usize) -> Result<Self, BenchError> {
+        let standstills = Standstills::new(lanes);
+        Ok(Self { standstills, undisturbed: latencies()?, touched: latencies()? })
+    }
+
+    #[inline]
+    fn record(&mut self, lane: usize, burst: u64, ns: u64) {
+        let touched = self.standstills.touches(lane, burst);
+        let histogram = if touched { &mut self.touched } else { &mut self.undisturbed };
+        histogram.saturating_record(ns);
+    }
+
+    /// Of all frames, and of those that no standstill touched.
+    fn latencies(self) -> (Histogram<u64>, Histogram<u64>) {
+        let mut all = self.touched;
+        all += &self.undisturbed;
+        (all, self.undisturbed)
+    }
+}
+
 impl Schedule {
     /// Keeps the schedule on a stage that is set and quiet.
     pub(crate) fn keep(&self, stage: &mut Stage) -> Result<Kept, BenchError> {
         let mut tables = self.timetables(stage)?;
-        let mut latency = latencies()?;
+        let mut seen = Seen::new(tables.len())?;
         let before: u64 = received(stage);
         let began = Instant::now();
         let mut lag_ps = 0;
         loop {
             let now_ps = picoseconds(began.elapsed());
+            seen.standstills.look(now_ps);
             for (lane, table) in tables.iter_mut().enumerate() {
-                if table.gone < table.bursts && table.due_ps(table.gone) <= now_ps {
+                if table.is_due(now_ps) {
                     lag_ps = lag_ps.max(now_ps - table.due_ps(table.gone));
                     let offered = stage.room(lane).min(self.burst);
                     stage.offer(lane, offered);
@@ -95,7 +128,10 @@ impl Schedule {
                     table.gone += 1;
                 }
             }
-            self.receive(stage, &tables, began, &mut latency);
+            if tables.iter().all(|table| !table.is_due(now_ps)) {
+                seen.standstills.caught_up(tables.iter().map(|table| table.gone));
+            }
+            self.receive(stage, &tables, began, &mut seen);
             let is_late = now_ps > picoseconds(self.duration + GRACE);
             if is_late || tables.iter().all(Timetable::is_over) {
                 break;
@@ -107,13 +143,15 @@ impl Schedule {
             stage.skip(lane, frames);
             missed += frames;
         }
-        self.receive_rest(stage, &tables, began, &mut latency);
+        self.receive_rest(stage, &tables, began, &mut seen);
         stage.settle();
         stage.check()?;
-        let due = tables.iter().map(|table| table.bursts * u64::from(self.burst)).sum();
+        let due: u64 = tables.iter().map(|table| table.bursts * u64::from(self.burst)).sum();
         let received = received(stage) - before;
         let lag = Duration::from_nanos(lag_ps / 1000);
-        Ok(Kept { due, lost: due.saturating_sub(received), missed, lag, latency })
+        let lost = due.saturating_sub(received);
+        let (latency, undisturbed) = seen.latencies();
+        Ok(Kept { due, lost, missed, lag, latency, undisturbed })
     }
 
     fn timetables(&self, stage: &Stage) -> Result<Vec<Timetable>, BenchError> {
@@ -142,7 +180,7 @@ impl Schedule {
         stage: &mut Stage,
         tables: &[Timetable],
         began: Instant,
-        latency: &mut Histogram<u64>,
+        seen: &mut Seen,
     ) -> u64 {
         let mut frames = 0;
         for guest in 0..stage.guest_count() {
@@ -150,12 +188,13 @@ impl Schedule {
                 continue;
             }
             let now_ps = picoseconds(began.elapsed());
+            seen.standstills.look(now_ps);
             let burst = u64::from(self.burst);
             frames += stage.receive_with(guest, |lane, sequence| {
                 if let Some(table) = tables.get(lane).filter(|table| table.to == guest) {
                     let number = sequence.saturating_sub(table.first) / burst;
                     let waited = now_ps.saturating_sub(table.due_ps(number)) / 1000;
-                    latency.saturating_record(waited.max(1));
+                    seen.record(lane, number, waited.max(1));
                 }
             });
         }
@@ -168,11 +207,11 @@ impl Schedule {
         stage: &mut Stage,
         tables: &[Timetable],
         began: Instant,
-        latency: &mut Histogram<u64>,
+        seen: &mut Seen,
     ) {
         let mut last = Instant::now();
         while last.elapsed() < Duration::from_millis(10) {
-            if self.receive(stage, tables, began, latency) > 0 {
+            if self.receive(stage, tables, began, seen) > 0 {
                 last = Instant::now();
             }
         }
@@ -183,6 +222,11 @@ impl Timetable {
     #[inline]
     fn due_ps(&self, burst: u64) -> u64 {
         self.offset_ps + burst * self.interval_ps
+    }
+
+    #[inline]
+    fn is_due(&self, now_ps: u64) -> bool {
+        self.gone < self.bursts && self.due_ps(self.gone) <= now_ps
     }
 
     fn is_over(&self) -> bool {

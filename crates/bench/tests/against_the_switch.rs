@@ -70,6 +70,8 @@ fn every_frame_on_schedule_has_a_latency() {
     assert_eq!(first.latency_ns.count + u64::from(lost), 1000);
     assert!(lost < 500);
     assert!(first.latency_ns.min > 0 && first.latency_ns.p50 <= first.latency_ns.max);
+    let (all, undisturbed) = (first.latency_ns, first.undisturbed_ns);
+    assert!(undisturbed.count <= all.count && undisturbed.max <= all.max);
     assert!(latency.machine_ns.count > 1000);
 }
 

@@ -153,10 +153,15 @@ fn latency(subject: &mut Subject, effort: &Effort, common: &Common) -> Result<Me
     let measured = Measured { detail: json(&latency), ..Measured::default() };
     let Some(load) = latency.loads.first() else { return Ok(measured) };
     let ns = as_f64;
+    // A generator that was kept from running says nothing about the switch; what it saw then stands beside it.
+    let (clean, all) = (&load.undisturbed_ns, &load.latency_ns);
+    let set_apart = ns(all.count - clean.count) / ns(all.count.max(1));
     Ok(measured
-        .with("p50_ns", ns(load.latency_ns.p50))
-        .with("p99_ns", ns(load.latency_ns.p99))
-        .with("p999_ns", ns(load.latency_ns.p999))
+        .with("p50_ns", ns(clean.p50))
+        .with("p99_ns", ns(clean.p99))
+        .with("p999_ns", ns(clean.p999))
+        .with("with_standstills_p99_ns", ns(all.p99))
+        .with("set_apart_percent", 100.0 * set_apart)
         .with("machine_p99_ns", ns(latency.machine_ns.p99))
         .with("load_mpps", load.mpps)
         .with("loss", load.loss))
