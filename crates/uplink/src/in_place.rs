@@ -2,6 +2,12 @@
 //!
 //! Only a frame that lies in chunks of the same UMEM as it came: not one byte was changed, and nothing stands before it or behind
 //! it. Whatever does not look like that is copied like any other frame.
+//!
+//! The kernel copies each frame out of its chunk, and waits longer than we for lines that another core has: so they are fetched
+//! first. From veth to veth, drained (`p2p-1518` in perf/): 462 ns for frames of 1518 bytes where copying took 481 (and not fetching
+//! 554) with far cores, 307 and 308 (323) with near ones. Turns of these crates alone, with frames of 9000, 1514 and 300 bytes: 1266,
+//! 395 and 307 ns, where copying took 1461, 541 and 354, and not fetching 1379, 515 and 321. In a closed loop of frames of 1518
+//! bytes fewer came through than with copying: 1.39 Mpps of 1.48 with far cores, 2.11 of 2.16 with near ones.
 
 use arrayvec::ArrayVec;
 use helio_frame::{Frame, HEAD_BYTES};

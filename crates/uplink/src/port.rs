@@ -206,6 +206,12 @@ impl UplinkPort {
             return None;
         }
         let pieces = pieces_of(frame, chunk, sender.stock())?;
+        // For the kernel, which copies them when all frames of the turn are published.
+        for piece in &frame.rest {
+            if let Some(bytes) = own.bytes_of(*piece) {
+                bytes.prefetch_read(piece.bytes);
+            }
+        }
         // SAFETY: the frame lies in chunks of the UMEM of this sender, whose stock is all of it. The uplink that received it has
         // them in its book as held, by this frame alone: it is delivered nowhere else any more, and its origin tells the
         // uplink, when it is given back, that they are ours.
