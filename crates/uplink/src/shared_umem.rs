@@ -200,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_make_a_namespace_is_refused() {
+        let refused = thread::spawn(|| {
+            // Of this thread only, and of those that it starts.
+            // SAFETY: no pointers are passed.
+            let done = unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) };
+            assert_eq!(done, 0);
+            SharedUmem::make(2).err()?.raw_os_error()
+        });
+        assert_eq!(refused.join().unwrap(), Some(libc::EPERM));
+    }
+
+    #[test]
     fn one_uplink_shares_with_nobody() {
         let one = [("lo", UplinkQueues::First(2))];
         assert!(SharedUmem::for_uplinks(one.into_iter()).unwrap().is_none());

@@ -298,6 +298,17 @@ fn an_uplink_for_which_there_is_no_room_has_a_umem_of_its_own_and_frames_are_cop
 }
 
 #[test]
+fn an_uplink_on_a_loopback_has_a_umem_of_its_own_as_the_shared_one_is_bound_to_such_a_one() {
+    let _wire = Wire::new(1500);
+    ip("link set lo up");
+    let shared = SharedUmem::make(1).unwrap();
+    let mut rig = Rig::started(setting("lo", UplinkMode::Skb, &shared));
+    rig.until_state(StateWord::Up);
+    assert_eq!(rig.handle.facts().unwrap().umem, UmemUse::Own);
+    assert_eq!(shared.free(), CHUNKS);
+}
+
+#[test]
 fn exchanging_allocates_nothing() {
     let mut pair = Pair::up(UplinkMode::Auto, 2);
     let [far_a, far_b] = ends();
