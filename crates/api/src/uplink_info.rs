@@ -27,6 +27,9 @@ pub struct UplinkInfo {
     /// Whether the frames lie in huge pages of the host.
     #[serde(default)]
     pub huge_pages: bool,
+    /// Whether those pages are shared with other uplinks: then a frame from one to another is not copied.
+    #[serde(default)]
+    pub shared_umem: bool,
     /// Whether the worker makes the driver look for frames, so that the card need not interrupt.
     #[serde(default)]
     pub busy_poll: bool,
@@ -53,6 +56,7 @@ impl UplinkInfo {
             interface_mtu: 0,
             multi_buffer: false,
             huge_pages: false,
+            shared_umem: false,
             busy_poll: false,
             pass: uplink.pass.iter().map(ToString::to_string).collect(),
             kernel_drops: BTreeMap::new(),
@@ -68,11 +72,12 @@ impl fmt::Display for UplinkInfo {
             None => write!(f, "{interface} (mode {wanted_mode} wanted)"),
             Some(mode) => {
                 let pages = if self.huge_pages { "huge pages" } else { "ordinary pages" };
+                let shared = if self.shared_umem { " shared with other uplinks" } else { "" };
                 let busy = if self.busy_poll { "; busy polling" } else { "" };
                 let jumbo = if self.multi_buffer { "" } else { ", no frames above 3840 bytes" };
                 write!(
                     f,
-                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queues; MTU {}{jumbo}; {pages}{busy})",
+                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queues; MTU {}{jumbo}; {pages}{shared}{busy})",
                     self.queues, self.interface_mtu
                 )
             }
@@ -101,6 +106,10 @@ mod tests {
         assert_eq!(info.to_string(), told);
         info.huge_pages = true;
         assert_eq!(info.to_string(), told.replace("ordinary", "huge"));
+        info.shared_umem = true;
+        let shared = "huge pages shared with other uplinks";
+        assert_eq!(info.to_string(), told.replace("ordinary pages", shared));
+        info.shared_umem = false;
         info.busy_poll = true;
         assert_eq!(info.to_string(), told.replace("ordinary pages", "huge pages; busy polling"));
         let json = serde_json::to_value(&info).unwrap();

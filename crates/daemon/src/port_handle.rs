@@ -12,9 +12,10 @@ use helio_host::{
     FirstTry, PortEvent as InterfaceEvent, PortState as InterfaceState, StateWord as InterfaceWord,
 };
 use helio_tap::{TapHandle, TapParts, TapPort};
-use helio_types::PortId;
+use helio_types::{PortId, UplinkMode};
 use helio_uplink::{
-    Census, Pages, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues, WorkerPolling,
+    Census, Pages, SharedUmem, UmemUse, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues,
+    WorkerPolling,
 };
 use helio_vhost_user::{
     MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
@@ -29,6 +30,8 @@ pub(crate) struct Surroundings {
     /// Of the worker.
     pub(crate) polling: PollMode,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
+    /// What uplinks share.
+    pub(crate) umem: Option<Arc<SharedUmem>>,
 }
 
 /// The control half of a port.
@@ -94,22 +97,48 @@ fn make_uplink(
         name: around.name,
         interface: uplink.name.clone(),
         mode: uplink.mode,
-        queues: match uplink.queues {
-            None => UplinkQueues::All,
-            Some(count) => UplinkQueues::First(u32::from(count)),
-        },
+        queues: queues_of(uplink),
         pass: uplink.pass.clone(),
         wakeups: around.wakeups,
         polling: match around.polling {
             PollMode::Busy => WorkerPolling::Busy,
             PollMode::Adaptive { .. } => WorkerPolling::Adaptive,
         },
+        umem: around.umem,
         directory: around.directory,
         events: Box::new(move |event| log_interface_event(&name, event)),
     };
     let (port, handle) =
         UplinkPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
     Ok((Box::new(port), PortHandle::Uplink(handle)))
+}
+
+/// Which queues of its interface an uplink is to use.
+fn queues_of(uplink: &UplinkInterface) -> UplinkQueues {
+    match uplink.queues {
+        None => UplinkQueues::All,
+        Some(count) => UplinkQueues::First(u32::from(count)),
+    }
+}
+
+/// Memory for the uplinks among `ports` to share, so that frames from one to another are not copied. None if they are fewer
+/// than two, or the host refuses: that is no reason not to start.
+pub(crate) fn share_umem(ports: &[PortConfig]) -> Option<Arc<SharedUmem>> {
+    let uplinks = ports.iter().filter_map(|port| match &port.attachment {
+        // Where the card moves the bytes itself, it is told of one memory for one card.
+        Attachment::Uplink(uplink) if uplink.mode != UplinkMode::ZeroCopy => Some(uplink),
+        _ => None,
+    });
+    let uplinks: Vec<_> = uplinks.map(|uplink| (uplink.name.as_str(), queues_of(uplink))).collect();
+    match SharedUmem::for_uplinks(uplinks.into_iter()) {
+        Ok(shared) => shared,
+        Err(cause) => {
+            tracing::info!(
+                "frames from uplink to uplink are copied: they share no memory: {cause}"
+            );
+            None
+        }
+    }
 }
 
 fn make_tap(
@@ -219,6 +248,7 @@ fn describe_uplink(handle: &UplinkHandle, info: &mut UplinkInfo) {
         info.interface_mtu = facts.mtu;
         info.multi_buffer = facts.multi_buffer;
         info.huge_pages = facts.pages == Pages::Huge;
+        info.shared_umem = facts.umem == UmemUse::Shared;
         info.busy_poll = facts.busy_poll;
     }
     let drops = handle.kernel_drops();

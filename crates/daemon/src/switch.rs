@@ -15,6 +15,7 @@ use helio_frame::MemoryDirectory;
 use helio_host::FirstTry;
 use helio_switch::FlushFilter;
 use helio_types::{MacAddr, Mirroring, VlanId, WorkerId};
+use helio_uplink::SharedUmem;
 use helio_vhost_user::SocketAccess;
 use helio_worker::{Fleet, UnderlayReport, WorkerGone};
 
@@ -41,6 +42,8 @@ pub(crate) struct Begun {
 /// The switch while it runs.
 pub(crate) struct RunningSwitch {
     fleet: Arc<Fleet>,
+    /// What uplinks share, if the switch started with several.
+    umem: Option<Arc<SharedUmem>>,
     /// The configuration it started with; its ports are those that are served now.
     config: Mutex<Config>,
     ports: Mutex<Ports>,
@@ -52,9 +55,11 @@ pub(crate) struct RunningSwitch {
 
 impl RunningSwitch {
     pub(crate) fn new(fleet: Arc<Fleet>, config: Config) -> Self {
+        let umem = port_handle::share_umem(&config.ports);
         let config = Config { ports: Vec::new(), sessions: Vec::new(), ..config };
         Self {
             fleet,
+            umem,
             config: Mutex::new(config),
             ports: Mutex::new(Ports::default()),
             sessions: Mutex::new(ServedSessions::default()),
@@ -203,6 +208,7 @@ impl RunningSwitch {
             wakeups,
             polling: polling.unwrap_or_default(),
             directory: Arc::clone(&self.fleet) as Arc<dyn MemoryDirectory>,
+            umem: self.umem.clone(),
         };
         let (port, handle) = port_handle::make(&config, around, access)?;
         let base = self.fleet.counts(id);

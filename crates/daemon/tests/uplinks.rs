@@ -34,19 +34,27 @@ fn ip(arguments: &str) -> String {
 }
 
 fn lay_wire(mtu: u32) {
-    ip(&format!("link add near mtu {mtu} type veth peer name far mtu {mtu}"));
-    ip("link set near up");
-    ip("link set far up");
+    lay_wire_between("near", "far", mtu);
+}
+
+fn lay_wire_between(one: &str, other: &str, mtu: u32) {
+    ip(&format!("link add {one} mtu {mtu} type veth peer name {other} mtu {mtu}"));
+    ip(&format!("link set {one} up"));
+    ip(&format!("link set {other} up"));
+}
+
+/// A network namespace for this thread, and those that it starts from now on, with no frames but those of the test.
+fn enter_namespace() {
+    // SAFETY: they get another network namespace, nothing else.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+    for which in ["all", "default"] {
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1").ok();
+    }
 }
 
 /// A switch with a wire between its uplinks.
 fn joined(placement: Placement, mtu: u32, mode: &str) -> TestSwitch {
-    // SAFETY: this thread, and those that it starts from now on, get another network namespace, nothing else.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
-    // No frames but those of the test.
-    for which in ["all", "default"] {
-        std::fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1").ok();
-    }
+    enter_namespace();
     lay_wire(mtu);
     let uplink = |name: &str, vlan: u16| {
         format!(
@@ -83,6 +91,61 @@ fn guests_exchange_frames_over_a_wire_in_each_mode_and_none_is_lost() {
                     (mode, Some(got))
                 );
                 assert_eq!((uplink.interface_mtu, uplink.kernel_drops.len()), (1500, 0));
+            }
+        }
+    }
+}
+
+/// A switch through which frames go three times: from alice by "near" to "far", from there by "mid" to "back", and to bob. In the
+/// middle they go from uplink to uplink, where carol is, too.
+fn joined_twice(placement: Placement, mode: &str) -> TestSwitch {
+    enter_namespace();
+    lay_wire(1500);
+    lay_wire_between("mid", "back", 1500);
+    let uplink = |(name, vlan): (&str, u16)| {
+        format!(
+            "[[port]]\nname = \"up-{name}\"\ninterface = \"{name}\"\nmode = \"{mode}\"\nvlan = {{ access = {vlan} }}\n"
+        )
+    };
+    let uplinks = [("near", 10), ("far", 20), ("mid", 20), ("back", 30)];
+    let switch = Plan::new(placement)
+        .port("alice", "vlan = { access = 10 }")
+        .port("bob", "vlan = { access = 30 }")
+        .port("carol", "vlan = { access = 20 }")
+        .more(&uplinks.map(uplink).concat())
+        .start();
+    for (name, _) in uplinks {
+        switch.wait_state(&format!("up-{name}"), PortState::Up);
+    }
+    switch
+}
+
+#[test]
+fn frames_from_uplink_to_uplink_lie_in_memory_that_both_share_and_none_is_lost_or_changed() {
+    for placement in [Placement::OneWorker, Placement::Alternating] {
+        for mode in ["auto", "skb"] {
+            let switch = joined_twice(placement, mode);
+            let (mut alice, mut bob) = (switch.guest("alice"), switch.guest("bob"));
+            ping(&mut alice, &mut bob, 20_000);
+            // With a monitor, which gets them last.
+            let mut carol = switch.guest("carol");
+            switch.set("up-far", &json!({ "mirroring": "source", "session": 1 }));
+            switch.set("carol", &json!({ "mirroring": "destination", "session": 1 }));
+            ping(&mut alice, &mut bob, 30);
+            let senders =
+                [Flow::between(alice.mac(), bob.mac()), Flow::between(bob.mac(), alice.mac())]
+                    .map(|flow| flow.sender);
+            Capture::take(&mut carol, 60).assert_each_once(&senders, 30);
+            for name in ["up-near", "up-far", "up-mid", "up-back"] {
+                let port = switch.port(name);
+                assert_eq!(port.drops_total(), 0, "{name}: {:?}", port.drops);
+                let uplink = port.uplink.unwrap();
+                assert!(uplink.shared_umem, "{name}: {uplink}");
+                wait_until("all chunks are at rest", || {
+                    let chunks = switch.port(name).uplink.unwrap().chunks;
+                    assert_eq!(chunks.total, 4096);
+                    (chunks.lent, chunks.free) == (2048, 2048)
+                });
             }
         }
     }
@@ -237,6 +300,7 @@ fn taken(interface: &str) -> (UplinkPort, UplinkHandle) {
         pass: Vec::new(),
         wakeups: Arc::new(Nobody),
         polling: WorkerPolling::Adaptive,
+        umem: None,
         directory: Arc::new(Nobody),
         events: Box::new(|_| {}),
     };

@@ -22,6 +22,8 @@ pub use head::{HEAD_BYTES, Head};
 pub use memory_id::{MEMORY_IDS, MemoryId};
 pub use origin::Origin;
 pub use pool::{CHUNK_BYTES, Pool};
-pub use port::{Armed, Intake, MemoryDirectory, Port, PortFault, Run, RunEnd, Wakeups, offer_each};
+pub use port::{
+    Armed, Intake, LastRun, MemoryDirectory, Port, PortFault, Run, RunEnd, Wakeups, offer_each,
+};
 pub use precedence::Precedence;
 pub use rest::RestBytes;

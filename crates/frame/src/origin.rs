@@ -24,6 +24,18 @@ pub enum Origin {
         /// Which of the chunks that the queue receives into.
         chunk: u16,
     },
+    /// Such a chunk that the port which sent the frame last has kept. It gave another one for it, and for each that the frame
+    /// goes on in: those are the owner's now.
+    Exchanged {
+        /// The port of the uplink that received the frame.
+        port: PortId,
+        /// Which queue of the port, counted from 0.
+        queue: u8,
+        /// The first chunk of the frame.
+        chunk: u16,
+        /// The first of those given for them.
+        instead: u16,
+    },
     /// A private buffer of the worker's pool.
     Chunk(u16),
     /// Nothing: the frame is complete in itself.
@@ -36,7 +48,9 @@ impl Origin {
     #[must_use]
     pub fn port(self) -> Option<PortId> {
         match self {
-            Self::Chain { port, .. } | Self::Umem { port, .. } => Some(port),
+            Self::Chain { port, .. } | Self::Umem { port, .. } | Self::Exchanged { port, .. } => {
+                Some(port)
+            }
             Self::Chunk(_) | Self::Nothing => None,
         }
     }

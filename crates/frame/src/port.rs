@@ -62,6 +62,12 @@ pub trait Port: Send {
         offer_each(self, run)
     }
 
+    /// As [`Port::offer_run`], for frames that nobody reads afterwards. A port may keep what they lie in and give as much of its
+    /// own for it: it says so in their origin.
+    fn offer_last(&mut self, run: LastRun<'_>) -> RunEnd {
+        self.offer_run(run.as_run())
+    }
+
     /// Makes completions and deliveries of this turn visible to the far side.
     fn publish(&mut self);
 
@@ -96,6 +102,27 @@ impl<'a> Run<'a> {
         }
         let table = self.memories.get(frame.memory.index())?.as_deref()?;
         Some(RestBytes::new(Some(table), &frame.rest))
+    }
+}
+
+/// A run that is delivered nowhere else any more: no copy of the frames is still to be made, by no worker.
+#[derive(Debug)]
+pub struct LastRun<'a> {
+    /// The frames, in order. Of those that were written, the origin only is used from now on.
+    pub frames: &'a mut [Frame],
+    /// All memories, by [`MemoryId::index`].
+    pub memories: &'a [Option<Arc<MemoryTable>>],
+    /// Whether they stand back for others.
+    pub precedence: Precedence,
+}
+
+impl LastRun<'_> {
+    /// The frames as any other port gets them.
+    #[inline]
+    #[must_use]
+    pub fn as_run(&self) -> Run<'_> {
+        let Self { frames, memories, precedence } = self;
+        Run { frames, memories, precedence: *precedence }
     }
 }
 

@@ -165,7 +165,7 @@ impl Case {
         let is_here = match frame.origin {
             Origin::Chain { port, queue, slot: at } => (port.index(), queue, at) == (3, 1, slot),
             Origin::Chunk(_) => true,
-            Origin::Umem { .. } => false,
+            Origin::Umem { .. } | Origin::Exchanged { .. } => false,
             Origin::Nothing => frame.rest.is_empty(),
         };
         is_here && frame.net == net && self.content(frame) == bytes
@@ -245,7 +245,7 @@ impl Case {
                 self.queue.release(slot);
             }
             Origin::Chunk(chunk) => self.pool.release(chunk),
-            Origin::Nothing | Origin::Umem { .. } => {}
+            Origin::Nothing | Origin::Umem { .. } | Origin::Exchanged { .. } => {}
         }
     }
 
@@ -261,7 +261,7 @@ impl Case {
                 self.queue.hold(slot);
             }
             Origin::Chunk(chunk) => self.pool.hold(chunk),
-            Origin::Nothing | Origin::Umem { .. } => {}
+            Origin::Nothing | Origin::Umem { .. } | Origin::Exchanged { .. } => {}
         }
     }
 

@@ -12,6 +12,23 @@ use crate::TestFrame;
 /// Chains that can wait or be held at a time.
 pub(crate) const CHAINS: u16 = 1024;
 
+/// What stands for all that a fake port gives for a frame that it keeps.
+const GIVEN: u16 = 0xfeed;
+
+/// What stands in a frame that was kept.
+static OTHER_BYTES: [u8; CHUNK_BYTES as usize] = [0xee; CHUNK_BYTES as usize];
+
+/// Keeps a frame, as a port may that gets it last: whoever reads it from now on finds other bytes there.
+pub(crate) fn keep(frame: &mut Frame, memories: &[Option<Arc<MemoryTable>>]) {
+    let Origin::Chain { port, queue, slot } = frame.origin else { return };
+    let table = memories[frame.memory.index()].as_deref().expect("the frame could be read");
+    for piece in &frame.rest {
+        let other = OTHER_BYTES.get(..piece.bytes as usize).expect("a frame is no longer");
+        assert_eq!(table.write(*piece, other), other.len());
+    }
+    frame.origin = Origin::Exchanged { port, queue, chunk: slot, instead: GIVEN };
+}
+
 /// A frame that waits to be taken.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -42,6 +59,8 @@ pub(crate) struct Chains {
     next_taken: u16,
     next_completed: u16,
     pub(crate) completed: u64,
+    /// Chains of which the frame was kept by who got it last.
+    pub(crate) kept: u64,
 }
 
 impl Chains {
@@ -57,6 +76,7 @@ impl Chains {
             next_taken: 0,
             next_completed: 0,
             completed: 0,
+            kept: 0,
         }
     }
 
@@ -162,12 +182,17 @@ impl Chains {
     pub(crate) fn release(&mut self, origin: Origin) {
         let holds = self.holds_of(origin);
         assert!(*holds > 0, "a chain was given back more often than it was held: {origin:?}");
+        let is_kept = matches!(origin, Origin::Exchanged { .. });
+        assert!(!is_kept || *holds == 1, "a frame was kept while others hold it: {origin:?}");
         *holds -= 1;
+        self.kept += u64::from(is_kept);
     }
 
     fn holds_of(&mut self, origin: Origin) -> &mut u16 {
-        let Origin::Chain { port, queue: 0, slot } = origin else {
-            panic!("{} was given back what is not its own: {origin:?}", self.port)
+        let (port, slot) = match origin {
+            Origin::Chain { port, queue: 0, slot } => (port, slot),
+            Origin::Exchanged { port, queue: 0, chunk, instead: GIVEN } => (port, chunk),
+            _ => panic!("{} was given back what is not its own: {origin:?}", self.port),
         };
         assert_eq!(port, self.port, "a chain was given back to another port");
         let age = slot.wrapping_sub(self.next_completed);

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use helio_frame::{Armed, Delivery, Intake, Origin, Port, Run, RunEnd, offer_each};
+use helio_frame::{Armed, Delivery, Intake, LastRun, Origin, Port, Run, RunEnd, offer_each};
 use helio_offload::Offloads;
 use helio_types::{DropReason, PortId};
 
-use crate::chains::Chains;
+use crate::chains::{Chains, keep};
 use crate::received::{Log, Scribble};
 
 /// Runs that are remembered without allocating.
@@ -127,6 +127,15 @@ impl Port for FakePort {
             }
             _ => end,
         }
+    }
+
+    /// Keeps what it may: then nobody else may read it, or he would find other bytes.
+    fn offer_last(&mut self, run: LastRun<'_>) -> RunEnd {
+        let end = self.offer_run(run.as_run());
+        for frame in run.frames.iter_mut().take(end.written) {
+            keep(frame, run.memories);
+        }
+        end
     }
 
     fn publish(&mut self) {

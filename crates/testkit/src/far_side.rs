@@ -117,6 +117,12 @@ impl FarSide {
         self.state().chains.completed
     }
 
+    /// Chains of which another port kept the frame: it was the last one to get it.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.state().chains.kept
+    }
+
     /// What was delivered since this was last asked.
     #[must_use]
     pub fn received(&self) -> Vec<Received> {

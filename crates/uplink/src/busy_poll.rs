@@ -91,18 +91,18 @@ mod tests {
     fn frames_come_where_the_worker_makes_the_driver_look_for_them() {
         let _wire = Wire::new(1500);
         let near = Interfaces::new().unwrap().find("near").unwrap().unwrap();
-        let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500).unwrap();
+        let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500, None).unwrap();
         let watched = sockets.watched().unwrap();
         let waker = sockets.watched().unwrap().pop().unwrap();
         assert_eq!(sockets.look_by_worker(), Looks::ByWorker);
         let program = Program::load(1, &[]).unwrap().attach(near.index, Hook::Driver).unwrap();
         program.connect(0, watched[0].as_fd().as_raw_fd()).unwrap();
-        let chunks = sockets.chunks;
+        let chunks = sockets.source.chunks();
         let (rings, own) = (sockets.rings.pop().unwrap(), chunks.of_queue(0).unwrap());
         let place = Place { port: PortId::new(0).unwrap(), queue: 0 };
         let mut queue = Queue {
-            receiver: Receiver::new(place, rings.rx, rings.fill, own, Looks::ByWorker),
-            sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own),
+            receiver: Receiver::new(place, rings.rx, rings.fill, &own, Looks::ByWorker),
+            sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, &own),
             waker: Waker::new(waker),
         };
         let far = FarEnd::new();

@@ -6,9 +6,11 @@
 
 mod book;
 mod busy_poll;
+mod chunk_set;
 mod control_thread;
 mod ethtool;
 mod handle;
+mod in_place;
 mod noted;
 mod opening;
 mod parts;
@@ -17,6 +19,7 @@ mod program;
 mod promiscuous;
 mod receiver;
 mod sender;
+mod shared_umem;
 mod sockets;
 mod status;
 mod umem;
@@ -38,6 +41,7 @@ pub use handle::UplinkHandle;
 pub use helio_host::{PortEvent as UplinkEvent, PortState as UplinkState, StateWord};
 pub use parts::{UplinkError, UplinkParts, UplinkQueues, WorkerPolling};
 pub use port::UplinkPort;
+pub use shared_umem::SharedUmem;
 pub use sockets::KernelDrops;
-pub use status::{UplinkFacts, UplinkWay};
+pub use status::{UmemUse, UplinkFacts, UplinkWay};
 pub use umem::Pages;

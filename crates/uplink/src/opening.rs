@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use helio_host::{Interface, Interfaces, Stop};
@@ -16,12 +17,15 @@ use crate::program::{Attached, Hook, Program, name_attached};
 use crate::promiscuous::Promiscuous;
 use crate::receiver::{Place, Receiver};
 use crate::sender::Sender;
-use crate::sockets::{BindError, Mover, Sockets};
-use crate::status::{UplinkFacts, UplinkWay};
+use crate::sockets::{BindError, Mover, Sockets, Source};
+use crate::status::{UmemUse, UplinkFacts, UplinkWay};
 use crate::waker::Waker;
 
 /// How long a queue or a program of a process that has just ended is waited for: the kernel takes them away a little later.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+/// The number of the loopback in each network namespace: the first socket of a shared UMEM is bound to such a one, and libraries
+/// tell sockets of a UMEM apart by the number.
+const LOOPBACK: u32 = 1;
 /// First pause between two tries; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -38,7 +42,7 @@ pub(crate) struct Grip {
 pub(crate) struct Opening {
     pub(crate) grip: Grip,
     pub(crate) queues: Box<Queues>,
-    pub(crate) table: std::sync::Arc<helio_mem::MemoryTable>,
+    pub(crate) table: Arc<helio_mem::MemoryTable>,
     /// Second descriptors of the sockets, to ask for what was dropped.
     pub(crate) watched: Vec<OwnedFd>,
     pub(crate) interface: Interface,
@@ -81,14 +85,17 @@ pub(crate) fn open(
         queues,
         mtu: interface.mtu,
         multi_buffer: sockets.multi_buffer,
-        pages: sockets.chunks.pages,
+        pages: sockets.source.chunks().pages,
+        umem: UmemUse::of(&sockets.source),
         busy_poll: looks == Looks::ByWorker,
         tx_budget: (way != UplinkWay::ZeroCopy).then(|| sockets.raise_tx_budget()),
     };
+    let note = [note, opener.why_copied(&facts).map(str::to_owned)].into_iter().flatten();
+    let note = note.reduce(|note, more| format!("{note}; {more}"));
     let refused = |cause| opener.host("its sockets cannot be watched", cause);
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;
-    let table = std::sync::Arc::clone(&sockets.chunks.table);
+    let table = Arc::clone(&sockets.source.chunks().table);
     let queues = opener.make_queues(sockets, wakers, looks)?;
     for (queue, socket) in (0_u32..).zip(&watched) {
         let connected = attached.connect(queue, socket.as_raw_fd());
@@ -156,7 +163,7 @@ impl Opener<'_> {
                     }
                 },
             };
-            match self.bind(queues, way.mover(), interface.mtu)? {
+            match self.bind(interface, queues, way.mover())? {
                 Ok(sockets) => return Ok((program, sockets, *way)),
                 Err(error) => refusal = Some(error.cause),
             }
@@ -201,13 +208,14 @@ impl Opener<'_> {
     /// The inner error is one that another way may not have.
     fn bind(
         &self,
+        interface: &Interface,
         queues: u32,
         mover: Mover,
-        mtu: u32,
     ) -> Result<Result<Sockets, BindError>, UplinkError> {
         let mut pauses = Pauses::begin(self.stop);
+        let umem = self.shared.umem.as_ref().filter(|_| interface.index != LOOPBACK);
         loop {
-            let error = match Sockets::bind(self.name, queues, mover, mtu) {
+            let error = match Sockets::bind(self.name, queues, mover, interface.mtu, umem) {
                 Ok(sockets) => return Ok(Ok(sockets)),
                 Err(error) => error,
             };
@@ -241,19 +249,38 @@ impl Opener<'_> {
         wakers: Vec<OwnedFd>,
         looks: Looks,
     ) -> Result<Box<Queues>, UplinkError> {
-        let Sockets { chunks, rings, .. } = sockets;
+        let Sockets { source, rings, .. } = sockets;
+        let (umem, table) = (&source.chunks().umem, Arc::clone(&source.chunks().table));
         let mut queues = Vec::with_capacity(rings.len());
         for (number, (rings, waker)) in (0_u8..).zip(rings.into_iter().zip(wakers)) {
             let missing = || self.host("its chunks do not suffice", io::ErrorKind::Other.into());
-            let own = chunks.of_queue(u32::from(number)).ok_or_else(missing)?;
+            let own = source.of_queue(u32::from(number)).ok_or_else(missing)?;
             let place = Place { port: self.shared.id, queue: number };
             queues.push(Queue {
-                receiver: Receiver::new(place, rings.rx, rings.fill, own, looks),
-                sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own),
+                receiver: Receiver::new(place, rings.rx, rings.fill, &own, looks),
+                sender: Sender::new(umem.clone(), rings.tx, rings.completion, &own),
                 waker: Waker::new(waker),
             });
         }
-        Ok(Box::new(Queues::new(queues, chunks.table)))
+        let lots = match source {
+            Source::Own(_) => None,
+            Source::Shared(lots) => Some(lots),
+        };
+        Ok(Box::new(Queues::new(queues, table, lots)))
+    }
+
+    /// Why frames to and from other uplinks are copied although there is memory that they share.
+    fn why_copied(&self, facts: &UplinkFacts) -> Option<&'static str> {
+        self.shared.umem.as_ref()?;
+        match (facts.umem, facts.way) {
+            (UmemUse::Shared, _) => None,
+            (UmemUse::Own, UplinkWay::ZeroCopy) => Some(
+                "frames to and from other uplinks are copied, as in this mode each has its own memory",
+            ),
+            (UmemUse::Own, _) => Some(
+                "frames to and from other uplinks are copied, as the memory that they share has no room for it",
+            ),
+        }
     }
 
     fn host(&self, what: &'static str, cause: io::Error) -> UplinkError {

@@ -10,6 +10,7 @@ use helio_types::{PassRule, PortId, UplinkMode};
 
 use crate::noted::Noted;
 use crate::port::Queues;
+use crate::shared_umem::SharedUmem;
 use crate::status::Status;
 
 /// Which queues of its interface an uplink uses.
@@ -53,6 +54,8 @@ pub struct UplinkParts {
     pub wakeups: Arc<dyn Wakeups>,
     /// What that does when there are no frames.
     pub polling: WorkerPolling,
+    /// Memory that it shares with other uplinks, if the kernel copies frames and there is room.
+    pub umem: Option<Arc<SharedUmem>>,
     /// Where all workers look up memory.
     pub directory: Arc<dyn MemoryDirectory>,
     /// Told what happens; called by the thread of the uplink.
@@ -175,6 +178,7 @@ pub(crate) struct Shared {
     pub(crate) noted: Noted,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) polling: WorkerPolling,
+    pub(crate) umem: Option<Arc<SharedUmem>>,
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
 }
@@ -193,6 +197,7 @@ impl Shared {
             noted: Noted::default(),
             wakeups: parts.wakeups,
             polling: parts.polling,
+            umem: parts.umem,
             directory: parts.directory,
             events: parts.events,
         }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use helio_frame::{Armed, Delivery, Intake, Origin, Port, Run, RunEnd, offer_each};
+use helio_frame::{
+    Armed, Delivery, Frame, Intake, LastRun, Origin, Port, Precedence, Run, RunEnd, offer_each,
+};
 use helio_host::{Answer, Link, Order};
 use helio_mem::MemoryTable;
 use helio_offload::{Offloads, flow_hash};
@@ -10,9 +12,11 @@ use helio_types::DropReason;
 
 use crate::book::Census;
 use crate::handle::UplinkHandle;
+use crate::in_place::pieces_of;
 use crate::parts::{Shared, UplinkError, UplinkParts};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use crate::shared_umem::Lots;
 use crate::waker::Waker;
 
 /// One queue of the interface.
@@ -32,11 +36,20 @@ pub(crate) struct Queues {
     table: Arc<MemoryTable>,
     /// The queue that is looked at first.
     next: usize,
+    /// The chunks, if the UMEM is shared with other uplinks. Given back when the sockets are closed.
+    lots: Option<Lots>,
 }
 
 impl Queues {
-    pub(crate) fn new(queues: Vec<Queue>, table: Arc<MemoryTable>) -> Self {
-        Self { queues, table, next: 0 }
+    pub(crate) fn new(queues: Vec<Queue>, table: Arc<MemoryTable>, lots: Option<Lots>) -> Self {
+        Self { queues, table, next: 0, lots }
+    }
+
+    /// The sockets are to be closed while others of them are open still: their chunks are nobody's from now on.
+    fn forfeit(&mut self) {
+        if let Some(mut lots) = self.lots.take() {
+            lots.settle(Vec::new());
+        }
     }
 
     fn held(&self) -> usize {
@@ -50,6 +63,20 @@ impl Queues {
             census.add(&queue.sender.census());
         }
         census
+    }
+}
+
+impl Drop for Queues {
+    /// Closes the sockets; then the chunks that they had can be another's.
+    fn drop(&mut self) {
+        if let Some(lots) = &mut self.lots {
+            let each = self.queues.iter();
+            lots.settle(
+                each.flat_map(|queue| queue.receiver.at_rest().chain(queue.sender.chunks()))
+                    .collect(),
+            );
+        }
+        self.queues.clear();
     }
 }
 
@@ -126,27 +153,86 @@ impl UplinkPort {
     }
 
     #[inline]
-    fn receiver(&mut self, origin: Origin) -> Option<(&mut Receiver, u16)> {
-        let Origin::Umem { queue, chunk, .. } = origin else { return None };
-        let queue = self.queues.as_mut()?.queues.get_mut(usize::from(queue))?;
-        Some((&mut queue.receiver, chunk))
+    fn receiver(&mut self, queue: u8) -> Option<&mut Receiver> {
+        Some(&mut self.queues.as_mut()?.queues.get_mut(usize::from(queue))?.receiver)
     }
 
     /// The queue on which a frame is sent, and the memory it is written to. A flow keeps to one queue, and so in order.
     #[inline]
-    fn sender(&mut self, delivery: &Delivery<'_>) -> Option<(&mut Sender, &MemoryTable)> {
+    fn sender(&mut self, header: &[u8]) -> Option<(&mut Sender, &Arc<MemoryTable>)> {
         let Queues { queues, table, .. } = self.running()?;
         let index = match queues.len() {
             1 => 0,
-            many => flow_hash(delivery.header) as usize % many.max(1),
+            many => flow_hash(header) as usize % many.max(1),
         };
         Some((&mut queues.get_mut(index)?.sender, table))
+    }
+
+    /// Sends a frame that nobody reads afterwards, from where it lies if that is in the UMEM of this uplink.
+    #[inline]
+    fn send_last(
+        &mut self,
+        frame: &mut Frame,
+        memories: &[Option<Arc<MemoryTable>>],
+        precedence: Precedence,
+    ) -> Result<(), DropReason> {
+        if let Some(sent) = self.send_in_place(frame, memories, precedence) {
+            frame.origin = sent?;
+            return Ok(());
+        }
+        let run = Run { frames: std::slice::from_ref(frame), memories, precedence };
+        let rest = run.rest_of(frame).ok_or(DropReason::PortDown)?;
+        let whole = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
+        self.offer(&Delivery { precedence, ..whole })
+    }
+
+    /// As [`UplinkPort::send_last`]; returns the origin that says what was given for it. `None` when the frame must be copied, or
+    /// cannot be sent at all.
+    #[inline]
+    fn send_in_place(
+        &mut self,
+        frame: &Frame,
+        memories: &[Option<Arc<MemoryTable>>],
+        precedence: Precedence,
+    ) -> Option<Result<Origin, DropReason>> {
+        let Origin::Umem { port, queue, chunk } = frame.origin else { return None };
+        let status = &self.shared.status;
+        if status.link() == Link::Down || frame.bytes > status.longest() {
+            return None;
+        }
+        let lies_in = memories.get(frame.memory.index())?.as_ref()?;
+        let (sender, own) = self.sender(frame.head.bytes())?;
+        if !sender.stock().is_shared() || !Arc::ptr_eq(lies_in, own) {
+            return None;
+        }
+        let pieces = pieces_of(frame, chunk, sender.stock())?;
+        // For the kernel, which copies them when all frames of the turn are published.
+        for piece in &frame.rest {
+            if let Some(bytes) = own.bytes_of(*piece) {
+                bytes.prefetch_read(piece.bytes);
+            }
+        }
+        // SAFETY: the frame lies in chunks of the UMEM of this sender, whose stock is all of it. The uplink that received it has
+        // them in its book as held, by this frame alone: it is delivered nowhere else any more, and its origin tells the
+        // uplink, when it is given back, that they are ours.
+        let given = unsafe { sender.exchange(&pieces, precedence) };
+        Some(given.map(|instead| Origin::Exchanged { port, queue, chunk, instead }))
+    }
+
+    /// What no frame can get now, the frames after it cannot get either.
+    fn end(&mut self, end: RunEnd, frames: usize) -> RunEnd {
+        match end.refused {
+            Some((DropReason::PortDown, _)) if self.is_closed() => {
+                RunEnd { refused: Some((DropReason::PortDown, frames - end.written)), ..end }
+            }
+            _ => end,
+        }
     }
 
     #[inline]
     fn take_frames(&mut self, intake: &mut Intake<'_>) {
         let link = self.shared.status.link();
-        let Some(Queues { queues, table, next }) = self.running() else { return };
+        let Some(Queues { queues, table, next, .. }) = self.running() else { return };
         for queue in &mut *queues {
             queue.sender.begin_turn(link);
         }
@@ -176,19 +262,27 @@ impl Port for UplinkPort {
 
     #[inline]
     fn hold(&mut self, origin: Origin) {
-        let place = self.receiver(origin);
-        debug_assert!(place.is_some(), "{origin:?} is held, and its queue is gone");
-        if let Some((receiver, chunk)) = place {
+        let Origin::Umem { queue, chunk, .. } = origin else { return };
+        let receiver = self.receiver(queue);
+        debug_assert!(receiver.is_some(), "{origin:?} is held, and its queue is gone");
+        if let Some(receiver) = receiver {
             receiver.hold(chunk);
         }
     }
 
     #[inline]
     fn release(&mut self, origin: Origin) {
-        let place = self.receiver(origin);
-        debug_assert!(place.is_some(), "{origin:?} is released, and its queue is gone");
-        if let Some((receiver, chunk)) = place {
-            receiver.release(chunk);
+        let (queue, chunk, instead) = match origin {
+            Origin::Umem { queue, chunk, .. } => (queue, chunk, None),
+            Origin::Exchanged { queue, chunk, instead, .. } => (queue, chunk, Some(instead)),
+            Origin::Chain { .. } | Origin::Chunk(_) | Origin::Nothing => return,
+        };
+        let receiver = self.receiver(queue);
+        debug_assert!(receiver.is_some(), "{origin:?} is released, and its queue is gone");
+        match (receiver, instead) {
+            (Some(receiver), None) => receiver.release(chunk),
+            (Some(receiver), Some(instead)) => receiver.exchange(chunk, instead),
+            (None, _) => {}
         }
     }
 
@@ -203,14 +297,17 @@ impl Port for UplinkPort {
 
     fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
         let end = offer_each(self, run);
-        match end.refused {
-            // What no frame can get now, the frames after it cannot get either.
-            Some((DropReason::PortDown, _)) if self.is_closed() => {
-                let left = run.frames.len() - end.written;
-                RunEnd { refused: Some((DropReason::PortDown, left)), ..end }
+        self.end(end, run.frames.len())
+    }
+
+    fn offer_last(&mut self, run: LastRun<'_>) -> RunEnd {
+        let LastRun { frames, memories, precedence } = run;
+        for (written, frame) in frames.iter_mut().enumerate() {
+            if let Err(reason) = self.send_last(frame, memories, precedence) {
+                return self.end(RunEnd::refused(written, reason), frames.len());
             }
-            _ => end,
         }
+        RunEnd::all(frames.len())
     }
 
     #[inline]
@@ -221,7 +318,7 @@ impl Port for UplinkPort {
         if delivery.bytes() > self.shared.status.longest() {
             return Err(DropReason::Mtu);
         }
-        let (sender, table) = self.sender(delivery).ok_or(DropReason::PortDown)?;
+        let (sender, table) = self.sender(delivery.header).ok_or(DropReason::PortDown)?;
         sender.offer(delivery, table)
     }
 
@@ -274,5 +371,9 @@ impl Drop for UplinkPort {
     /// Whoever waits for an answer learns at once that none will come.
     fn drop(&mut self) {
         self.shared.mailbox.close();
+        // Its control thread has the sockets open, too, and frames may lie in its chunks.
+        if let Some(queues) = &mut self.queues {
+            queues.forfeit();
+        }
     }
 }

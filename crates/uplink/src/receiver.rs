@@ -11,7 +11,7 @@ use xsk_rs::{FillQueue, FrameDesc, RxQueue};
 use crate::book::{Book, Census};
 use crate::busy_poll::{self, Looks};
 use crate::sockets::descriptor;
-use crate::umem::{CHUNK_BYTES, QueueChunks, RX_CHUNKS};
+use crate::umem::{QueueChunks, Stock};
 use crate::window::{Cut, Window};
 
 /// Chunks lent in one step.
@@ -29,10 +29,7 @@ pub(crate) struct Receiver {
     place: Place,
     rx: RxQueue,
     fill: FillQueue,
-    /// The number of our first chunk in the UMEM.
-    first: u32,
-    /// As the kernel is told of each of our chunks.
-    descriptors: Box<[FrameDesc]>,
+    stock: Stock,
     book: Book,
     /// Descriptors read and not made frames yet.
     window: Window,
@@ -49,16 +46,15 @@ impl Receiver {
         place: Place,
         rx: RxQueue,
         fill: FillQueue,
-        chunks: QueueChunks<'_>,
+        chunks: &QueueChunks,
         looks: Looks,
     ) -> Self {
         let mut receiver = Self {
             place,
             rx,
             fill,
-            first: chunks.first,
-            descriptors: chunks.rx.into(),
-            book: Book::new(RX_CHUNKS),
+            stock: chunks.stock.clone(),
+            book: Book::new(chunks.stock.count(), &chunks.rx),
             window: Window::new(),
             lent: false,
             woken: false,
@@ -87,7 +83,7 @@ impl Receiver {
         let Some((cut, pieces)) = self.window.cut() else { return false };
         let (mut first, mut last) = (None, None);
         for desc in pieces {
-            let chunk = chunk_of(desc, self.first);
+            let chunk = self.stock.chunk_at(desc.addr() as u64).unwrap_or(u16::MAX);
             let arrived = self.book.arrive(chunk, last);
             debug_assert!(arrived, "chunk {chunk} came, and it was not lent");
             if arrived {
@@ -133,6 +129,14 @@ impl Receiver {
         self.book.release(chunk);
     }
 
+    /// The frame that begins in `chunk` was sent from where it lies, and its chunks are the sender's. Ours are those that it gave:
+    /// `instead`, and those linked to it.
+    #[inline]
+    pub(crate) fn exchange(&mut self, chunk: u16, instead: u16) {
+        let Self { book, stock, .. } = self;
+        book.exchange(chunk, instead, |chunk| stock.after(chunk));
+    }
+
     /// Lends the kernel what was given back, and wakes it if it asks for that.
     #[inline]
     pub(crate) fn publish(&mut self) {
@@ -154,7 +158,7 @@ impl Receiver {
             let room = LEND_STEP.min(self.fill.nb_free(step) as usize);
             let mut batch = ArrayVec::<FrameDesc, LEND_STEP>::new();
             for chunk in self.book.next_spare(room) {
-                batch.extend(self.descriptors.get(usize::from(*chunk)).copied());
+                batch.extend(self.stock.descriptor(*chunk));
             }
             // SAFETY: the chunks are of this UMEM, and the book says that they are ours: neither the kernel has them, nor does
             // a frame lie in them.
@@ -196,17 +200,15 @@ impl Receiver {
         self.book.held()
     }
 
+    /// The chunks that are ours and no frame lies in.
+    pub(crate) fn at_rest(&self) -> impl Iterator<Item = u16> + '_ {
+        self.book.at_rest()
+    }
+
     /// Where the chunks are. Those in the window count as lent.
     pub(crate) fn census(&self) -> Census {
         self.book.census()
     }
-}
-
-/// The number of the chunk that a descriptor lies in, counted from the first one of its queue.
-#[inline]
-fn chunk_of(desc: &FrameDesc, first: u32) -> u16 {
-    let number = desc.addr() / CHUNK_BYTES as usize;
-    number.checked_sub(first as usize).and_then(|own| u16::try_from(own).ok()).unwrap_or(u16::MAX)
 }
 
 #[inline]

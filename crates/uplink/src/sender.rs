@@ -1,4 +1,5 @@
 //! Sending on one queue: frames are written into chunks, the chunks go to the tx ring, and come back by the completion ring.
+//! A frame that lies in a chunk of the same UMEM already need not be written: its chunk is taken, and a free one given for it.
 //! Used by the worker.
 
 use arrayvec::ArrayVec;
@@ -9,24 +10,29 @@ use helio_types::DropReason;
 use xsk_rs::{CompQueue, FrameDesc, TxQueue, Umem};
 
 use crate::book::Census;
-use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks, TX_CHUNKS};
+use crate::chunk_set::ChunkSet;
+use crate::in_place::Pieces;
+use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks, Stock, TX_CHUNKS};
 
 /// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.
-const WIRE_MIN_BYTES: u32 = 60;
+pub(crate) const WIRE_MIN_BYTES: u32 = 60;
 /// Most chunks of one frame: what the kernel joins to one frame, 17 pieces behind the first.
-const MAX_CHUNKS: usize = 18;
+pub(crate) const MAX_CHUNKS: usize = 18;
 /// Chunks that mirror copies leave free.
 const KEPT_FOR_PRODUCTION: usize = TX_CHUNKS as usize / 4;
 /// Descriptors taken from the completion ring in one step.
 const RECLAIM_STEP: usize = 64;
 /// Says that the frame goes on in the next descriptor. Linux 6.6, include/uapi/linux/if_xdp.h, XDP_PKT_CONTD.
-const CONTINUES: u32 = 1;
+pub(crate) const CONTINUES: u32 = 1;
 
 #[derive(Debug)]
 pub(crate) struct Sender {
     umem: Umem,
     tx: TxQueue,
     completion: CompQueue,
+    stock: Stock,
+    /// All chunks that are ours: free, written, or with the kernel.
+    ours: ChunkSet,
     /// Chunks to write to.
     free: Vec<FrameDesc>,
     /// Chunks written, in order.
@@ -46,13 +52,17 @@ impl Sender {
         umem: Umem,
         tx: TxQueue,
         completion: CompQueue,
-        chunks: QueueChunks<'_>,
+        chunks: &QueueChunks,
     ) -> Self {
+        let mut ours = ChunkSet::empty(chunks.stock.count());
+        chunks.tx.iter().for_each(|chunk| ours.insert(*chunk));
         Self {
             umem,
             tx,
             completion,
-            free: chunks.tx.to_vec(),
+            free: chunks.tx.iter().filter_map(|chunk| chunks.stock.descriptor(*chunk)).collect(),
+            stock: chunks.stock.clone(),
+            ours,
             staged: Vec::with_capacity(chunks.tx.len()),
             sent: 0,
             backlog: false,
@@ -131,6 +141,59 @@ impl Sender {
         }
     }
 
+    /// Which chunks there can be.
+    #[inline]
+    pub(crate) fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
+    /// Sends a frame from the chunks that it lies in, and gives as many free ones for them: returns the first, to which the
+    /// others are linked. From here on the chunks of the frame are ours, and those given are not.
+    ///
+    /// # Errors
+    ///
+    /// The reason to count; nothing is sent then, and all chunks are whose they were.
+    ///
+    /// # Safety
+    ///
+    /// The pieces must lie in chunks of our stock. The caller must give them to us, for good: they are held once, by the frame
+    /// that is offered to us, and nobody reads or writes what is in them afterwards.
+    #[inline]
+    pub(crate) unsafe fn exchange(
+        &mut self,
+        pieces: &Pieces,
+        precedence: Precedence,
+    ) -> Result<u16, DropReason> {
+        if pieces.is_empty() || !self.has_free(pieces.len() + reserve(precedence)) {
+            return Err(DropReason::NoTxChunk);
+        }
+        let Self { umem, stock, ours, free, staged, .. } = self;
+        let (mut first, mut last) = (None, None);
+        let kept = free.len() - pieces.len();
+        for (given, piece) in free.drain(kept..).zip(pieces) {
+            let given = stock.chunk_at(given.addr() as u64).unwrap_or(u16::MAX);
+            ours.remove(given);
+            if let Some(last) = last.replace(given) {
+                stock.link(last, given);
+            }
+            first = first.or(Some(given));
+            ours.insert(piece.chunk);
+            let Some(mut desc) = stock.descriptor(piece.chunk) else { continue };
+            desc.set_options(piece.options);
+            // SAFETY: the descriptor is one of this UMEM. The chunk is ours, as the caller promises, so neither the kernel nor
+            // a frame has it; the borrow of its bytes ends here, and nothing is read or written through it.
+            let mut data = unsafe { umem.data_mut(&mut desc) };
+            data.cursor().set_pos(piece.bytes as usize);
+            staged.push(desc);
+        }
+        first.ok_or(DropReason::NoTxChunk)
+    }
+
+    /// All chunks that are ours.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = u16> + '_ {
+        self.ours.iter()
+    }
+
     /// Shows the kernel what was written, and calls it if it asks for that, or has left something lying. Ends a turn: a port
     /// from which nothing comes is published to many times before it is asked for frames again, and each time the kernel may be
     /// called once.
@@ -154,7 +217,8 @@ impl Sender {
         let wanted = u32::try_from(self.staged.len()).unwrap_or(u32::MAX);
         let room = (self.tx.nb_free(wanted) as usize).min(self.staged.len());
         let Some(batch) = self.staged.get(..room) else { return };
-        // SAFETY: the chunks are of this UMEM, hold a frame, and were free before: nobody else has them.
+        // SAFETY: the chunks are of this UMEM and hold a frame. They were free before, or were got for free ones in `exchange`:
+        // nobody else has them.
         let queued = unsafe { self.tx.produce(batch) };
         self.sent += queued;
         if queued == self.staged.len() {
@@ -188,9 +252,18 @@ impl Sender {
             "{done} chunks were sent, and {} were on their way",
             self.sent
         );
-        self.free.extend(batch.iter().take(done));
+        let done_ones = batch.iter().take(done);
+        debug_assert!(
+            done_ones.clone().all(|desc| self.is_ours(desc)),
+            "a chunk was sent that was not ours"
+        );
+        self.free.extend(done_ones);
         self.sent = self.sent.saturating_sub(done);
         done
+    }
+
+    fn is_ours(&self, desc: &FrameDesc) -> bool {
+        self.stock.chunk_at(desc.addr() as u64).is_some_and(|chunk| self.ours.contains(chunk))
     }
 
     /// Whether the kernel must be called again before the worker sleeps.
@@ -311,11 +384,11 @@ mod tests {
     #[test]
     fn copies_leave_a_quarter_of_the_chunks_to_production() {
         let _wire = Wire::new(1500);
-        let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500).unwrap();
+        let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500, None).unwrap();
         let rings = sockets.rings.pop().unwrap();
-        let chunks = sockets.chunks;
+        let chunks = sockets.source.chunks();
         let own = chunks.of_queue(0).unwrap();
-        let mut sender = Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own);
+        let mut sender = Sender::new(chunks.umem.clone(), rings.tx, rings.completion, &own);
         let bytes = frame(100, 0);
         let whole = Delivery::whole(NetHeader::PLAIN, &bytes, &[], RestBytes::EMPTY);
         let mut taken = |precedence| {
@@ -335,11 +408,11 @@ mod tests {
         let _wire = Wire::new(1500);
         let far = FarEnd::new();
         // The budget is not raised: as with a kernel that does not leave it to us.
-        let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500).unwrap();
+        let mut sockets = Sockets::bind("near", 1, Mover::Kernel, 1500, None).unwrap();
         let rings = sockets.rings.pop().unwrap();
-        let chunks = sockets.chunks;
+        let chunks = sockets.source.chunks();
         let own = chunks.of_queue(0).unwrap();
-        let mut sender = Sender::new(chunks.umem.clone(), rings.tx, rings.completion, own);
+        let mut sender = Sender::new(chunks.umem.clone(), rings.tx, rings.completion, &own);
         for number in 0..FRAMES {
             let sent = frame(100, number);
             let delivery = Delivery::whole(NetHeader::PLAIN, &sent, &[], RestBytes::EMPTY);

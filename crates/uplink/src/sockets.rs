@@ -3,12 +3,14 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig};
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use crate::busy_poll::{self, Looks};
-use crate::umem::{CHUNK_ROOM, Chunks, ENTRIES, RX_ENTRIES, host_cause};
+use crate::shared_umem::{Lots, SharedUmem};
+use crate::umem::{CHUNK_ROOM, Chunks, ENTRIES, QueueChunks, RX_ENTRIES, host_cause};
 
 /// Frames that one call sends where the kernel copies them, if it leaves that to us.
 const TX_BUDGET: u32 = 256;
@@ -43,11 +45,38 @@ pub(crate) struct Rings {
     pub(crate) completion: CompQueue,
 }
 
+/// Where the chunks of an uplink come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A UMEM of its own.
+    Own(Chunks),
+    /// One that it shares with other uplinks.
+    Shared(Lots),
+}
+
+impl Source {
+    pub(crate) fn chunks(&self) -> &Chunks {
+        match self {
+            Self::Own(chunks) => chunks,
+            Self::Shared(lots) => lots.chunks(),
+        }
+    }
+
+    /// The part of one queue.
+    pub(crate) fn of_queue(&self, queue: u32) -> Option<QueueChunks> {
+        match self {
+            Self::Own(chunks) => chunks.of_queue(queue),
+            Self::Shared(lots) => lots.of_queue(queue),
+        }
+    }
+}
+
 /// The sockets of all queues, bound.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    pub(crate) chunks: Chunks,
+    // Declared before the chunks, which others may have when the sockets are closed.
     pub(crate) rings: Vec<Rings>,
+    pub(crate) source: Source,
     /// Whether a frame may lie in several chunks.
     pub(crate) multi_buffer: bool,
 }
@@ -64,32 +93,63 @@ impl BindError {
     pub(crate) fn is(&self, code: i32) -> bool {
         self.cause.raw_os_error() == Some(code)
     }
+
+    /// Whether another UMEM would not change it.
+    fn is_of_interface(&self) -> bool {
+        [libc::EBUSY, libc::ENODEV, libc::EPERM, libc::EACCES].into_iter().any(|code| self.is(code))
+    }
 }
 
 impl Sockets {
     /// Binds sockets to the first `queues` queues of an interface. Frames in several chunks are possible if the driver has
-    /// them; it need not when `mtu` fits one chunk.
+    /// them; it need not when `mtu` fits one chunk. The chunks are those of `shared`, if there is such a UMEM and it has as many.
     pub(crate) fn bind(
         interface: &str,
         queues: u32,
         mover: Mover,
         mtu: u32,
+        shared: Option<&Arc<SharedUmem>>,
     ) -> Result<Self, BindError> {
+        let lots = shared.filter(|_| mover == Mover::Kernel).and_then(|shared| shared.take(queues));
+        match lots.map(|lots| Self::bind_shared(interface, queues, mtu, lots)) {
+            None => {}
+            Some(Err(error)) if !error.is_of_interface() => {}
+            Some(bound) => return bound,
+        }
+        Self::bind_own(interface, queues, mover, mtu)
+    }
+
+    fn bind_shared(interface: &str, queues: u32, mtu: u32, lots: Lots) -> Result<Self, BindError> {
+        let multi_buffer = lots.multi_buffer();
+        if !multi_buffer && !fits_one_chunk(mtu) {
+            let cause = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+            return Err(BindError { queue: None, cause });
+        }
+        // All else is as with the first socket of the UMEM.
+        let rings = bind_all(interface, queues, BindFlags::empty(), &lots.chunks().umem)?;
+        Ok(Self { rings, source: Source::Shared(lots), multi_buffer })
+    }
+
+    fn bind_own(interface: &str, queues: u32, mover: Mover, mtu: u32) -> Result<Self, BindError> {
         let mover = match mover {
             Mover::Card => BindFlags::XDP_ZEROCOPY,
             Mover::Kernel => BindFlags::XDP_COPY,
         };
         let flags = mover | BindFlags::XDP_USE_NEED_WAKEUP;
-        match bind_all(interface, queues, flags | BindFlags::XDP_USE_SG) {
-            Ok((chunks, rings)) => Ok(Self { chunks, rings, multi_buffer: true }),
+        let bind = |flags, multi_buffer| {
+            let no_memory = |cause| BindError { queue: None, cause };
+            let chunks = Chunks::make(queues).map_err(no_memory)?;
+            let rings = bind_all(interface, queues, flags, &chunks.umem)?;
+            Ok::<_, BindError>(Self { rings, source: Source::Own(chunks), multi_buffer })
+        };
+        match bind(flags | BindFlags::XDP_USE_SG, true) {
             Err(error)
                 if fits_one_chunk(mtu)
                     && (error.is(libc::EOPNOTSUPP) || error.is(libc::EINVAL)) =>
             {
-                let (chunks, rings) = bind_all(interface, queues, flags)?;
-                Ok(Self { chunks, rings, multi_buffer: false })
+                bind(flags, false)
             }
-            Err(error) => Err(error),
+            bound => bound,
         }
     }
 
@@ -119,17 +179,22 @@ fn bind_all(
     interface: &str,
     queues: u32,
     flags: BindFlags,
-) -> Result<(Chunks, Vec<Rings>), BindError> {
-    let chunks = Chunks::make(queues).map_err(|cause| BindError { queue: None, cause })?;
+    umem: &Umem,
+) -> Result<Vec<Rings>, BindError> {
     let rings = (0..queues).map(|queue| {
-        let bound = bind_one(interface, queue, flags, &chunks.umem);
+        let bound = bind_one(interface, queue, flags, umem);
         bound.map_err(|cause| BindError { queue: Some(queue), cause })
     });
-    let rings = rings.collect::<Result<Vec<_>, _>>()?;
-    Ok((chunks, rings))
+    rings.collect()
 }
 
-fn bind_one(interface: &str, queue: u32, flags: BindFlags, umem: &Umem) -> io::Result<Rings> {
+/// Binds a socket to one queue. Where it is not the first one of the UMEM, that says what the flags would.
+pub(crate) fn bind_one(
+    interface: &str,
+    queue: u32,
+    flags: BindFlags,
+    umem: &Umem,
+) -> io::Result<Rings> {
     let entries = |count: u32| QueueSize::new(count).map_err(io::Error::other);
     let config = SocketConfig::builder()
         .rx_queue_size(entries(RX_ENTRIES)?)

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use helio_host::{Link, PortState, Stage};
 use helio_types::UplinkMode;
 
-use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover};
+use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover, Source};
 use crate::umem::{CHUNKS, Pages};
 
 /// The way in which an interface is used; what is asked for is an [`UplinkMode`].
@@ -58,6 +58,24 @@ impl fmt::Display for UplinkWay {
     }
 }
 
+/// Whose memory the chunks of an uplink lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UmemUse {
+    /// Its own: frames to and from other uplinks are copied.
+    Own,
+    /// That of several uplinks: a frame from one to another stays where it is.
+    Shared,
+}
+
+impl UmemUse {
+    pub(crate) fn of(source: &Source) -> Self {
+        match source {
+            Source::Own(_) => Self::Own,
+            Source::Shared(_) => Self::Shared,
+        }
+    }
+}
+
 /// How an interface is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UplinkFacts {
@@ -71,6 +89,8 @@ pub struct UplinkFacts {
     pub multi_buffer: bool,
     /// What its chunks lie in.
     pub pages: Pages,
+    /// Whose memory they lie in.
+    pub umem: UmemUse,
     /// Whether the worker makes the driver look for frames, so that the card need not interrupt.
     pub busy_poll: bool,
     /// Most frames that one call of the kernel sends; `None` where the card takes them by itself.
@@ -226,6 +246,7 @@ mod tests {
         mtu: 1500,
         multi_buffer: true,
         pages: Pages::Ordinary,
+        umem: UmemUse::Own,
         busy_poll: false,
         tx_budget: Some(256),
     };

@@ -1,14 +1,17 @@
 //! The UMEM of an uplink: chunks that are registered with the kernel, and the memory table that they are reached through.
 //! Made by the control thread.
 //!
-//! The chunks of one queue lie side by side: first those it receives into, then those it sends from. They lie in huge pages if
-//! the host has enough of them: then few entries of the TLB reach all that a worker writes and reads.
+//! The chunks of one queue lie side by side at first: those it receives into, then those it sends from. They lie in huge pages
+//! if the host has enough of them: then few entries of the TLB reach all that a worker writes and reads.
+//!
+//! A queue knows chunks by numbers, counted in its stock: those that were made for it, or all of a UMEM that uplinks share.
 
 use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use helio_mem::MemoryTable;
 use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
@@ -46,18 +49,83 @@ pub(crate) struct Chunks {
     pub(crate) pages: Pages,
     pub(crate) umem: Umem,
     pub(crate) table: Arc<MemoryTable>,
-    descriptors: Vec<FrameDesc>,
+    descriptors: Arc<[FrameDesc]>,
 }
 
-/// The descriptors of the chunks of one queue.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QueueChunks<'a> {
-    /// The number of the first of them in the UMEM.
-    pub(crate) first: u32,
+/// The chunks that one queue has at first.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueChunks {
+    /// All that it can come to have.
+    pub(crate) stock: Stock,
     /// Those to receive into.
-    pub(crate) rx: &'a [FrameDesc],
+    pub(crate) rx: Vec<u16>,
     /// Those to send from.
-    pub(crate) tx: &'a [FrameDesc],
+    pub(crate) tx: Vec<u16>,
+}
+
+/// The chunks that a queue can come to have, by number.
+#[derive(Clone, Debug)]
+pub(crate) struct Stock {
+    /// Where number 0 is in the UMEM.
+    first: u32,
+    count: u16,
+    descriptors: Arc<[FrameDesc]>,
+    links: Option<Links>,
+}
+
+/// Which chunk follows which, of those that one queue gives another for a frame in several. Written by who gives them, read by
+/// who gets them: in between is the same worker, or the receipt from one to another, which puts both in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Links(Arc<[AtomicU16]>);
+
+impl Links {
+    /// Room for `count` chunks.
+    pub(crate) fn new(count: u16) -> Self {
+        Self((0..count).map(|_| AtomicU16::new(u16::MAX)).collect())
+    }
+}
+
+impl Stock {
+    /// Number of chunks.
+    pub(crate) fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Whether the queues of several uplinks have it, and exchange chunks.
+    #[inline]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.links.is_some()
+    }
+
+    /// As the kernel is told of a chunk.
+    #[inline]
+    pub(crate) fn descriptor(&self, chunk: u16) -> Option<FrameDesc> {
+        self.descriptors.get(self.first as usize + usize::from(chunk)).copied()
+    }
+
+    /// The number of the chunk in which a place of the UMEM lies.
+    #[inline]
+    pub(crate) fn chunk_at(&self, offset: u64) -> Option<u16> {
+        let number = offset / u64::from(CHUNK_BYTES);
+        let chunk = u16::try_from(number.checked_sub(u64::from(self.first))?).ok()?;
+        (chunk < self.count).then_some(chunk)
+    }
+
+    /// Notes that `next` follows `chunk`.
+    #[inline]
+    pub(crate) fn link(&self, chunk: u16, next: u16) {
+        let place = self.links.as_ref().and_then(|links| links.0.get(usize::from(chunk)));
+        if let Some(place) = place {
+            place.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// The chunk that was noted to follow `chunk`.
+    #[inline]
+    pub(crate) fn after(&self, chunk: u16) -> Option<u16> {
+        let links = self.links.as_ref()?;
+        Some(links.0.get(usize::from(chunk))?.load(Ordering::Relaxed))
+    }
 }
 
 impl Chunks {
@@ -86,16 +154,31 @@ impl Chunks {
         let (umem, descriptors) =
             Umem::new(config, count, pages == Pages::Huge).map_err(|error| host_cause(&error))?;
         let table = table_of(&umem, &descriptors)?;
-        Ok(Self { pages, umem, table: Arc::new(table), descriptors })
+        Ok(Self { pages, umem, table: Arc::new(table), descriptors: descriptors.into() })
     }
 
-    /// The part of one queue.
-    pub(crate) fn of_queue(&self, queue: u32) -> Option<QueueChunks<'_>> {
+    /// The part of one queue, which no other one ever has.
+    pub(crate) fn of_queue(&self, queue: u32) -> Option<QueueChunks> {
         let first = queue.checked_mul(CHUNKS)?;
-        let start = first as usize;
-        let all = self.descriptors.get(start..start + CHUNKS as usize)?;
-        let (rx, tx) = all.split_at_checked(usize::from(RX_CHUNKS))?;
-        Some(QueueChunks { first, rx, tx })
+        let count = u16::try_from(CHUNKS).ok()?;
+        self.descriptors.get(first as usize..first as usize + usize::from(count))?;
+        let stock = Stock { first, count, descriptors: Arc::clone(&self.descriptors), links: None };
+        Some(QueueChunks::new(stock, &(0..count).collect::<Vec<_>>()))
+    }
+
+    /// All chunks, which queues exchange. Those behind number `u16::MAX` are left out.
+    pub(crate) fn shared_stock(&self) -> Stock {
+        let count = u16::try_from(self.descriptors.len()).unwrap_or(u16::MAX);
+        let links = Some(Links::new(count));
+        Stock { first: 0, count, descriptors: Arc::clone(&self.descriptors), links }
+    }
+}
+
+impl QueueChunks {
+    /// These chunks of a stock: the first of them to receive into, the others to send from.
+    pub(crate) fn new(stock: Stock, chunks: &[u16]) -> Self {
+        let (rx, tx) = chunks.split_at(usize::from(RX_CHUNKS).min(chunks.len()));
+        Self { stock, rx: rx.to_vec(), tx: tx.to_vec() }
     }
 }
 
@@ -127,8 +210,8 @@ fn table_of(umem: &Umem, descriptors: &[FrameDesc]) -> io::Result<MemoryTable> {
     let start = NonNull::new(start).ok_or_else(none)?;
     let bytes = descriptors.len() * CHUNK_BYTES as usize;
     // SAFETY: the UMEM has mapped `bytes` bytes from its first chunk on, and keeps them mapped as long as a clone of it lives.
-    // They are reached by the kernel and by memory tables only; a `Sender` borrows chunks that are free, to set the length
-    // of their descriptors, and no segment in use names these.
+    // They are reached by the kernel and by memory tables only; a `Sender` borrows chunks that are free, or that a frame lies in
+    // which it alone sends and nobody reads any more, to set the length of their descriptors: no segment in use names these.
     let table = unsafe { MemoryTable::of_mapping(start, bytes, Box::new(umem.clone())) };
     table.map_err(io::Error::other)
 }
@@ -146,17 +229,23 @@ mod tests {
         for queue in 0..2 {
             let part = chunks.of_queue(queue).unwrap();
             assert_eq!((part.rx.len(), part.tx.len()), (2048, 2048));
-            for (number, desc) in (part.first..).zip(part.rx.iter().chain(part.tx)) {
-                assert_eq!(desc.addr(), number as usize * 4096 + 256);
-                assert!(seen.insert(desc.addr()));
+            for (number, chunk) in (queue as usize * 4096..).zip(part.rx.iter().chain(&part.tx)) {
+                let place = part.stock.descriptor(*chunk).unwrap().addr();
+                assert_eq!(place, number * 4096 + 256);
+                assert!(seen.insert(place));
+                assert_eq!(part.stock.chunk_at(place as u64), Some(*chunk));
             }
+            let outside = (u64::from(queue) + 1) * 4096 * 4096;
+            assert_eq!(part.stock.chunk_at(outside), None);
+            assert!(!part.stock.is_shared());
         }
+        assert_eq!(chunks.of_queue(1).unwrap().stock.chunk_at(0), None);
         assert!(chunks.of_queue(2).is_none());
     }
 
     /// The size of the pages in which the chunks lie, as the kernel tells.
     fn page_bytes(chunks: &Chunks) -> u64 {
-        let first = chunks.of_queue(0).unwrap().rx[0];
+        let first = chunks.descriptors[0];
         // SAFETY: the descriptor is of this UMEM, and its length is 0.
         let place = unsafe { chunks.umem.data(&first) }.contents().as_ptr().addr();
         let maps = fs::read_to_string("/proc/self/smaps").unwrap();
@@ -183,9 +272,21 @@ mod tests {
     }
 
     #[test]
+    fn all_chunks_of_a_shared_stock_have_a_number_and_know_what_was_noted_to_follow_them() {
+        let chunks = Chunks::make(2).unwrap();
+        let stock = chunks.shared_stock();
+        assert_eq!((stock.count(), stock.is_shared()), (8192, true));
+        stock.link(8191, 7);
+        assert_eq!((stock.after(8191), stock.after(8192)), (Some(7), None));
+        assert_eq!(stock.chunk_at(8191 * 4096 + 256), Some(8191));
+        assert_eq!(stock.chunk_at(8192 * 4096), None);
+        assert!(stock.descriptor(8192).is_none());
+    }
+
+    #[test]
     fn the_table_and_the_library_see_the_same_bytes() {
         let chunks = Chunks::make(1).unwrap();
-        let mut last = *chunks.of_queue(0).unwrap().tx.last().unwrap();
+        let mut last = chunks.descriptors[4095];
         let place = Segment { offset: last.addr() as u64, bytes: 5, region: 0 };
         assert_eq!(chunks.table.write(place, b"hello"), 5);
         // SAFETY: the descriptor is of this UMEM, and nobody else uses the chunk.

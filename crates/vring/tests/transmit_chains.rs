@@ -447,9 +447,7 @@ fn chains_are_completed_in_the_order_taken_however_they_are_given_back() {
             assert_eq!((port, queue), (sender().port, sender().queue));
             slot
         }
-        Origin::Chunk(_) | Origin::Umem { .. } | Origin::Nothing => {
-            panic!("the frame did not stay where it is")
-        }
+        other => panic!("the frame did not stay where it is: {other:?}"),
     };
     guest.queue.hold(slot(0));
     for at in [3, 1, 0] {

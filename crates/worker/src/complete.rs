@@ -1,42 +1,60 @@
 //! Delivering frames that nothing is left to do to: run by run, one port after the other.
 //!
 //! A port is asked once for a whole run, so that what a frame of 64 bytes costs is mostly its bytes; and with several mirrors
-//! the lines of one ring stay at hand until all frames are written to it.
+//! the lines of one ring stay at hand until all frames are written to it. The last port is told that it is, if nobody else reads
+//! the frames: it may keep what they lie in.
 
 use helio_counters::FrameCount;
-use helio_frame::{Frame, Precedence, Run, RunEnd};
+use helio_frame::{Frame, LastRun, Precedence, Run, RunEnd};
 use helio_switch::{TagEdit, egress_edit};
 use helio_types::{DropReason, PortId};
 
-use crate::core::Core;
+use crate::core::{Core, Local};
 use crate::deliver::longest;
-use crate::mailbox::{Tagging, Targets};
+use crate::mailbox::{Readers, Tagging, Targets};
 use crate::run::Traits;
+
+/// Whether a port is the last one that gets a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// The frames are read again, or may be.
+    More,
+    /// They are not.
+    Last,
+}
 
 impl Core {
     /// Delivers frames that are complete to all `targets`, production first.
     #[inline]
     pub(crate) fn deliver_complete(
         &mut self,
-        frames: &[Frame],
+        frames: &mut [Frame],
         traits: Traits,
         tagging: Tagging,
         targets: &Targets,
+        readers: Readers,
     ) {
+        let mut left = targets.count();
+        let mut turn_of_next = || {
+            left -= 1;
+            if left == 0 && readers == Readers::NoOthers { Turn::Last } else { Turn::More }
+        };
         for port in &targets.production {
+            let turn = turn_of_next();
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, targets);
+                self.deliver_run(frames, traits, port, targets, turn);
             } else {
-                for frame in frames {
+                for frame in &*frames {
                     self.deliver_production(frame, tagging, port, targets);
                 }
             }
         }
         for port in &targets.copies {
+            let turn = turn_of_next();
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, targets);
+                self.deliver_run(frames, traits, port, targets, turn);
             } else {
-                for frame in frames {
+                for frame in &*frames {
                     self.deliver_copy(frame, tagging, port);
                 }
             }
@@ -53,37 +71,54 @@ impl Core {
     }
 
     /// Offers a run to one port, beginning again after each frame that it refuses.
-    fn deliver_run(&mut self, frames: &[Frame], traits: Traits, to: PortId, targets: &Targets) {
+    fn deliver_run(
+        &mut self,
+        frames: &mut [Frame],
+        traits: Traits,
+        to: PortId,
+        targets: &Targets,
+        turn: Turn,
+    ) {
         let precedence =
             if targets.production.contains(to) { Precedence::Production } else { Precedence::Copy };
-        let end = self.offer_run(frames, to, precedence);
+        let end = self.offer_run(frames, to, precedence, turn);
         if end.refused.is_none() {
             return self.count_delivered(traits.wire, to, targets);
         }
+        let all = frames.len();
         let (mut left, mut end) = (frames, end);
         loop {
-            let (written, after) = left.split_at(end.written.min(left.len()));
+            let (written, after) = left.split_at_mut(end.written.min(left.len()));
             self.count_delivered(total(written), to, targets);
             let Some((reason, count)) = end.refused else { return };
             // One at least, or a port that refuses nothing would keep us here for ever.
-            let (refused, after) = after.split_at(count.max(1).min(after.len()));
-            let wire = if refused.len() == frames.len() { traits.wire } else { total(refused) };
+            let (refused, after) = after.split_at_mut(count.max(1).min(after.len()));
+            let wire = if refused.len() == all { traits.wire } else { total(refused) };
             self.count_refused_at(wire, to, targets, reason);
             left = after;
             if left.is_empty() {
                 return;
             }
-            end = self.offer_run(left, to, precedence);
+            end = self.offer_run(left, to, precedence, turn);
         }
     }
 
     #[inline]
-    fn offer_run(&mut self, frames: &[Frame], to: PortId, precedence: Precedence) -> RunEnd {
+    fn offer_run(
+        &mut self,
+        frames: &mut [Frame],
+        to: PortId,
+        precedence: Precedence,
+        turn: Turn,
+    ) -> RunEnd {
         let place = self.place(to);
         self.touch(place);
         let Self { locals, memories, .. } = self;
         match place.and_then(|place| locals.get_mut(place)) {
-            Some(local) => local.port.offer_run(Run { frames, memories, precedence }),
+            Some(Local { port, .. }) if turn == Turn::Last => {
+                port.offer_last(LastRun { frames, memories, precedence })
+            }
+            Some(Local { port, .. }) => port.offer_run(Run { frames, memories, precedence }),
             None => RunEnd { written: 0, refused: Some((DropReason::PortDown, frames.len())) },
         }
     }

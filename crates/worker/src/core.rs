@@ -14,7 +14,7 @@ use crate::decap::Decap;
 use crate::deliver::on_the_wire;
 use crate::form::Forms;
 use crate::legs::{LegTargets, SessionMeter};
-use crate::mailbox::{Handoff, Peer, Receipt, SLOTS, Tagging, Targets};
+use crate::mailbox::{Handoff, Peer, Readers, Receipt, SLOTS, Tagging, Targets};
 use crate::remote::Collectors;
 use crate::roster::Roster;
 use crate::run::Traits;
@@ -159,7 +159,8 @@ impl Core {
         std::mem::replace(place, table)
     }
 
-    /// Sends the frame to the workers that own its other targets. Each frame that waits there is held once more.
+    /// Sends the frame to the workers that own its other targets. Each frame that waits there is held once more. `readers` says
+    /// who reads it besides its targets.
     #[inline]
     pub(crate) fn hand_over(
         &mut self,
@@ -167,6 +168,7 @@ impl Core {
         tagging: Tagging,
         targets: &Targets,
         legs: &LegTargets,
+        readers: Readers,
     ) {
         for worker in 0..self.peers.len() {
             let theirs = targets.within(&self.snapshot.owned_by(worker));
@@ -175,12 +177,15 @@ impl Core {
                 continue;
             }
             let receipt = if frame.rest.is_empty() { Receipt::NotNeeded } else { Receipt::Wanted };
+            let is_sole = theirs == *targets && legs.all().is_empty();
+            let readers = if is_sole { readers } else { Readers::Others };
             let handoff = Handoff {
                 frame: frame.clone(),
                 tagging,
                 targets: theirs,
                 legs: their_legs,
                 receipt,
+                readers,
             };
             let sent = self
                 .peers
@@ -221,10 +226,11 @@ impl Core {
         let (mut frames, mut bytes) = (0, 0_u32);
         while frames < HANDOFFS_PER_TURN && bytes < most_bytes {
             let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
-            let Handoff { frame, tagging, targets, legs, receipt } = handoff;
+            let Handoff { mut frame, tagging, targets, legs, receipt, readers } = handoff;
             if legs.all().is_empty() {
-                let alone = std::slice::from_ref(&frame);
-                self.deliver_all(alone, Traits::of(&frame), tagging, &targets);
+                let traits = Traits::of(&frame);
+                let alone = std::slice::from_mut(&mut frame);
+                self.deliver_all(alone, traits, tagging, &targets, readers);
             } else {
                 self.deliver_with_legs(&frame, tagging, &targets, &legs);
             }
@@ -258,7 +264,9 @@ impl Core {
         match origin {
             Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.hold(chunk),
-            Origin::Chain { port, .. } | Origin::Umem { port, .. } => {
+            Origin::Chain { port, .. }
+            | Origin::Umem { port, .. }
+            | Origin::Exchanged { port, .. } => {
                 if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
                     local.port.hold(origin);
                 }
@@ -278,7 +286,9 @@ impl Core {
         match origin {
             Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.release(chunk),
-            Origin::Chain { port, .. } | Origin::Umem { port, .. } => {
+            Origin::Chain { port, .. }
+            | Origin::Umem { port, .. }
+            | Origin::Exchanged { port, .. } => {
                 let place = self.place(port);
                 self.touch(place);
                 if let Some(local) = place.and_then(|place| self.locals.get_mut(place)) {

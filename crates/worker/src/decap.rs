@@ -10,6 +10,7 @@ use helio_types::{DropReason, PortId, PortSet, VlanId};
 use helio_underlay::Neighbour;
 
 use crate::core::Core;
+use crate::mailbox::Readers;
 use crate::run::{Run, Verdict};
 
 /// Remote sessions of one decap port whose numbers are followed. More are delivered and not followed, because anybody can make
@@ -226,7 +227,8 @@ impl Core {
         if !concerned.all().is_empty() {
             self.plan_legs(port, frame, &mut run);
         }
-        self.forward(port, std::slice::from_ref(frame), &run);
+        // The datagram around it lies in the same place.
+        self.forward(port, std::slice::from_mut(frame), &run, Readers::Others);
         self.release(frame.origin);
     }
 }

@@ -9,7 +9,7 @@ use helio_types::{DropReason, MIN_FRAME_BYTES, PortId};
 
 use crate::core::Core;
 use crate::form::Forms;
-use crate::mailbox::{Tagging, Targets};
+use crate::mailbox::{Readers, Tagging, Targets};
 use crate::run::{Traits, Work};
 
 /// Bytes of a VLAN tag.
@@ -62,15 +62,16 @@ impl Core {
     #[inline]
     pub(crate) fn deliver_all(
         &mut self,
-        frames: &[Frame],
+        frames: &mut [Frame],
         traits: Traits,
         tagging: Tagging,
         targets: &Targets,
+        readers: Readers,
     ) {
         match traits.work {
-            Work::Nothing => self.deliver_complete(frames, traits, tagging, targets),
+            Work::Nothing => self.deliver_complete(frames, traits, tagging, targets, readers),
             Work::Offloads => {
-                for frame in frames {
+                for frame in &*frames {
                     self.deliver_worked(frame, tagging, targets);
                 }
             }

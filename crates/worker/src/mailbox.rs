@@ -61,6 +61,12 @@ impl Targets {
     pub(crate) fn is_empty(&self) -> bool {
         self.production.is_empty() && self.copies.is_empty()
     }
+
+    /// Number of ports that get the frame.
+    #[inline]
+    pub(crate) fn count(&self) -> u32 {
+        self.production.count() + self.copies.count()
+    }
 }
 
 /// Whether the worker that took a frame waits for it.
@@ -72,6 +78,15 @@ pub(crate) enum Receipt {
     NotNeeded,
 }
 
+/// Whether a frame is read by others than the worker that delivers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Other workers deliver it too, or it is part of something that is read later.
+    Others,
+    /// Who gets it here last may keep what it lies in.
+    NoOthers,
+}
+
 /// A frame for ports of another worker.
 #[derive(Debug)]
 pub(crate) struct Handoff {
@@ -80,6 +95,7 @@ pub(crate) struct Handoff {
     pub(crate) targets: Targets,
     pub(crate) legs: LegTargets,
     pub(crate) receipt: Receipt,
+    pub(crate) readers: Readers,
 }
 
 /// One worker's ends of the rings to another worker.
@@ -141,7 +157,7 @@ impl Peer {
         self.handoffs_in.pop().ok()
     }
 
-    /// Tells the other worker that a frame of it is done.
+    /// Tells the other worker that a frame of it is done: by its origin, which says if something else was given for it.
     pub(crate) fn acknowledge(&mut self, origin: Origin) {
         // The other worker has at most SLOTS frames here that want a receipt, so there is room for each.
         let sent = self.receipts_out.push(origin);
@@ -192,7 +208,8 @@ mod tests {
         };
         let targets = Targets { production: PortSet::of(port), ..Targets::NONE };
         let legs = LegTargets::none(port);
-        Handoff { frame, tagging: Tagging::default(), targets, legs, receipt }
+        let readers = Readers::Others;
+        Handoff { frame, tagging: Tagging::default(), targets, legs, receipt, readers }
     }
 
     fn copy(slot: u16) -> Handoff {

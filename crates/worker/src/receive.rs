@@ -7,7 +7,7 @@ use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
 use crate::legs::LegTargets;
-use crate::mailbox::Targets;
+use crate::mailbox::{Readers, Targets};
 use crate::poll::Worker;
 use crate::run::{Company, Run, Stretch, Verdict};
 use crate::snapshot::Snapshot;
@@ -40,10 +40,10 @@ impl Worker {
             core.prepare(these, &run.targets);
             frames = others;
         }
-        let mut frames = burst.frames();
+        let mut frames = burst.frames_mut();
         for run in runs.iter() {
-            let (these, others) = frames.split_at(run.frames.min(frames.len()));
-            core.forward(ingress, these, run);
+            let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
+            core.forward(ingress, these, run, Readers::NoOthers);
             frames = others;
         }
         if burst.has_held() {
@@ -173,21 +173,29 @@ impl Core {
         }
     }
 
-    /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others.
+    /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others. `readers`
+    /// says who reads them besides all those.
     #[inline]
-    pub(crate) fn forward(&mut self, ingress: PortId, frames: &[Frame], run: &Run) {
+    pub(crate) fn forward(
+        &mut self,
+        ingress: PortId,
+        frames: &mut [Frame],
+        run: &Run,
+        readers: Readers,
+    ) {
         if let Some(legs) = run.legs {
             return self.forward_with_legs(frames, run, legs);
         }
         if self.is_alone() {
-            return self.deliver_all(frames, run.traits, run.tagging, &run.targets);
+            return self.deliver_all(frames, run.traits, run.tagging, &run.targets, readers);
         }
         let legs = LegTargets::none(ingress);
-        for frame in frames {
-            self.hand_over(frame, run.tagging, &run.targets, &legs);
+        for frame in &*frames {
+            self.hand_over(frame, run.tagging, &run.targets, &legs, readers);
         }
         let own = run.targets.within(&self.own_targets());
-        self.deliver_all(frames, run.traits, run.tagging, &own);
+        let readers = if own == run.targets { readers } else { Readers::Others };
+        self.deliver_all(frames, run.traits, run.tagging, &own, readers);
     }
 
     /// As [`Core::forward`], for the one frame of a run and its legs.
@@ -196,7 +204,7 @@ impl Core {
         let plan = self.leg_plans.get(usize::from(legs)).copied();
         let (Some(legs), Some(frame)) = (plan, frames.first()) else { return };
         if !self.is_alone() {
-            self.hand_over(frame, run.tagging, &run.targets, &legs);
+            self.hand_over(frame, run.tagging, &run.targets, &legs, Readers::Others);
         }
         let own = run.targets.within(&self.own_targets());
         self.deliver_with_legs(frame, run.tagging, &own, &legs.within(self.own_legs()));

@@ -12,20 +12,37 @@ use helio_mem::MemoryTable;
 use helio_offload::NetHeader;
 use helio_types::{DropReason, PassRule, PortId, UplinkMode, WorkerId};
 use helio_uplink::{
-    StateWord, UplinkEvent, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues, UplinkState,
-    WorkerPolling,
+    SharedUmem, StateWord, UplinkEvent, UplinkHandle, UplinkParts, UplinkPort, UplinkQueues,
+    UplinkState, WorkerPolling,
 };
 
 /// How long anything may take that is to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the uplink of a test is set.
-#[derive(Default)]
 pub struct Setting {
+    /// Which port of the switch it would be.
+    pub port: usize,
+    pub interface: &'static str,
+    pub umem: Option<Arc<SharedUmem>>,
     pub mode: UplinkMode,
     pub queues: UplinkQueues,
     pub pass: Vec<PassRule>,
     pub polling: WorkerPolling,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            port: 3,
+            interface: "near",
+            umem: None,
+            mode: UplinkMode::Auto,
+            queues: UplinkQueues::All,
+            pass: Vec::new(),
+            polling: WorkerPolling::Adaptive,
+        }
+    }
 }
 
 /// Where the memory of the uplink is looked up.
@@ -55,14 +72,15 @@ fn parts(
     events: Arc<Mutex<Vec<UplinkEvent>>>,
 ) -> UplinkParts {
     UplinkParts {
-        id: PortId::new(3).unwrap(),
+        id: PortId::new(setting.port).unwrap(),
         name: "uplink0".to_owned(),
-        interface: "near".to_owned(),
+        interface: setting.interface.to_owned(),
         mode: setting.mode,
         queues: setting.queues,
         pass: setting.pass,
         wakeups: Arc::new(Sleepless),
         polling: setting.polling,
+        umem: setting.umem,
         directory: memories,
         events: Box::new(move |event| events.lock().unwrap().push(event.clone())),
     }
@@ -74,6 +92,7 @@ pub fn unused_port() -> (UplinkPort, UplinkHandle) {
 }
 
 pub struct Rig {
+    id: PortId,
     pub port: UplinkPort,
     pub handle: UplinkHandle,
     pub burst: Burst,
@@ -93,12 +112,14 @@ impl Rig {
 
     /// An uplink that has been started.
     pub fn started(setting: Setting) -> Self {
+        let id = PortId::new(setting.port).unwrap();
         let memories = Arc::new(Memories::default());
         let events = Arc::new(Mutex::new(Vec::new()));
         let (port, mut handle) =
             UplinkPort::create(parts(setting, Arc::clone(&memories), Arc::clone(&events))).unwrap();
         handle.start().unwrap();
         Self {
+            id,
             port,
             handle,
             burst: Burst::new(),
@@ -171,6 +192,11 @@ impl Rig {
         received
     }
 
+    /// Which port of the switch it would be.
+    pub fn id(&self) -> PortId {
+        self.id
+    }
+
     pub fn table(&self) -> Option<Arc<MemoryTable>> {
         self.memories.0.lock().unwrap().clone()
     }
@@ -179,7 +205,7 @@ impl Rig {
     pub fn content(&self, frame: &Frame) -> Vec<u8> {
         let mut content = frame.head.bytes().to_vec();
         assert_eq!(frame.net, NetHeader::PLAIN);
-        assert_eq!(frame.memory, MemoryId::of_port(PortId::new(3).unwrap()));
+        assert_eq!(frame.memory, MemoryId::of_port(self.id));
         assert_eq!(frame.rest.is_empty(), frame.origin == Origin::Nothing);
         let table = self.table();
         for segment in &frame.rest {

@@ -26,10 +26,15 @@ impl Wire {
 
     /// Makes both ends, as after they were deleted.
     pub fn lay(&self, mtu: u32, queues: u32) {
+        self.lay_between("near", "far", mtu, queues);
+    }
+
+    /// Makes another wire in the same namespace.
+    pub fn lay_between(&self, near: &str, far: &str, mtu: u32, queues: u32) {
         let end = format!("numrxqueues {queues} numtxqueues {queues} mtu {mtu}");
-        ip(&format!("link add near {end} type veth peer name far {end}"));
-        ip("link set near up");
-        ip("link set far up");
+        ip(&format!("link add {near} {end} type veth peer name {far} {end}"));
+        ip(&format!("link set {near} up"));
+        ip(&format!("link set {far} up"));
     }
 }
 

@@ -282,7 +282,9 @@ impl Worker {
 
     fn release(&mut self, id: PortId, origin: Origin) {
         match origin {
-            Origin::Umem { .. } => panic!("a guest's frame lies in no UMEM"),
+            Origin::Umem { .. } | Origin::Exchanged { .. } => {
+                panic!("a guest's frame lies in no UMEM")
+            }
             Origin::Nothing => {}
             Origin::Chunk(chunk) => self.pool.release(chunk),
             Origin::Chain { .. } => {

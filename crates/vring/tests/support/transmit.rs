@@ -108,7 +108,9 @@ impl Transmitter {
         match origin {
             Origin::Chain { slot, .. } => self.queue.release(slot),
             Origin::Chunk(chunk) => self.pool.release(chunk),
-            Origin::Umem { .. } => panic!("a guest's frame lies in no UMEM"),
+            Origin::Umem { .. } | Origin::Exchanged { .. } => {
+                panic!("a guest's frame lies in no UMEM")
+            }
             Origin::Nothing => {}
         }
     }
