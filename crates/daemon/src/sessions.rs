@@ -18,6 +18,7 @@ use crate::ports::Ports;
 use crate::underlay::{endpoint, uplink_of};
 
 /// A named session that is served.
+#[derive(Clone)]
 pub(crate) struct ServedSession {
     pub(crate) config: SessionConfig,
     /// Another one with each change of its settings.
@@ -27,6 +28,7 @@ pub(crate) struct ServedSession {
 }
 
 /// One of its destinations.
+#[derive(Clone)]
 pub(crate) struct ServedLeg {
     pub(crate) id: LegId,
     number: u64,
@@ -36,7 +38,7 @@ pub(crate) struct ServedLeg {
 }
 
 /// All named sessions, in the order they came.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct ServedSessions {
     served: Vec<ServedSession>,
     last_number: u64,
@@ -100,6 +102,12 @@ impl ServedSessions {
     pub(crate) fn take(&mut self, name: &str) -> Option<ServedSession> {
         let place = self.served.iter().position(|session| session.config.name == name)?;
         Some(self.served.remove(place))
+    }
+
+    /// Has the sessions again that it had when `before` was made of it. Numbers given since are not given again: a worker may
+    /// know them.
+    pub(crate) fn go_back(&mut self, before: Self) {
+        self.served = before.served;
     }
 
     fn has_leg(&self, id: LegId) -> bool {

@@ -140,16 +140,35 @@ impl RunningSwitch {
         ports: &Ports,
     ) -> Result<(), ControlError> {
         check_ways(&session, ports)?;
-        let mut sessions = self.lock_sessions();
-        sessions.put(session.clone(), filter, |leg| self.fleet.leg_counts(leg))?;
-        self.install_sessions(ports, &sessions)?;
-        // What still goes by a leg that is no more is counted before its number is another's.
-        self.fleet.drain();
+        self.change_sessions(ports, |sessions| {
+            sessions.put(session.clone(), filter, |leg| self.fleet.leg_counts(leg))
+        })?;
         let mut config = self.lock_config();
         match config.sessions.iter_mut().find(|known| known.name == session.name) {
             Some(known) => *known = session,
             None => config.sessions.push(session),
         }
+        Ok(())
+    }
+
+    /// Changes the list of named sessions, and puts it in place. Where that fails, the list is as before. A `change` that
+    /// fails has changed nothing.
+    fn change_sessions(
+        &self,
+        ports: &Ports,
+        change: impl FnOnce(&mut ServedSessions) -> Result<(), ControlError>,
+    ) -> Result<(), ControlError> {
+        let mut sessions = self.lock_sessions();
+        let before = sessions.clone();
+        change(&mut sessions)?;
+        if let Err(error) = self.install_sessions(ports, &sessions) {
+            sessions.go_back(before);
+            // Some workers have been told already. If they cannot be told otherwise either, the first error says why.
+            let _ = self.install_sessions(ports, &sessions);
+            return Err(error);
+        }
+        // What still goes by a leg that is no more is counted before its number is another's.
+        self.fleet.drain();
         Ok(())
     }
 
@@ -363,10 +382,10 @@ impl Switch for RunningSwitch {
 
     fn remove_mirror(&self, name: &str) -> Result<(), ControlError> {
         let ports = self.lock_ports();
-        let mut sessions = self.lock_sessions();
-        sessions.take(name).ok_or_else(|| ControlError::no_such_mirror(name))?;
-        self.install_sessions(&ports, &sessions)?;
-        self.fleet.drain();
+        self.change_sessions(&ports, |sessions| {
+            let taken = sessions.take(name).map(drop);
+            taken.ok_or_else(|| ControlError::no_such_mirror(name))
+        })?;
         self.lock_config().sessions.retain(|known| known.name != name);
         Ok(())
     }
@@ -436,3 +455,7 @@ fn compile_filter(session: &SessionConfig) -> Result<Option<Program>, ControlErr
 fn gone(error: WorkerGone) -> ControlError {
     ControlError::new(ControlErrorKind::Internal, error.to_string())
 }
+
+#[cfg(test)]
+#[path = "switch_tests.rs"]
+mod tests;
