@@ -33,12 +33,20 @@ pub(crate) fn endpoint(
         tag: remote.vlan.map(|vlan| UnderlayTag { vlan, priority: remote.pcp.get() }),
         remote: remote.remote,
         gateway: remote.gateway,
-        carrier: match remote.encapsulation {
-            Encapsulation::Vxlan { port, .. } => Carrier::Udp { port },
-            _ => Carrier::Gre,
-        },
+        carrier: carrier(remote.encapsulation),
         mtu_bytes: remote.mtu,
     })
+}
+
+/// What tells copies of this form from all else that our address sends.
+fn carrier(encapsulation: Encapsulation) -> Carrier {
+    let key = match encapsulation {
+        Encapsulation::Vxlan { port, .. } => return Carrier::Udp { port },
+        Encapsulation::Gre { key, .. } => key,
+        _ => None,
+    };
+    let first_word = encapsulation.gre_first_word();
+    first_word.map_or(Carrier::Nothing, |first_word| Carrier::Gre { first_word, key })
 }
 
 /// The decap ports whose uplinks are there.
@@ -105,6 +113,7 @@ fn made_up_address(interface: &str) -> MacAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use helio_encap::{GreSequence, UdpChecksum, Vni};
 
     #[test]
     fn an_address_that_is_made_up_is_local_and_no_groups_and_always_the_same() {
@@ -137,6 +146,21 @@ mod tests {
         let way = way_to("remote = \"192.0.2.9\"\nremote-mac = \"52:54:00:12:34:57\"").unwrap();
         assert_eq!(way.remote().to_string(), "192.0.2.9");
         assert_eq!(way.own_address().to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn copies_are_told_from_all_else_by_what_each_of_them_begins_with() {
+        let key = Some(7);
+        let keyed = Encapsulation::Gre { key, sequence: GreSequence::Present };
+        for (form, first_word, key) in [
+            (Encapsulation::ErspanI, [0, 0, 0x88, 0xbe], None),
+            (keyed, [0x30, 0, 0x65, 0x58], key),
+        ] {
+            assert_eq!(carrier(form), Carrier::Gre { first_word, key });
+        }
+        let (vni, checksum) = (Vni::of_low_bits(7), UdpChecksum::Zero);
+        let vxlan = Encapsulation::Vxlan { vni, port: 8472, checksum };
+        assert_eq!(carrier(vxlan), Carrier::Udp { port: 8472 });
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::endpoint::Way;
 use crate::ethernet::{ARP, Body, Ethernet};
 use crate::resolution::{Heard, Resolution};
 use crate::{
-    Endpoint, NeighbourState, Observed, OwnFrame, PathMtu, Refusal, RefusalCounts, arp, icmp,
+    Endpoint, NeighbourState, Observed, OwnFrame, PathMtu, PathMtuError, Refusal, RefusalCounts,
+    arp, icmp,
 };
 
 /// The neighbour that copies of one endpoint are handed to.
@@ -126,7 +127,10 @@ impl Neighbour {
             Message::Told(claim) => self.hear(&claim, now),
             Message::TooBig { mtu_bytes } => {
                 let learned = self.path_mtu.learn(mtu_bytes, now);
-                let is_news = learned.map_err(|_| Refusal::MtuBounds)?;
+                let is_news = learned.map_err(|error| match error {
+                    PathMtuError::Bounds { .. } => Refusal::MtuBounds,
+                    PathMtuError::TooSoon => Refusal::MtuTooSoon,
+                })?;
                 let counts = Observed::PathMtu(self.path_mtu.bytes());
                 Ok(if is_news { counts } else { Observed::Unchanged })
             }

@@ -71,6 +71,8 @@ refusals! {
     NotQuoted => "path-mtu-not-quoted",
     /// It tells an MTU that no path has, or one above that of the underlay.
     MtuBounds => "path-mtu-bounds",
+    /// It tells a shorter path MTU within a second of the last.
+    MtuTooSoon => "path-mtu-too-soon",
 }
 
 impl Refusal {

@@ -33,7 +33,7 @@ fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) ->
         tag: None,
         remote: IpAddr::V4(COLLECTOR),
         gateway: None,
-        carrier: Carrier::Gre,
+        carrier: Carrier::Gre { first_word: [0x10, 0, 0x65, 0x58], key: None },
         mtu_bytes: 1500,
     });
     LegForm::Remote(Arc::new(Remote {
