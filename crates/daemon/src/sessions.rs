@@ -21,7 +21,7 @@ use crate::underlay::{endpoint, uplink_of};
 #[derive(Clone)]
 pub(crate) struct ServedSession {
     pub(crate) config: SessionConfig,
-    /// Another one with each change of its settings.
+    /// Its own for as long as it is there, whatever becomes of its settings.
     number: u64,
     filter: Option<Program>,
     pub(crate) legs: Vec<ServedLeg>,
@@ -71,11 +71,10 @@ impl ServedSessions {
                 "named sessions have at most {MAX_LEGS} destinations in all; leave some out, or take the old ones away first"
             )));
         }
-        let mut before = match place.and_then(|place| self.served.get_mut(place)) {
-            Some(session) => std::mem::take(&mut session.legs),
-            None => Vec::new(),
+        let (number, mut before) = match place.and_then(|place| self.served.get_mut(place)) {
+            Some(session) => (session.number, std::mem::take(&mut session.legs)),
+            None => (self.next_number(), Vec::new()),
         };
-        let number = self.next_number();
         let mut free = free.into_iter();
         let mut legs = Vec::new();
         for destination in &config.destinations {
@@ -203,5 +202,39 @@ impl ServedLeg {
             dscp: remote.dscp,
             hop_limit: remote.ttl,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helio_config::Config;
+
+    /// A session of this name, with a collector, and with `sample`.
+    fn session(name: &str, sample: u32) -> SessionConfig {
+        let text = format!(
+            "[[port]]\nname = \"up\"\ninterface = \"helio-none\"\n[[mirror]]\nname = \"{name}\"\n\
+             source-vlans = [10]\nsample = {sample}\n[[mirror.destination]]\nport = \"up\"\n"
+        );
+        Config::from_str(&text, "a test").unwrap().sessions.remove(0)
+    }
+
+    /// Puts a session in its place, and tells its number and those of its destinations.
+    fn put(sessions: &mut ServedSessions, config: &SessionConfig) -> (u64, Vec<u64>) {
+        sessions.put(config.clone(), None, |_| MirrorCounts::default()).unwrap();
+        let put = sessions.iter().find(|session| session.config == *config).unwrap();
+        (put.number, put.legs.iter().map(|leg| leg.number).collect())
+    }
+
+    #[test]
+    fn a_session_is_the_same_one_until_it_is_taken_out() {
+        let mut sessions = ServedSessions::default();
+        let first = put(&mut sessions, &session("sql", 1));
+        let other = put(&mut sessions, &session("web", 1));
+        assert_ne!(first.0, other.0);
+        assert_eq!(put(&mut sessions, &session("sql", 2)), first);
+        assert!(sessions.take("sql").is_some());
+        let again = put(&mut sessions, &session("sql", 2));
+        assert!(again.0 > other.0 && again.1[0] > other.1[0], "{again:?}");
     }
 }
