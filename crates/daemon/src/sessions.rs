@@ -14,6 +14,7 @@ use helio_mirror::{
 use helio_types::{LegId, MAX_LEGS, PortSet};
 use helio_underlay::Endpoint;
 
+use crate::cards::Cards;
 use crate::ports::Ports;
 use crate::underlay::{endpoint, uplink_of};
 
@@ -118,14 +119,14 @@ impl ServedSessions {
         self.last_number
     }
 
-    /// What workers are told, with these ports.
-    pub(crate) fn compile(&self, ports: &Ports) -> Sessions {
-        Sessions::new(self.served.iter().map(|session| session.compile(ports)).collect())
+    /// What workers are told, with these ports and their cards.
+    pub(crate) fn compile(&self, ports: &Ports, cards: &Cards) -> Sessions {
+        Sessions::new(self.served.iter().map(|session| session.compile(ports, cards)).collect())
     }
 }
 
 impl ServedSession {
-    fn compile(&self, ports: &Ports) -> Session {
+    fn compile(&self, ports: &Ports, cards: &Cards) -> Session {
         let config = &self.config;
         Session {
             number: self.number,
@@ -155,7 +156,7 @@ impl ServedSession {
                 true => RefusedFrames::Included,
                 false => RefusedFrames::Left,
             },
-            legs: self.legs.iter().filter_map(|leg| leg.compile(ports)).collect(),
+            legs: self.legs.iter().filter_map(|leg| leg.compile(ports, cards)).collect(),
         }
     }
 }
@@ -172,21 +173,21 @@ pub(crate) fn source_ports(config: &SessionConfig, ports: &Ports) -> PortSet {
 
 impl ServedLeg {
     /// What workers are told; `None` while its port is not there.
-    fn compile(&self, ports: &Ports) -> Option<Leg> {
+    fn compile(&self, ports: &Ports, cards: &Cards) -> Option<Leg> {
         let port = ports.find(self.destination.port())?.id;
         let form = match &self.destination {
             MirrorDestination::Port { .. } => LegForm::Plain,
             MirrorDestination::Rspan { vlan, .. } => LegForm::RemoteVlan(*vlan),
             MirrorDestination::Remote(remote) => {
-                LegForm::Remote(self.remote(remote, ports)?.into())
+                LegForm::Remote(self.remote(remote, ports, cards)?.into())
             }
         };
         Some(Leg { id: self.id, port, form })
     }
 
-    fn remote(&self, remote: &RemoteDestination, ports: &Ports) -> Option<Remote> {
+    fn remote(&self, remote: &RemoteDestination, ports: &Ports, cards: &Cards) -> Option<Remote> {
         let uplink = uplink_of(ports, &remote.uplink)?;
-        let endpoint: Endpoint = match endpoint(remote, uplink) {
+        let endpoint: Endpoint = match endpoint(remote, uplink, cards) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 tracing::warn!("no copies go to {}: {error}", remote.remote);
