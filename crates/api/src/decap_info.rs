@@ -19,6 +19,9 @@ pub struct DecapInfo {
     /// Datagrams for that address that were no copies, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,
+    /// Frames of neighbours that should have concerned that address and were not believed, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub neighbour_refused: BTreeMap<String, u64>,
     /// The numbered streams that arrived, in the order they came; at most 64 are followed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<RemoteSessionInfo>,
@@ -60,6 +63,7 @@ impl DecapInfo {
             local: format!("{}/{}", point.local, point.prefix_len),
             vlan: point.vlan.map(helio_types::VlanId::get),
             refused: BTreeMap::new(),
+            neighbour_refused: BTreeMap::new(),
             sessions: Vec::new(),
             unfollowed: 0,
         }

@@ -92,6 +92,10 @@ pub struct RemoteInfo {
     pub mac: Option<String>,
     /// Longest datagram that the path takes now, in bytes.
     pub path_mtu: u16,
+    /// Frames of neighbours and routers that should have concerned this collector and were not believed, by reason. Collectors
+    /// that share an address of the switch count each for itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub neighbour_refused: BTreeMap<String, u64>,
 }
 
 impl MirrorInfo {
@@ -174,6 +178,7 @@ impl RemoteInfo {
             neighbour: "the next hop has not been asked for".to_owned(),
             mac: entry.remote_mac,
             path_mtu: remote.mtu,
+            neighbour_refused: BTreeMap::new(),
         }
     }
 }

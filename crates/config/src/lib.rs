@@ -12,6 +12,7 @@ mod encapsulation_entry;
 mod host;
 mod key_values;
 mod nearest;
+mod own_address;
 mod plan;
 mod port;
 mod port_entry;

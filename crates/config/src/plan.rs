@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use helio_types::{MAX_PORTS, SessionId};
 
+use crate::own_address::OwnAddress;
 use crate::port_entry::check_socket_path;
 use crate::problem::Faults;
 use crate::read::read_config;
 use crate::read_mirror::FilterCheck;
+use crate::session::MirrorDestination;
 use crate::{
     Attachment, ConfigError, DecapPoint, PortConfig, PortError, Problem, SessionConfig,
     SocketAccess,
@@ -242,6 +244,15 @@ impl Config {
             let text = format!("{local} belongs to port {name:?} already; write another address");
             faults.add("decap", text);
         }
+        let own = OwnAddress::from(point);
+        let beside = |session: &SessionConfig| {
+            let owner = format!("the session {:?}", session.name);
+            session.destinations.iter().try_for_each(|destination| match destination {
+                MirrorDestination::Remote(remote) => own.check_beside(&remote.into(), &owner),
+                MirrorDestination::Port { .. } | MirrorDestination::Rspan { .. } => Ok(()),
+            })
+        };
+        faults.keep("decap", self.sessions.iter().try_for_each(beside));
     }
 
     /// Whether there is an uplink of that name.

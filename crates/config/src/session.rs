@@ -9,6 +9,7 @@ use helio_types::{MacAddr, VlanId};
 use serde::{Deserialize, Serialize};
 
 use crate::SessionEntry;
+use crate::own_address::OwnAddress;
 
 /// Most destinations of one session.
 pub const MAX_DESTINATIONS: usize = 16;
@@ -187,6 +188,16 @@ impl MirrorDestination {
         let (Self::Remote(this), Self::Remote(that)) = (self, other) else { return self == other };
         (&this.uplink, this.vlan, this.local, this.remote, this.encapsulation)
             == (&that.uplink, that.vlan, that.local, that.remote, that.encapsulation)
+    }
+
+    /// Whether the switch can have its addresses of this one and of `other`, which is `owner`'s, at once.
+    pub(crate) fn check_own_address(&self, other: &Self, owner: &str) -> Result<(), String> {
+        match (self, other) {
+            (Self::Remote(this), Self::Remote(that)) => {
+                OwnAddress::from(this).check_beside(&that.into(), owner)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -206,6 +206,11 @@ impl SessionEntry {
                 "{destination} is a destination of this session already; keep one of the two"
             );
             faults.add(destination.port_key(), text);
+        } else {
+            let beside = |other: &MirrorDestination| {
+                destination.check_own_address(other, &other.to_string())
+            };
+            faults.keep("mac", earlier.iter().try_for_each(beside));
         }
         let port = destination.port();
         let is_source = self.source_ports.iter().any(|source| source == port);

@@ -2,6 +2,7 @@
 
 use helio_types::MAX_LEGS;
 
+use crate::own_address::OwnAddress;
 use crate::problem::{Faults, SessionFaults};
 use crate::session::{MirrorDestination, SessionConfig};
 use crate::{Attachment, Config, SessionError};
@@ -66,6 +67,9 @@ impl Config {
             }
             let mut faults = Faults::default();
             faults.keep(destination.port_key(), self.check_destination(destination));
+            let beside = |other| check_own_addresses(destination, other);
+            let beside_all = others().try_for_each(beside);
+            faults.keep("mac", beside_all.and_then(|()| self.check_decap_addresses(destination)));
             all.take(Some(position), faults);
         }
         all.none_or(Some(()))
@@ -84,6 +88,27 @@ impl Config {
             Some(_) => Ok(()),
         }
     }
+
+    /// Whether the switch can have its address of `destination` beside those of its decap ports.
+    fn check_decap_addresses(&self, destination: &MirrorDestination) -> Result<(), String> {
+        let MirrorDestination::Remote(remote) = destination else { return Ok(()) };
+        let own = OwnAddress::from(remote);
+        self.ports.iter().try_for_each(|port| match &port.attachment {
+            Attachment::Decap(point) => {
+                own.check_beside(&point.into(), &format!("the port {:?}", port.name))
+            }
+            _ => Ok(()),
+        })
+    }
+}
+
+/// Whether the switch can have its address of `destination` beside those of the session `other`.
+fn check_own_addresses(
+    destination: &MirrorDestination,
+    other: &SessionConfig,
+) -> Result<(), String> {
+    let owner = format!("the session {:?}", other.name);
+    other.destinations.iter().try_for_each(|other| destination.check_own_address(other, &owner))
 }
 
 fn no_such_port(name: &str) -> String {

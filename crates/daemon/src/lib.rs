@@ -2,6 +2,7 @@
 //! end it all. The only crate that knows every kind of port.
 #![forbid(unsafe_code)]
 
+mod cards;
 mod compile;
 mod error;
 mod feature_names;

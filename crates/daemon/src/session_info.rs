@@ -1,8 +1,10 @@
 //! What the running switch says of its named mirror sessions.
 
+use std::collections::BTreeMap;
+
 use helio_api::{MirrorDestinationInfo, MirrorInfo, RemoteInfo};
 use helio_config::MirrorDestination;
-use helio_underlay::NeighbourState;
+use helio_underlay::{NeighbourState, RefusalCounts};
 use helio_worker::{CollectorReport, Fleet, UnderlayReport};
 
 use crate::info::by_reason;
@@ -55,10 +57,11 @@ fn destination_info(
 
 fn remote_info(remote: RemoteInfo, known: &CollectorReport) -> RemoteInfo {
     let path_mtu = known.mtu_bytes;
+    let neighbour_refused = disbelieved(&known.refused);
     // A next hop that was configured need not be asked for.
     if remote.mac.is_some() {
         let neighbour = "the next hop is as configured".to_owned();
-        return RemoteInfo { neighbour, path_mtu, ..remote };
+        return RemoteInfo { neighbour, path_mtu, neighbour_refused, ..remote };
     }
     let neighbour = match known.state {
         NeighbourState::Incomplete => "the next hop is asked where it is",
@@ -68,7 +71,12 @@ fn remote_info(remote: RemoteInfo, known: &CollectorReport) -> RemoteInfo {
         NeighbourState::Failed => "the next hop does not answer; it is asked again every 30 s",
     };
     let mac = known.next_hop.map(|mac| mac.to_string());
-    RemoteInfo { neighbour: neighbour.to_owned(), mac, path_mtu, ..remote }
+    RemoteInfo { neighbour: neighbour.to_owned(), mac, path_mtu, neighbour_refused, ..remote }
+}
+
+/// What neighbours said that was not believed, by the name of the reason.
+pub(crate) fn disbelieved(refused: &RefusalCounts) -> BTreeMap<String, u64> {
+    refused.iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect()
 }
 
 /// Why no copies can go there, whatever comes.

@@ -14,19 +14,22 @@ use helio_mirror::{
 use helio_types::{LegId, MAX_LEGS, PortSet};
 use helio_underlay::Endpoint;
 
+use crate::cards::Cards;
 use crate::ports::Ports;
 use crate::underlay::{endpoint, uplink_of};
 
 /// A named session that is served.
+#[derive(Clone)]
 pub(crate) struct ServedSession {
     pub(crate) config: SessionConfig,
-    /// Another one with each change of its settings.
+    /// Its own for as long as it is there, whatever becomes of its settings.
     number: u64,
     filter: Option<Program>,
     pub(crate) legs: Vec<ServedLeg>,
 }
 
 /// One of its destinations.
+#[derive(Clone)]
 pub(crate) struct ServedLeg {
     pub(crate) id: LegId,
     number: u64,
@@ -36,7 +39,7 @@ pub(crate) struct ServedLeg {
 }
 
 /// All named sessions, in the order they came.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct ServedSessions {
     served: Vec<ServedSession>,
     last_number: u64,
@@ -69,11 +72,10 @@ impl ServedSessions {
                 "named sessions have at most {MAX_LEGS} destinations in all; leave some out, or take the old ones away first"
             )));
         }
-        let mut before = match place.and_then(|place| self.served.get_mut(place)) {
-            Some(session) => std::mem::take(&mut session.legs),
-            None => Vec::new(),
+        let (number, mut before) = match place.and_then(|place| self.served.get_mut(place)) {
+            Some(session) => (session.number, std::mem::take(&mut session.legs)),
+            None => (self.next_number(), Vec::new()),
         };
-        let number = self.next_number();
         let mut free = free.into_iter();
         let mut legs = Vec::new();
         for destination in &config.destinations {
@@ -102,6 +104,12 @@ impl ServedSessions {
         Some(self.served.remove(place))
     }
 
+    /// Has the sessions again that it had when `before` was made of it. Numbers given since are not given again: a worker may
+    /// know them.
+    pub(crate) fn go_back(&mut self, before: Self) {
+        self.served = before.served;
+    }
+
     fn has_leg(&self, id: LegId) -> bool {
         self.served.iter().flat_map(|session| &session.legs).any(|leg| leg.id == id)
     }
@@ -111,14 +119,14 @@ impl ServedSessions {
         self.last_number
     }
 
-    /// What workers are told, with these ports.
-    pub(crate) fn compile(&self, ports: &Ports) -> Sessions {
-        Sessions::new(self.served.iter().map(|session| session.compile(ports)).collect())
+    /// What workers are told, with these ports and their cards.
+    pub(crate) fn compile(&self, ports: &Ports, cards: &Cards) -> Sessions {
+        Sessions::new(self.served.iter().map(|session| session.compile(ports, cards)).collect())
     }
 }
 
 impl ServedSession {
-    fn compile(&self, ports: &Ports) -> Session {
+    fn compile(&self, ports: &Ports, cards: &Cards) -> Session {
         let config = &self.config;
         Session {
             number: self.number,
@@ -148,7 +156,7 @@ impl ServedSession {
                 true => RefusedFrames::Included,
                 false => RefusedFrames::Left,
             },
-            legs: self.legs.iter().filter_map(|leg| leg.compile(ports)).collect(),
+            legs: self.legs.iter().filter_map(|leg| leg.compile(ports, cards)).collect(),
         }
     }
 }
@@ -165,21 +173,21 @@ pub(crate) fn source_ports(config: &SessionConfig, ports: &Ports) -> PortSet {
 
 impl ServedLeg {
     /// What workers are told; `None` while its port is not there.
-    fn compile(&self, ports: &Ports) -> Option<Leg> {
+    fn compile(&self, ports: &Ports, cards: &Cards) -> Option<Leg> {
         let port = ports.find(self.destination.port())?.id;
         let form = match &self.destination {
             MirrorDestination::Port { .. } => LegForm::Plain,
             MirrorDestination::Rspan { vlan, .. } => LegForm::RemoteVlan(*vlan),
             MirrorDestination::Remote(remote) => {
-                LegForm::Remote(self.remote(remote, ports)?.into())
+                LegForm::Remote(self.remote(remote, ports, cards)?.into())
             }
         };
         Some(Leg { id: self.id, port, form })
     }
 
-    fn remote(&self, remote: &RemoteDestination, ports: &Ports) -> Option<Remote> {
+    fn remote(&self, remote: &RemoteDestination, ports: &Ports, cards: &Cards) -> Option<Remote> {
         let uplink = uplink_of(ports, &remote.uplink)?;
-        let endpoint: Endpoint = match endpoint(remote, uplink) {
+        let endpoint: Endpoint = match endpoint(remote, uplink, cards) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 tracing::warn!("no copies go to {}: {error}", remote.remote);
@@ -195,5 +203,39 @@ impl ServedLeg {
             dscp: remote.dscp,
             hop_limit: remote.ttl,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use helio_config::Config;
+
+    /// A session of this name, with a collector, and with `sample`.
+    fn session(name: &str, sample: u32) -> SessionConfig {
+        let text = format!(
+            "[[port]]\nname = \"up\"\ninterface = \"helio-none\"\n[[mirror]]\nname = \"{name}\"\n\
+             source-vlans = [10]\nsample = {sample}\n[[mirror.destination]]\nport = \"up\"\n"
+        );
+        Config::from_str(&text, "a test").unwrap().sessions.remove(0)
+    }
+
+    /// Puts a session in its place, and tells its number and those of its destinations.
+    fn put(sessions: &mut ServedSessions, config: &SessionConfig) -> (u64, Vec<u64>) {
+        sessions.put(config.clone(), None, |_| MirrorCounts::default()).unwrap();
+        let put = sessions.iter().find(|session| session.config == *config).unwrap();
+        (put.number, put.legs.iter().map(|leg| leg.number).collect())
+    }
+
+    #[test]
+    fn a_session_is_the_same_one_until_it_is_taken_out() {
+        let mut sessions = ServedSessions::default();
+        let first = put(&mut sessions, &session("sql", 1));
+        let other = put(&mut sessions, &session("web", 1));
+        assert_ne!(first.0, other.0);
+        assert_eq!(put(&mut sessions, &session("sql", 2)), first);
+        assert!(sessions.take("sql").is_some());
+        let again = put(&mut sessions, &session("sql", 2));
+        assert!(again.0 > other.0 && again.1[0] > other.1[0], "{again:?}");
     }
 }

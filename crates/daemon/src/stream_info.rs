@@ -5,12 +5,14 @@ use helio_encap::{Refusal, RemoteSession, SequenceCounts, StreamKind};
 use helio_worker::UnderlayReport;
 
 use crate::ports::ServedPort;
+use crate::session_info::disbelieved;
 
 /// Adds what the worker of the uplink has seen.
 pub(crate) fn describe_streams(info: &mut DecapInfo, port: &ServedPort, report: &UnderlayReport) {
     let Some(decap) = report.decaps.iter().find(|decap| decap.port == port.id) else { return };
     let refused = Refusal::ALL.iter().zip(decap.refused).filter(|(_, count)| *count > 0);
     info.refused = refused.map(|(why, count)| (why.name().to_owned(), count)).collect();
+    info.neighbour_refused = disbelieved(&decap.neighbour_refused);
     info.sessions = decap.sessions.iter().map(session_info).collect();
     info.unfollowed = decap.unfollowed;
 }

@@ -14,18 +14,19 @@ use helio_filter::Program;
 use helio_frame::MemoryDirectory;
 use helio_host::FirstTry;
 use helio_switch::FlushFilter;
-use helio_types::{MacAddr, Mirroring, VlanId, WorkerId};
+use helio_types::{Mirroring, VlanId, WorkerId};
 use helio_uplink::SharedUmem;
 use helio_vhost_user::SocketAccess;
 use helio_worker::{Fleet, UnderlayReport, WorkerGone};
 
+use crate::cards::Cards;
 use crate::compile::compile;
 use crate::info;
 use crate::port_handle::{self, Surroundings};
 use crate::ports::{Ports, ServedPort};
 use crate::session_info::session_info;
 use crate::sessions::ServedSessions;
-use crate::underlay::{cards, decap_points, endpoint, uplink_of};
+use crate::underlay::{decap_points, endpoint, uplink_of};
 
 /// How long who adds uplinks or TAPs waits to hear whether their interfaces can be used. A queue that its last owner has just
 /// let go of takes a moment.
@@ -50,7 +51,7 @@ pub(crate) struct RunningSwitch {
     /// Locked after `ports`.
     sessions: Mutex<ServedSessions>,
     /// The cards of uplinks as workers were last told of them. Locked after `sessions`.
-    cards: Mutex<Vec<(String, MacAddr)>>,
+    cards: Mutex<Cards>,
 }
 
 impl RunningSwitch {
@@ -99,7 +100,7 @@ impl RunningSwitch {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_cards(&self) -> MutexGuard<'_, Vec<(String, MacAddr)>> {
+    fn lock_cards(&self) -> MutexGuard<'_, Cards> {
         self.cards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,7 +108,7 @@ impl RunningSwitch {
     pub(crate) fn renew_cards(&self) {
         let ports = self.lock_ports();
         // A host that does not tell now is asked again soon.
-        let Ok(cards) = cards(&ports) else { return };
+        let Ok(cards) = Cards::of_uplinks(&ports) else { return };
         let are_known = *self.lock_cards() == cards;
         if !are_known {
             // A worker that has ended needs to know nothing.
@@ -125,15 +126,14 @@ impl RunningSwitch {
         ports: &Ports,
         sessions: &ServedSessions,
     ) -> Result<(), ControlError> {
-        // First: what changes while the rest is looked up shows the next time.
-        if let Ok(cards) = cards(ports) {
-            *self.lock_cards() = cards;
-        }
+        // Where the host does not tell, they are what they were.
+        let cards = Cards::of_uplinks(ports).unwrap_or_else(|_| self.lock_cards().clone());
+        self.lock_cards().clone_from(&cards);
         let mirrors = self.lock_config().mirrors.clone();
         let settings = ports.iter().map(|port| (port.id, port.worker, &port.config));
         let snapshot = compile(settings, &mirrors, self.fleet.len())
-            .with_sessions(sessions.compile(ports))
-            .with_decaps(decap_points(ports));
+            .with_sessions(sessions.compile(ports, &cards))
+            .with_decaps(decap_points(ports, &cards));
         self.fleet.install(&Arc::new(snapshot)).map_err(gone)
     }
 
@@ -144,17 +144,36 @@ impl RunningSwitch {
         filter: Option<Program>,
         ports: &Ports,
     ) -> Result<(), ControlError> {
-        check_ways(&session, ports)?;
-        let mut sessions = self.lock_sessions();
-        sessions.put(session.clone(), filter, |leg| self.fleet.leg_counts(leg))?;
-        self.install_sessions(ports, &sessions)?;
-        // What still goes by a leg that is no more is counted before its number is another's.
-        self.fleet.drain();
+        check_ways(&session, ports, &self.lock_cards())?;
+        self.change_sessions(ports, |sessions| {
+            sessions.put(session.clone(), filter, |leg| self.fleet.leg_counts(leg))
+        })?;
         let mut config = self.lock_config();
         match config.sessions.iter_mut().find(|known| known.name == session.name) {
             Some(known) => *known = session,
             None => config.sessions.push(session),
         }
+        Ok(())
+    }
+
+    /// Changes the list of named sessions, and puts it in place. Where that fails, the list is as before. A `change` that
+    /// fails has changed nothing.
+    fn change_sessions(
+        &self,
+        ports: &Ports,
+        change: impl FnOnce(&mut ServedSessions) -> Result<(), ControlError>,
+    ) -> Result<(), ControlError> {
+        let mut sessions = self.lock_sessions();
+        let before = sessions.clone();
+        change(&mut sessions)?;
+        if let Err(error) = self.install_sessions(ports, &sessions) {
+            sessions.go_back(before);
+            // Some workers have been told already. If they cannot be told otherwise either, the first error says why.
+            let _ = self.install_sessions(ports, &sessions);
+            return Err(error);
+        }
+        // What still goes by a leg that is no more is counted before its number is another's.
+        self.fleet.drain();
         Ok(())
     }
 
@@ -369,10 +388,10 @@ impl Switch for RunningSwitch {
 
     fn remove_mirror(&self, name: &str) -> Result<(), ControlError> {
         let ports = self.lock_ports();
-        let mut sessions = self.lock_sessions();
-        sessions.take(name).ok_or_else(|| ControlError::no_such_mirror(name))?;
-        self.install_sessions(&ports, &sessions)?;
-        self.fleet.drain();
+        self.change_sessions(&ports, |sessions| {
+            let taken = sessions.take(name).map(drop);
+            taken.ok_or_else(|| ControlError::no_such_mirror(name))
+        })?;
         self.lock_config().sessions.retain(|known| known.name != name);
         Ok(())
     }
@@ -421,12 +440,12 @@ impl Switch for RunningSwitch {
 }
 
 /// Whether the collectors of a session can be reached by the addresses it names.
-fn check_ways(session: &SessionConfig, ports: &Ports) -> Result<(), ControlError> {
+fn check_ways(session: &SessionConfig, ports: &Ports, cards: &Cards) -> Result<(), ControlError> {
     for destination in &session.destinations {
         if let MirrorDestination::Remote(remote) = destination
             && let Some(interface) = uplink_of(ports, &remote.uplink)
         {
-            endpoint(remote, interface)
+            endpoint(remote, interface, cards)
                 .map_err(|error| ControlError::invalid(error.to_string()))?;
         }
     }
@@ -442,3 +461,7 @@ fn compile_filter(session: &SessionConfig) -> Result<Option<Program>, ControlErr
 fn gone(error: WorkerGone) -> ControlError {
     ControlError::new(ControlErrorKind::Internal, error.to_string())
 }
+
+#[cfg(test)]
+#[path = "switch_tests.rs"]
+mod tests;

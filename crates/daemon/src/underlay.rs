@@ -1,15 +1,11 @@
 //! The switch's own addresses in the networks behind its uplinks.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-
 use helio_config::{Attachment, DecapPoint as DecapConfig, RemoteDestination};
 use helio_encap::{Encapsulation, VXLAN_PORT};
-use helio_host::{Interface, Interfaces};
 use helio_mirror::DecapPoint;
-use helio_types::MacAddr;
 use helio_underlay::{Carrier, Endpoint, EndpointError, EndpointSettings, IpNet, UnderlayTag};
 
+use crate::cards::Cards;
 use crate::ports::{Ports, ServedPort};
 
 /// The name of the interface of the uplink `name`.
@@ -24,35 +20,49 @@ pub(crate) fn uplink_of<'a>(ports: &'a Ports, name: &str) -> Option<&'a str> {
 pub(crate) fn endpoint(
     remote: &RemoteDestination,
     interface: &str,
+    cards: &Cards,
 ) -> Result<Endpoint, EndpointError> {
     // Where it is known which card the copies are handed to, no network has to tell who is reached without a router.
     let prefix_len = if remote.remote_mac.is_some() { 0 } else { remote.prefix_len };
     Endpoint::new(&EndpointSettings {
-        own_mac: remote.mac.unwrap_or_else(|| card_address(interface)),
+        own_mac: remote.mac.unwrap_or_else(|| cards.address(interface)),
         own: IpNet::new_assert(remote.local, prefix_len),
         tag: remote.vlan.map(|vlan| UnderlayTag { vlan, priority: remote.pcp.get() }),
         remote: remote.remote,
         gateway: remote.gateway,
-        carrier: match remote.encapsulation {
-            Encapsulation::Vxlan { port, .. } => Carrier::Udp { port },
-            _ => Carrier::Gre,
-        },
+        carrier: carrier(remote.encapsulation),
         mtu_bytes: remote.mtu,
     })
 }
 
+/// What tells copies of this form from all else that our address sends.
+fn carrier(encapsulation: Encapsulation) -> Carrier {
+    let key = match encapsulation {
+        Encapsulation::Vxlan { port, .. } => return Carrier::Udp { port },
+        Encapsulation::Gre { key, .. } => key,
+        _ => None,
+    };
+    let first_word = encapsulation.gre_first_word();
+    first_word.map_or(Carrier::Nothing, |first_word| Carrier::Gre { first_word, key })
+}
+
 /// The decap ports whose uplinks are there.
-pub(crate) fn decap_points(ports: &Ports) -> Vec<DecapPoint> {
+pub(crate) fn decap_points(ports: &Ports, cards: &Cards) -> Vec<DecapPoint> {
     let point = |port: &ServedPort| match &port.config.attachment {
-        Attachment::Decap(config) => decap_point(port, config, ports),
+        Attachment::Decap(config) => decap_point(port, config, ports, cards),
         Attachment::Vm(_) | Attachment::Uplink(_) | Attachment::Tap(_) => None,
     };
     ports.iter().filter_map(point).collect()
 }
 
-fn decap_point(port: &ServedPort, config: &DecapConfig, ports: &Ports) -> Option<DecapPoint> {
+fn decap_point(
+    port: &ServedPort,
+    config: &DecapConfig,
+    ports: &Ports,
+    cards: &Cards,
+) -> Option<DecapPoint> {
     let interface = uplink_of(ports, &config.uplink)?;
-    let own_mac = config.mac.unwrap_or_else(|| card_address(interface));
+    let own_mac = config.mac.unwrap_or_else(|| cards.address(interface));
     let own = IpNet::new_assert(config.local, config.prefix_len);
     let tag = config.vlan.map(|vlan| UnderlayTag { vlan, priority: config.pcp.get() });
     match Endpoint::listening(own_mac, own, tag) {
@@ -70,51 +80,10 @@ fn decap_point(port: &ServedPort, config: &DecapConfig, ports: &Ports) -> Option
     }
 }
 
-/// The address of the card of an interface. While that is not there, or has none, one that is made from its name: the same each
-/// time, locally administered, and nobody's group.
-fn card_address(interface: &str) -> MacAddr {
-    let found = Interfaces::new().and_then(|interfaces| interfaces.find(interface));
-    address_of(found.ok().flatten(), interface)
-}
-
-/// The address that stands for the card of the interface `name`, which was `found`.
-fn address_of(found: Option<Interface>, name: &str) -> MacAddr {
-    let own = found.map(|interface| interface.mac).filter(|mac| *mac != MacAddr([0; 6]));
-    own.unwrap_or_else(|| made_up_address(name))
-}
-
-/// The interfaces of uplinks, each with the address that stands for its card now.
-///
-/// # Errors
-///
-/// When the host does not tell.
-pub(crate) fn cards(ports: &Ports) -> io::Result<Vec<(String, MacAddr)>> {
-    let interfaces = Interfaces::new()?;
-    let uplinks = ports.iter().filter_map(|port| uplink_of(ports, &port.config.name));
-    let card = |name: &str| Ok((name.to_owned(), address_of(interfaces.find(name)?, name)));
-    uplinks.map(card).collect()
-}
-
-fn made_up_address(interface: &str) -> MacAddr {
-    let mut hasher = DefaultHasher::new();
-    interface.hash(&mut hasher);
-    let [_, _, a, b, c, d, e, f] = hasher.finish().to_be_bytes();
-    MacAddr([a & 0xfc | 2, b, c, d, e, f])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_that_is_made_up_is_local_and_no_groups_and_always_the_same() {
-        let [a, b] = ["eth1", "eth2"].map(made_up_address);
-        assert_eq!(a, made_up_address("eth1"));
-        assert_ne!(a, b);
-        for address in [a, b] {
-            assert_eq!(address.0[0] & 3, 2);
-        }
-    }
+    use helio_encap::{GreSequence, UdpChecksum, Vni};
 
     /// The way to the first destination of the first session of a configuration.
     fn way_to(destination: &str) -> Result<Endpoint, EndpointError> {
@@ -125,7 +94,9 @@ mod tests {
         );
         let config = helio_config::Config::from_str(&text, "a test").unwrap();
         match &config.sessions[0].destinations[0] {
-            helio_config::MirrorDestination::Remote(remote) => endpoint(remote, "helio-none"),
+            helio_config::MirrorDestination::Remote(remote) => {
+                endpoint(remote, "helio-none", &Cards::default())
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -140,7 +111,17 @@ mod tests {
     }
 
     #[test]
-    fn the_card_of_an_interface_that_is_not_there_has_an_address_all_the_same() {
-        assert_eq!(card_address("helio-none"), made_up_address("helio-none"));
+    fn copies_are_told_from_all_else_by_what_each_of_them_begins_with() {
+        let key = Some(7);
+        let keyed = Encapsulation::Gre { key, sequence: GreSequence::Present };
+        for (form, first_word, key) in [
+            (Encapsulation::ErspanI, [0, 0, 0x88, 0xbe], None),
+            (keyed, [0x30, 0, 0x65, 0x58], key),
+        ] {
+            assert_eq!(carrier(form), Carrier::Gre { first_word, key });
+        }
+        let (vni, checksum) = (Vni::of_low_bits(7), UdpChecksum::Zero);
+        let vxlan = Encapsulation::Vxlan { vni, port: 8472, checksum };
+        assert_eq!(carrier(vxlan), Carrier::Udp { port: 8472 });
     }
 }

@@ -130,6 +130,37 @@ fn a_collector_that_comes_back_gets_copies_again_without_a_change_of_the_session
     assert_eq!(numbers, (20..40).collect::<Vec<_>>(), "the gap tells of those that were lost");
 }
 
+/// A question of the collector, from a card that it does not name.
+fn lie(to: [u8; 6]) -> Vec<u8> {
+    let (from, named) = ([2, 0, 0, 0, 0, 0x66], [2, 0, 0, 0, 0, 0x67]);
+    let head = [&to[..], &from, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+    [&head[..], &named, &[10, 9, 0, 9], &to, &[10, 9, 0, 1], &[0; 18]].concat()
+}
+
+#[test]
+fn what_neighbours_of_a_collector_say_in_vain_is_counted_by_reason() {
+    enter_namespace();
+    let mut far = lay_collector_wire(1500);
+    let session = "[[mirror]]\nname = \"watch\"\nsource-ports = [\"alice\"]\n";
+    let collector = destination((Network::V4, Form::Erspan2), "");
+    let decap =
+        "[[port]]\nname = \"streams\"\ndecap = { uplink = \"uplink0\", local = \"10.9.0.1/24\" }\n";
+    let plan = Plan::new(Placement::OneWorker).port("alice", "").more(UPLINK).more(decap);
+    let switch = plan.more(session).more(&collector).start();
+    switch.wait_state("uplink0", PortState::Up);
+    switch.wait_collectors("watch");
+    let known = || switch.session("watch").destinations.remove(0).remote.unwrap();
+    assert!(known().neighbour_refused.is_empty(), "{:?}", known());
+    for _ in 0..3 {
+        far.send(&lie(mac_of("near")));
+    }
+    let all = BTreeMap::from([("neighbour-sender-mac".to_owned(), 3)]);
+    wait_until("the lies are counted", || known().neighbour_refused == all);
+    let streams = switch.port("streams").decap.unwrap();
+    assert!(streams.refused.is_empty(), "a neighbour is no copy: {streams:?}");
+    assert_eq!(streams.neighbour_refused, all);
+}
+
 #[test]
 fn what_a_collector_complains_of_goes_to_nobody() {
     enter_namespace();

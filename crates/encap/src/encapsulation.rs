@@ -2,7 +2,10 @@
 //! [`Template`](crate::Template).
 
 use crate::erspan::{ErspanII, ErspanIII, SubHeader};
-use crate::gre::{GRE_BYTES, GRE_FIELD_BYTES};
+use crate::gre::{
+    ERSPAN_I_II, ERSPAN_III, ETHERNET_BRIDGING, GRE_BYTES, GRE_FIELD_BYTES, KEY, SEQUENCE,
+    first_word,
+};
 use crate::vxlan::{UDP_BYTES, VXLAN_BYTES};
 use crate::{ErspanSession, HardwareId, IpVersion, Vni};
 
@@ -109,6 +112,24 @@ impl Encapsulation {
             }
             Self::Vxlan { .. } => UDP_BYTES + VXLAN_BYTES,
         }
+    }
+
+    /// Flags and type of the GRE header, the same in each copy. `None`: not by GRE.
+    #[must_use]
+    pub const fn gre_first_word(&self) -> Option<[u8; GRE_BYTES]> {
+        let (flags, protocol) = match self {
+            Self::ErspanI => (0, ERSPAN_I_II),
+            Self::ErspanII { .. } => (SEQUENCE, ERSPAN_I_II),
+            Self::ErspanIII { .. } => (SEQUENCE, ERSPAN_III),
+            Self::Gre { key, sequence } => {
+                let key_flag = if key.is_some() { KEY } else { 0 };
+                let sequence_flag =
+                    if matches!(sequence, GreSequence::Present) { SEQUENCE } else { 0 };
+                (key_flag | sequence_flag, ETHERNET_BRIDGING)
+            }
+            Self::Vxlan { .. } => return None,
+        };
+        Some(first_word(flags, protocol))
     }
 
     /// Whether a copy carries a number that shows the collector what was lost.

@@ -4,7 +4,7 @@
 use helio_offload::RunningSum;
 
 use crate::erspan::{ErspanII, ErspanIII, SubHeader};
-use crate::gre::{ERSPAN_I_II, ERSPAN_III, ETHERNET_BRIDGING, GRE, KEY, SEQUENCE, first_word};
+use crate::gre::GRE;
 use crate::outer_header::PREFIX_BYTES;
 use crate::plan::{More, Overhead, Position};
 use crate::underlay::{
@@ -176,10 +176,12 @@ impl Template {
     /// What stands between the IP header and the copy.
     fn push_shim(&self, copy: &CopyFields, part: &Part, out: &mut OuterHeader) {
         let truncation = part.datagram.truncation;
+        if let Some(first_word) = self.encapsulation.gre_first_word() {
+            out.push(first_word);
+        }
         match self.encapsulation {
-            Encapsulation::ErspanI => out.push(first_word(0, ERSPAN_I_II)),
+            Encapsulation::ErspanI => {}
             Encapsulation::ErspanII { session } => {
-                out.push(first_word(SEQUENCE, ERSPAN_I_II));
                 out.push(copy.sequence.to_be_bytes());
                 let header = ErspanII {
                     vlan: copy.vlan.into(),
@@ -192,7 +194,6 @@ impl Template {
                 out.push(header.to_bytes());
             }
             Encapsulation::ErspanIII { session, security_group, hardware, sub_header } => {
-                out.push(first_word(SEQUENCE, ERSPAN_III));
                 out.push(copy.sequence.to_be_bytes());
                 let sub_header = match sub_header {
                     SubHeaderChoice::Absent => None,
@@ -255,16 +256,12 @@ impl Template {
     }
 }
 
-/// RFC 2784, section 2; RFC 2890, section 2.
+/// What follows flags and type. RFC 2890, section 2.
 fn push_gre(key: Option<u32>, sequence: GreSequence, copy: &CopyFields, out: &mut OuterHeader) {
-    let is_numbered = sequence == GreSequence::Present;
-    let key_flag = if key.is_some() { KEY } else { 0 };
-    let sequence_flag = if is_numbered { SEQUENCE } else { 0 };
-    out.push(first_word(key_flag | sequence_flag, ETHERNET_BRIDGING));
     if let Some(key) = key {
         out.push(key.to_be_bytes());
     }
-    if is_numbered {
+    if sequence == GreSequence::Present {
         out.push(copy.sequence.to_be_bytes());
     }
 }

@@ -21,6 +21,8 @@ const OWN_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PEER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const PEER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+/// Copies that begin with zeros.
+const GRE: Carrier = Carrier::Gre { first_word: [0; 4], key: None };
 /// Steps of one input, so that it takes no time.
 const MOST_STEPS: usize = 64;
 /// Longest frame that is made of the input.
@@ -86,7 +88,7 @@ impl Kind {
             tag: self.is_tagged.then_some(tag),
             remote,
             gateway: None,
-            carrier: if self.is_udp { Carrier::Udp { port: 4789 } } else { Carrier::Gre },
+            carrier: if self.is_udp { Carrier::Udp { port: 4789 } } else { GRE },
             mtu_bytes: 1500,
         }
     }

@@ -107,7 +107,20 @@ fn streams(out: &mut impl Write, decap: &DecapInfo) -> io::Result<()> {
     if decap.unfollowed > 0 {
         writeln!(out, "{:<12} {} copies of more streams", "not followed", decap.unfollowed)?;
     }
-    Ok(())
+    disbelieved(out, "refused", &decap.neighbour_refused)
+}
+
+/// What neighbours said that was not believed, if anything.
+pub(crate) fn disbelieved(
+    out: &mut impl Write,
+    key: &str,
+    refused: &BTreeMap<String, u64>,
+) -> io::Result<()> {
+    let total = refused.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    if total == 0 {
+        return Ok(());
+    }
+    writeln!(out, "{key:<12} {total} frames of neighbours{}", reasons(refused))
 }
 
 /// The socket of a VM port, or the interface or address of another one.
@@ -230,7 +243,7 @@ mod tests {
             "uplink": "uplink0", "local": "10.0.0.2/24", "refused": {"checksum": 2, "runt": 3},
             "sessions": [{"source": "10.0.0.1", "encapsulation": "erspan-2", "id": 7, "received": 90,
                 "lost": 5, "late": 4, "duplicates": 3, "strays": 2, "restarts": 1}],
-            "unfollowed": 8
+            "unfollowed": 8, "neighbour_refused": {"neighbour-checksum": 1, "neighbour-sender-mac": 6}
         }));
         let mut out = Vec::new();
         streams(&mut out, &decap.unwrap()).unwrap();
@@ -238,7 +251,8 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "no copies    5 datagrams (runt 3, checksum 2)\n\
             stream       10.0.0.1 erspan-2 id 7: 90 received, 5 lost, 4 late, 3 duplicates, 2 strays, 1 restarts\n\
-            not followed 8 copies of more streams\n"
+            not followed 8 copies of more streams\n\
+            refused      7 frames of neighbours (neighbour-sender-mac 6, neighbour-checksum 1)\n"
         );
     }
 

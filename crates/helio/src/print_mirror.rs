@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use helio_api::{MirrorDestinationInfo, MirrorDestinationKind, MirrorInfo, SessionEntry};
 
-use crate::print::reasons;
+use crate::print::{disbelieved, reasons};
 use crate::table::Table;
 
 pub(crate) fn mirrors(out: &mut impl Write, mirrors: &[MirrorInfo]) -> io::Result<()> {
@@ -126,6 +126,7 @@ fn show_destination(out: &mut impl Write, info: &MirrorDestinationInfo) -> io::R
         let (encapsulation, local, mtu) = (&remote.encapsulation, &remote.local, remote.path_mtu);
         line(out, "  form", &format!("{encapsulation}{id} from {local}, path MTU {mtu} bytes"))?;
         line(out, "  next hop", &format!("{mac}: {}", remote.neighbour))?;
+        disbelieved(out, "  refused", &remote.neighbour_refused)?;
     }
     if !info.detail.is_empty() {
         line(out, "  detail", &info.detail)?;

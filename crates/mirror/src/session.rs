@@ -9,11 +9,11 @@ use helio_types::{LegId, LegSet, MacAddr, PortId, PortSet, VlanId, VlanSet};
 
 use crate::{Exactness, RateLimit, Remote};
 
-/// One named mirror session. Never changes; a change of its settings is another one.
+/// One named mirror session, with the settings it has now.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Tells this session, with these settings, from all others there ever were: what workers keep for a session lasts as long
-    /// as its number.
+    /// Tells this session from all others there ever were. Workers go on sampling, and go on earning its rate, where they were
+    /// for the one with the same number, as far as those settings are the same.
     pub number: u64,
     /// What it watches.
     pub sources: Sources,

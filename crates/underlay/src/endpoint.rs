@@ -84,7 +84,7 @@ impl Endpoint {
         tag: Option<UnderlayTag>,
     ) -> Result<Self, EndpointError> {
         let (remote, mtu_bytes) = (own.addr(), LISTENING_MTU);
-        let carrier = Carrier::Gre;
+        let carrier = Carrier::Nothing;
         let settings =
             EndpointSettings { own_mac, own, tag, remote, gateway: None, carrier, mtu_bytes };
         settings.check_alone()?;

@@ -25,6 +25,8 @@ const ICMP_BYTES: usize = 8;
 const TOO_BIG_V4: [u8; 2] = [3, 4];
 /// "Packet too big". RFC 4443, section 3.2.
 const TOO_BIG_V6: u8 = 2;
+/// Least port that copies by VXLAN leave from. RFC 7348, section 5.
+const LEAST_SOURCE_PORT: u16 = 49_152;
 /// Neighbour solicitation and advertisement. RFC 4861, sections 4.3 and 4.4.
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -51,7 +53,7 @@ pub(crate) fn read_v4(
     }
     let [.., m0, m1] = *icmp.first(ICMP_BYTES)? else { return Err(Refusal::Malformed) };
     let mtu_bytes = u32::from(u16::from_be_bytes([m0, m1]));
-    check_quote_v4(endpoint.carrier, hops, &icmp.behind(ICMP_BYTES)?, mtu_bytes)?;
+    check_quote_v4(endpoint, hops, &icmp.behind(ICMP_BYTES)?, mtu_bytes)?;
     Ok(Some(Message::TooBig { mtu_bytes }))
 }
 
@@ -89,14 +91,15 @@ fn too_big_v6(
         return Err(Refusal::Checksum);
     }
     let mtu_bytes = u32::from_be_bytes(icmp.bytes5to8());
-    check_quote_v6(endpoint.carrier, hops, &message.behind(ICMP_BYTES)?, mtu_bytes)?;
+    check_quote_v6(endpoint, hops, &message.behind(ICMP_BYTES)?, mtu_bytes)?;
     Ok(Some(Message::TooBig { mtu_bytes }))
 }
 
 /// Whether `quote` is the beginning of a copy of ours that is longer than `mtu_bytes`. Routers forward those that may be
-/// fragmented.
+/// fragmented. Anybody can send such a message; who has not seen our copies must guess what they look like. RFC 5927,
+/// section 7.
 fn check_quote_v4(
-    carrier: Carrier,
+    endpoint: &Endpoint,
     hops: &Hops<Ipv4Addr>,
     quote: &Body<'_>,
     mtu_bytes: u32,
@@ -104,15 +107,16 @@ fn check_quote_v4(
     let ip = ipv4_header(quote)?;
     let ends = (ip.source_addr(), ip.destination_addr());
     let is_whole = ip.dont_fragment() && !ip.is_fragmenting_payload();
-    if ends != (hops.own, hops.remote) || !is_whole || u32::from(ip.total_len()) <= mtu_bytes {
+    let bytes = u32::from(ip.total_len());
+    if ends != (hops.own, hops.remote) || !is_whole || !is_too_long(bytes, endpoint, mtu_bytes) {
         return Err(Refusal::NotQuoted);
     }
-    check_carrier(carrier, ip.protocol(), &quote.behind(ip.slice().len())?)
+    check_carrier(endpoint.carrier, ip.protocol(), &quote.behind(ip.slice().len())?)
 }
 
 /// The same for IPv6, where also fragments that we made can be too long.
 fn check_quote_v6(
-    carrier: Carrier,
+    endpoint: &Endpoint,
     hops: &Hops<Ipv6Addr>,
     quote: &Body<'_>,
     mtu_bytes: u32,
@@ -120,9 +124,10 @@ fn check_quote_v6(
     let ip = ipv6_header(quote)?;
     let ends = (ip.source_addr(), ip.destination_addr());
     let bytes = u32::from(ip.payload_length()) + 40;
-    if ends != (hops.own, hops.remote) || bytes <= mtu_bytes {
+    if ends != (hops.own, hops.remote) || !is_too_long(bytes, endpoint, mtu_bytes) {
         return Err(Refusal::NotQuoted);
     }
+    let carrier = endpoint.carrier;
     let payload = quote.behind(IPV6_BYTES)?;
     if ip.next_header() != IpNumber::IPV6_FRAGMENTATION_HEADER {
         return check_carrier(carrier, ip.next_header(), &payload);
@@ -133,22 +138,40 @@ fn check_quote_v6(
         return check_carrier(carrier, fragment.next_header(), &payload.behind(FRAGMENT_BYTES)?);
     }
     // Only the first fragment has ports.
-    if fragment.next_header() == protocol_of(carrier) { Ok(()) } else { Err(Refusal::NotQuoted) }
+    let is_ours = Some(fragment.next_header()) == protocol_of(carrier);
+    if is_ours { Ok(()) } else { Err(Refusal::NotQuoted) }
 }
 
+/// Whether a datagram of `bytes` can be a copy of ours, and one that a link of `mtu_bytes` does not take.
+fn is_too_long(bytes: u32, endpoint: &Endpoint, mtu_bytes: u32) -> bool {
+    mtu_bytes < bytes && bytes <= u32::from(endpoint.mtu_bytes())
+}
+
+/// Whether `payload` begins as all copies do. Looks at no more than the eight bytes that each router quotes. RFC 792.
 fn check_carrier(carrier: Carrier, protocol: IpNumber, payload: &Body<'_>) -> Result<(), Refusal> {
-    let is_right = protocol == protocol_of(carrier)
+    let is_right = Some(protocol) == protocol_of(carrier)
         && match carrier {
-            Carrier::Gre => true,
-            Carrier::Udp { port } => payload.first(4)?.last_chunk() == Some(&port.to_be_bytes()),
+            Carrier::Nothing => false,
+            Carrier::Gre { first_word, key: None } => payload.first(4)? == first_word,
+            Carrier::Gre { first_word, key: Some(key) } => {
+                *payload.first(8)? == *[first_word, key.to_be_bytes()].as_flattened()
+            }
+            Carrier::Udp { port } => has_ports(payload.first(4)?, port),
         };
     if is_right { Ok(()) } else { Err(Refusal::NotQuoted) }
 }
 
-const fn protocol_of(carrier: Carrier) -> IpNumber {
+/// Whether a UDP header begins with the ports of a copy for `port`.
+fn has_ports(ports: &[u8], port: u16) -> bool {
+    let [s0, s1, d0, d1] = *ports else { return false };
+    u16::from_be_bytes([s0, s1]) >= LEAST_SOURCE_PORT && u16::from_be_bytes([d0, d1]) == port
+}
+
+const fn protocol_of(carrier: Carrier) -> Option<IpNumber> {
     match carrier {
-        Carrier::Gre => IpNumber::GRE,
-        Carrier::Udp { .. } => IpNumber::UDP,
+        Carrier::Nothing => None,
+        Carrier::Gre { .. } => Some(IpNumber::GRE),
+        Carrier::Udp { .. } => Some(IpNumber::UDP),
     }
 }
 

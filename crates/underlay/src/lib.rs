@@ -24,7 +24,7 @@ mod settings;
 
 pub use endpoint::Endpoint;
 pub use neighbour::Neighbour;
-pub use observed::{Observed, Refusal};
+pub use observed::{Observed, Refusal, RefusalCounts};
 pub use own_frame::{MAX_OWN_FRAME_BYTES, OwnFrame};
 pub use path_mtu::{PathMtu, PathMtuError};
 pub use resolution::NeighbourState;

@@ -8,7 +8,10 @@ use crate::claim::{Claim, Message};
 use crate::endpoint::Way;
 use crate::ethernet::{ARP, Body, Ethernet};
 use crate::resolution::{Heard, Resolution};
-use crate::{Endpoint, NeighbourState, Observed, OwnFrame, PathMtu, Refusal, arp, icmp};
+use crate::{
+    Endpoint, NeighbourState, Observed, OwnFrame, PathMtu, PathMtuError, Refusal, RefusalCounts,
+    arp, icmp,
+};
 
 /// The neighbour that copies of one endpoint are handed to.
 #[derive(Clone, Debug)]
@@ -16,6 +19,7 @@ pub struct Neighbour {
     resolution: Resolution,
     path_mtu: PathMtu,
     endpoint: Endpoint,
+    refused: RefusalCounts,
 }
 
 impl Neighbour {
@@ -26,7 +30,17 @@ impl Neighbour {
             Way::V4(_) => PathMtu::v4(endpoint.mtu_bytes()),
             Way::V6(_) => PathMtu::v6(endpoint.mtu_bytes()),
         };
-        Self { resolution: Resolution::new(), path_mtu, endpoint }
+        Self { resolution: Resolution::new(), path_mtu, endpoint, refused: RefusalCounts::NONE }
+    }
+
+    /// Has other settings from now on, and forgets what it knew if they are others indeed. Returns whether they are. What was
+    /// counted stays.
+    pub fn replace_endpoint(&mut self, endpoint: Endpoint) -> bool {
+        let is_other = self.endpoint != endpoint;
+        if is_other {
+            *self = Self { refused: self.refused, ..Self::new(endpoint) };
+        }
+        is_other
     }
 
     /// Its settings.
@@ -62,6 +76,12 @@ impl Neighbour {
         self.resolution.state()
     }
 
+    /// Frames that should have concerned it and were not believed.
+    #[must_use]
+    pub const fn refused(&self) -> &RefusalCounts {
+        &self.refused
+    }
+
     /// Says that the uplink carries frames again: what is known is asked anew, what is not at once.
     pub fn restart(&mut self) {
         self.resolution.restart();
@@ -78,11 +98,15 @@ impl Neighbour {
     /// Looks at a frame of `frame_bytes` that came from the uplink and begins with `head`. It changes nothing about
     /// whether the frame is forwarded.
     pub fn observe(&mut self, head: &[u8], frame_bytes: u32, now: Instant) -> Observed {
-        match self.read(head, frame_bytes) {
-            Ok(None) => Observed::NotOurs,
-            Ok(Some(message)) => self.heed(message, now).unwrap_or_else(Observed::Refused),
-            Err(refusal) => Observed::Refused(refusal),
-        }
+        let heeded = match self.read(head, frame_bytes) {
+            Ok(None) => Ok(Observed::NotOurs),
+            Ok(Some(message)) => self.heed(message, now),
+            Err(refusal) => Err(refusal),
+        };
+        heeded.unwrap_or_else(|refusal| {
+            self.refused.add(refusal);
+            Observed::Refused(refusal)
+        })
     }
 
     fn read(&self, head: &[u8], frame_bytes: u32) -> Result<Option<Message>, Refusal> {
@@ -103,7 +127,10 @@ impl Neighbour {
             Message::Told(claim) => self.hear(&claim, now),
             Message::TooBig { mtu_bytes } => {
                 let learned = self.path_mtu.learn(mtu_bytes, now);
-                let is_news = learned.map_err(|_| Refusal::MtuBounds)?;
+                let is_news = learned.map_err(|error| match error {
+                    PathMtuError::Bounds { .. } => Refusal::MtuBounds,
+                    PathMtuError::TooSoon => Refusal::MtuTooSoon,
+                })?;
                 let counts = Observed::PathMtu(self.path_mtu.bytes());
                 Ok(if is_news { counts } else { Observed::Unchanged })
             }

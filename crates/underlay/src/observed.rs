@@ -18,7 +18,7 @@ pub enum Observed {
     Reply(OwnFrame),
     /// A router says that datagrams of this many bytes are what its next link takes. Heeded already.
     PathMtu(u16),
-    /// It should have concerned us, and was not believed.
+    /// It should have concerned us, and was not believed. Counted already, in [`Neighbour::refused`](crate::Neighbour::refused).
     Refused(Refusal),
 }
 
@@ -71,6 +71,8 @@ refusals! {
     NotQuoted => "path-mtu-not-quoted",
     /// It tells an MTU that no path has, or one above that of the underlay.
     MtuBounds => "path-mtu-bounds",
+    /// It tells a shorter path MTU within a second of the last.
+    MtuTooSoon => "path-mtu-too-soon",
 }
 
 impl Refusal {
@@ -81,6 +83,39 @@ impl Refusal {
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
+    }
+}
+
+/// How many frames were not believed, by reason. None of the numbers ever goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusalCounts([u64; Refusal::COUNT]);
+
+impl RefusalCounts {
+    /// None so far.
+    pub(crate) const NONE: Self = Self([0; Refusal::COUNT]);
+
+    /// One more.
+    pub(crate) fn add(&mut self, reason: Refusal) {
+        if let Some(count) = self.0.get_mut(reason.index()) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Those of one reason.
+    #[must_use]
+    pub fn of(&self, reason: Refusal) -> u64 {
+        self.0.get(reason.index()).copied().unwrap_or(0)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// The reasons that occurred, and how often each did.
+    pub fn iter(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        Refusal::ALL.iter().copied().zip(self.0).filter(|(_, count)| *count > 0)
     }
 }
 

@@ -7,6 +7,9 @@ use thiserror::Error;
 
 /// How long a router's word counts. RFC 1191, section 6.3; RFC 8201, section 5.3.
 const MEMORY: Duration = Duration::from_secs(600);
+/// Time between two falls. Each router of a path that is narrower than the one before it is heard in its turn; who forges
+/// what routers say does not make the length of copies dance.
+const BETWEEN_FALLS: Duration = Duration::from_secs(1);
 /// Least that a router of IPv4 is believed. What is shorter would be an attack rather than a network.
 const LEAST_V4: u16 = 576;
 /// Least that each link of IPv6 takes. RFC 8200, section 5.
@@ -20,31 +23,39 @@ pub struct PathMtu {
     least: u16,
     /// When a router has said so.
     learned: Option<Instant>,
+    /// When it became less last.
+    fell: Option<Instant>,
 }
 
-/// A router said something that cannot be.
+/// Why a router is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a path MTU of {given} is not between {least} and {configured}")]
-pub struct PathMtuError {
-    /// What it said.
-    pub given: u32,
-    /// Least that is believed.
-    pub least: u16,
-    /// What is configured.
-    pub configured: u16,
+pub enum PathMtuError {
+    /// It said something that cannot be.
+    #[error("a path MTU of {given} is not between {least} and {configured}")]
+    Bounds {
+        /// What it said.
+        given: u32,
+        /// Least that is believed.
+        least: u16,
+        /// What is configured.
+        configured: u16,
+    },
+    /// The path MTU fell less than a second ago.
+    #[error("a path MTU that has just become less does not become less again within a second")]
+    TooSoon,
 }
 
 impl PathMtu {
     /// Of an IPv4 path that begins with a link of `configured` bytes.
     #[must_use]
     pub const fn v4(configured: u16) -> Self {
-        Self { bytes: configured, configured, least: LEAST_V4, learned: None }
+        Self { bytes: configured, configured, least: LEAST_V4, learned: None, fell: None }
     }
 
     /// Of an IPv6 path that begins with a link of `configured` bytes.
     #[must_use]
     pub const fn v6(configured: u16) -> Self {
-        Self { bytes: configured, configured, least: LEAST_V6, learned: None }
+        Self { bytes: configured, configured, least: LEAST_V6, learned: None, fell: None }
     }
 
     /// What copies must fit into.
@@ -65,14 +76,22 @@ impl PathMtu {
     ///
     /// # Errors
     ///
-    /// When no path has such an MTU, or the first link takes less.
+    /// When no path has such an MTU, the first link takes less, or it fell within the last second already.
     pub fn learn(&mut self, bytes: u32, now: Instant) -> Result<bool, PathMtuError> {
         let Self { least, configured, .. } = *self;
         let bounded =
             u16::try_from(bytes).ok().filter(|bytes| (least..=configured).contains(bytes));
-        let bytes = bounded.ok_or(PathMtuError { given: bytes, least, configured })?;
+        let bytes = bounded.ok_or(PathMtuError::Bounds { given: bytes, least, configured })?;
         if bytes > self.bytes || bytes == configured {
             return Ok(false);
+        }
+        if bytes < self.bytes {
+            let has_just_fallen =
+                self.fell.is_some_and(|then| now.saturating_duration_since(then) < BETWEEN_FALLS);
+            if has_just_fallen {
+                return Err(PathMtuError::TooSoon);
+            }
+            self.fell = Some(now);
         }
         self.bytes = bytes;
         self.learned = Some(now);
@@ -118,8 +137,25 @@ mod tests {
         let now = Instant::now();
         assert_eq!((path.learn(1400, now), path.bytes()), (Ok(true), 1400));
         assert_eq!((path.learn(1401, now), path.bytes()), (Ok(false), 1400));
-        assert_eq!((path.learn(1399, now), path.bytes()), (Ok(true), 1399));
+        let later = now + BETWEEN_FALLS;
+        assert_eq!((path.learn(1399, later), path.bytes()), (Ok(true), 1399));
         assert_eq!(path.configured(), 9000);
+    }
+
+    #[test]
+    fn it_falls_once_in_a_second_and_what_counts_may_be_said_again_meanwhile() {
+        let mut path = PathMtu::v4(9000);
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert_eq!(path.learn(1400, at(0)), Ok(true));
+        assert_eq!(path.learn(1300, at(999)), Err(PathMtuError::TooSoon));
+        assert_eq!((path.learn(1400, at(999)), path.bytes()), (Ok(true), 1400));
+        assert_eq!((path.learn(1300, at(1000)), path.bytes()), (Ok(true), 1300));
+        assert_eq!(path.learn(1299, at(1999)), Err(PathMtuError::TooSoon));
+        // Also when it has risen in between.
+        path.age(at(601_000));
+        assert_eq!((path.bytes(), path.learn(576, at(601_000))), (9000, Ok(true)));
+        assert_eq!(path.learn(575, at(601_000)).map_err(|_| path.bytes()), Err(576));
     }
 
     #[test]

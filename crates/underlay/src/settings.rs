@@ -19,8 +19,15 @@ pub struct UnderlayTag {
 /// What copies travel in: what a router quotes when one was too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Carrier {
+    /// Nothing: the address only listens.
+    Nothing,
     /// ERSPAN and plain GRE.
-    Gre,
+    Gre {
+        /// Flags and type, with which each copy begins. RFC 2784, section 2.
+        first_word: [u8; 4],
+        /// The key that follows, if the flags say so. RFC 2890, section 2.1.
+        key: Option<u32>,
+    },
     /// VXLAN.
     Udp {
         /// The port of the collector.

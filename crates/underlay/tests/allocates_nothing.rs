@@ -21,7 +21,7 @@ fn endpoint(own: &str, remote: &str) -> Endpoint {
         tag: None,
         remote: remote.parse().unwrap(),
         gateway: None,
-        carrier: Carrier::Gre,
+        carrier: Carrier::Udp { port: 4789 },
         mtu_bytes: 1500,
     };
     Endpoint::new(&settings).unwrap()
@@ -54,7 +54,7 @@ fn mirrored(own: &str, remote: &str) -> (Neighbour, Neighbour) {
         tag: None,
         remote: here.0.parse().unwrap(),
         gateway: None,
-        carrier: Carrier::Gre,
+        carrier: Carrier::Udp { port: 4789 },
         mtu_bytes: 1500,
     };
     (Neighbour::new(endpoint(own, remote)), Neighbour::new(Endpoint::new(&other).unwrap()))

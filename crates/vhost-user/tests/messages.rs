@@ -6,7 +6,9 @@ mod support;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use helio_guest::{Connection, FrontEnd, Guest, MessageId, RingState, encode_header, features};
+use helio_guest::{
+    Connection, FrontEnd, Guest, GuestConfig, MessageId, RingState, encode_header, features,
+};
 use support::lab::{Lab, config, ping};
 use support::{PATIENCE, lie, wait_until};
 
@@ -288,6 +290,30 @@ fn c055_rings_can_be_enabled_before_features_are_set_and_with_every_number_there
     }
     session.set_features().unwrap();
     session.disable_ring(7).unwrap();
+}
+
+#[test]
+fn c055_a_front_end_with_more_pairs_than_the_port_is_told_so_at_its_first_ring_too_many() {
+    let lab = Lab::new(2);
+    let mut other = lab.guest(1);
+    let reason = "the front-end sent a message for ring 8, which takes 5 queue pairs, and the port has 4; write the same number for both";
+    // As QEMU does: it says how each ring is told of used buffers before anything else.
+    let connection = Connection::connect(&lab.ports[0].socket).unwrap();
+    let session = FrontEnd::open(connection, features::PLAIN, features::protocol::USUAL).unwrap();
+    for ring in 0..8_u64 {
+        let without_descriptor = (ring | 1 << 8).to_ne_bytes();
+        session.command(MessageId::SetVringCall, &without_descriptor, &[]).unwrap();
+    }
+    let without_descriptor = (8_u64 | 1 << 8).to_ne_bytes();
+    lie::command_is_refused(&session, MessageId::SetVringCall, &without_descriptor, &[]);
+    lab.ports[0].wait_ends(1);
+    assert_eq!(lab.ports[0].last_end(), reason);
+    let many = GuestConfig { queue_pairs: 5, active_pairs: 5, ..config(0) };
+    let started = Guest::connect(&lab.ports[0].socket, many).and_then(|mut guest| guest.start());
+    assert!(started.is_err());
+    lab.ports[0].wait_ends(2);
+    assert_eq!(lab.ports[0].last_end(), reason);
+    ping(&mut lab.guest(0), &mut other);
 }
 
 #[test]

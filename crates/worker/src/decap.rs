@@ -7,7 +7,7 @@ use helio_frame::{Frame, HEAD_BYTES, RestBytes};
 use helio_mirror::DecapPoint;
 use helio_switch::{Decision, DecisionKind, L2};
 use helio_types::{DropReason, PortId, PortSet, VlanId};
-use helio_underlay::Neighbour;
+use helio_underlay::{Neighbour, RefusalCounts};
 
 use crate::core::Core;
 use crate::mailbox::Readers;
@@ -47,6 +47,8 @@ pub struct DecapReport {
     pub port: PortId,
     /// Datagrams for our address that were no copies, by [`Refusal::index`].
     pub refused: [u64; Refusal::COUNT],
+    /// What neighbours there said that was not believed.
+    pub neighbour_refused: RefusalCounts,
     /// The remote sessions that are followed, in the order they came.
     pub sessions: Vec<(RemoteSession, SequenceCounts)>,
     /// Copies of numbered sessions that are not followed, because 64 others were heard lately.
@@ -67,9 +69,7 @@ impl Decap {
 
     /// Is at `point` from now on, which has the same number. What it counted stays.
     fn take_point(&mut self, point: &DecapPoint) {
-        if self.point.endpoint != point.endpoint {
-            self.neighbour = Neighbour::new(point.endpoint);
-        }
+        self.neighbour.replace_endpoint(point.endpoint);
         self.point = *point;
     }
 
@@ -79,6 +79,7 @@ impl Decap {
         DecapReport {
             port: self.point.port,
             refused: self.refused,
+            neighbour_refused: *self.neighbour.refused(),
             sessions: sessions.collect(),
             unfollowed: self.unfollowed,
         }

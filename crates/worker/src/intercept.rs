@@ -3,7 +3,7 @@
 
 use helio_frame::{Burst, Frame};
 use helio_types::{LegId, MacAddr, PortId};
-use helio_underlay::NeighbourState;
+use helio_underlay::{NeighbourState, RefusalCounts};
 
 use crate::core::Core;
 use crate::decap::DecapReport;
@@ -28,6 +28,8 @@ pub struct CollectorReport {
     pub next_hop: Option<MacAddr>,
     /// Longest datagram of the path, in bytes.
     pub mtu_bytes: u16,
+    /// What neighbours and routers said that was not believed.
+    pub refused: RefusalCounts,
 }
 
 impl Core {
@@ -71,6 +73,7 @@ impl Core {
                 state: neighbour.state(),
                 next_hop: neighbour.mac(),
                 mtu_bytes: neighbour.mtu_bytes(),
+                refused: *neighbour.refused(),
             })
         };
         UnderlayReport {

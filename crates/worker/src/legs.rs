@@ -7,7 +7,7 @@ use helio_counters::FrameCount;
 use helio_filter::Program;
 use helio_frame::{Frame, RestBytes};
 use helio_mirror::{
-    Concerned, Copies, Crossing, Exactness, LegForm, RateLimit, Sampler, Session, Sessions,
+    Concerned, Copies, Crossing, Exactness, LegForm, Rate, RateLimit, Sampler, Session, Sessions,
 };
 use helio_offload::MAX_HEADER_BYTES;
 use helio_switch::{L2, TAG_BYTES, TagEdit, egress_edit};
@@ -84,7 +84,9 @@ pub(crate) struct SessionMeter {
     /// The number of the session.
     number: u64,
     sampler: Sampler,
+    one_in: NonZeroU32,
     limit: Option<RateLimit>,
+    rate: Option<Rate>,
 }
 
 impl SessionMeter {
@@ -92,7 +94,19 @@ impl SessionMeter {
         Self {
             number: session.number,
             sampler: Sampler::new(session.one_in, random),
+            one_in: session.one_in,
             limit: session.rate.map(|rate| rate.share(workers, now_ns)),
+            rate: session.rate,
+        }
+    }
+
+    /// The same, but what is set as it was for `before` goes on from there.
+    fn continuing(self, before: Self) -> Self {
+        let is_sampled_alike = self.one_in == before.one_in;
+        Self {
+            sampler: if is_sampled_alike { before.sampler } else { self.sampler },
+            limit: if self.rate == before.rate { before.limit } else { self.limit },
+            ..self
         }
     }
 
@@ -138,15 +152,13 @@ impl Core {
         self.now_ns = self.clock.now_ns();
         let mut before = std::mem::take(&mut self.meters);
         let meter = |session: &Session| {
-            let kept = before.iter().position(|meter| meter.number == session.number);
-            match kept {
-                Some(place) => before.swap_remove(place),
-                None => {
-                    let (low, worker) = (self.now_ns / 1000, self.id.index() as u64);
-                    let random = low.wrapping_mul(2_654_435_761).wrapping_add(worker) & 0xffff_ffff;
-                    let random = u32::try_from(random).unwrap_or(0);
-                    SessionMeter::new(session, workers, random, self.now_ns)
-                }
+            let (low, worker) = (self.now_ns / 1000, self.id.index() as u64);
+            let random = low.wrapping_mul(2_654_435_761).wrapping_add(worker) & 0xffff_ffff;
+            let random = u32::try_from(random).unwrap_or(0);
+            let fresh = SessionMeter::new(session, workers, random, self.now_ns);
+            match before.iter().position(|meter| meter.number == session.number) {
+                Some(place) => fresh.continuing(before.swap_remove(place)),
+                None => fresh,
             }
         };
         self.meters = self.snapshot.sessions.all().iter().map(meter).collect();

@@ -59,10 +59,9 @@ impl Collector {
         }
     }
 
-    /// Has another way there, if its way is another one: then nothing is known of it. The numbering goes on.
+    /// Has another way there, if its way is another one: then nothing is known of it. The numbering and the counts go on.
     fn take_way(&mut self, remote: &Remote) {
-        if *self.neighbour.endpoint() != remote.endpoint {
-            self.neighbour = Neighbour::new(remote.endpoint);
+        if self.neighbour.replace_endpoint(remote.endpoint) {
             self.template = None;
         }
     }

@@ -1,11 +1,9 @@
 //! Another host, at the far end of two wires: a network namespace with a bridge that joins them. What leaves the switch by the
 //! uplink "up-near" on the interface "near" comes back by "up-back" on "back".
-//!
-//! The namespace has no name, and goes with the process that keeps it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use super::namespace::Namespace;
 use super::wait_until;
 
 /// The interfaces at the near ends of its wires.
@@ -29,40 +27,31 @@ pub fn ip(arguments: &str) -> String {
 
 /// The other host, while it is there.
 pub struct FarHost {
-    keeper: Child,
+    host: Namespace,
 }
 
 impl FarHost {
     /// A host, and wires to it from the namespace of this thread.
     pub fn join(mtu: u32) -> Self {
-        // No frames but those of the test. The word says that the namespace is there.
-        let keep =
-            "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; echo made; exec sleep infinity";
-        let mut keeper = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", keep])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "made\n", "these tests need root");
-        let host = Self { keeper };
+        // No frames but those of the test.
+        let settings = "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6";
+        let host = Namespace::new(settings);
         host.ip("link add bridge type bridge");
         host.ip("link set bridge up");
         for (near, far) in NEAR_ENDS.into_iter().zip(FAR_ENDS) {
-            let namespace = host.keeper.id();
+            let namespace = host.id();
             ip(&format!(
                 "link add {near} mtu {mtu} type veth peer {far} mtu {mtu} netns {namespace}"
             ));
             ip(&format!("link set {near} up"));
             host.ip(&format!("link set {far} master bridge up"));
         }
-        host
+        Self { host }
     }
 
     /// Pulls a wire out at the far end, or puts it in again.
     pub fn set_link(&self, near: &str, state: &str) {
-        self.ip(&format!("link set far-{near} {state}"));
+        self.host.ip(&format!("link set far-{near} {state}"));
     }
 
     /// Takes the namespace away, and all that is in it. The kernel takes the wires away a little later.
@@ -70,28 +59,8 @@ impl FarHost {
         drop(self);
         wait_until("the wires are gone", || !NEAR_ENDS.iter().any(has_interface));
     }
-
-    fn namespace(&self) -> String {
-        format!("/proc/{}/ns/net", self.keeper.id())
-    }
-
-    /// Runs `ip` over there.
-    #[track_caller]
-    fn ip(&self, arguments: &str) {
-        let namespace = format!("--net={}", self.namespace());
-        let mut command = Command::new("nsenter");
-        let run = command.args([&namespace, "ip"]).args(arguments.split(' ')).output().unwrap();
-        assert!(run.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&run.stderr));
-    }
 }
 
 fn has_interface(name: &&str) -> bool {
     try_ip(&format!("link show {name}"))
-}
-
-impl Drop for FarHost {
-    fn drop(&mut self) {
-        self.keeper.kill().unwrap();
-        self.keeper.wait().unwrap();
-    }
 }

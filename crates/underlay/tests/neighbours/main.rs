@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod asked;
+mod counted;
 mod hostile;
 mod kernel;
 mod learned;

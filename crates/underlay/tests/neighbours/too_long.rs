@@ -1,14 +1,15 @@
 //! Routers that say that a copy was too long for their next link.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Instant;
 
 use helio_types::MacAddr;
-use helio_underlay::{Carrier, EndpointSettings, Observed, Refusal};
+use helio_underlay::{Carrier, Endpoint, EndpointSettings, Neighbour, Observed, Refusal};
 
 use crate::wire::{Ipv4, ethernet, icmp4, icmp6, ipv4};
 use crate::world::{
-    FAR4, FAR6, OTHER_MAC, OTHER4, OTHER6, OWN_MAC, OWN4, OWN6, PEER_MAC, PEER4, PEER6, Version,
-    World,
+    BOTH, FAR4, FAR6, OTHER_MAC, OTHER4, OTHER6, OWN_MAC, OWN4, OWN6, PEER_MAC, PEER4, PEER6,
+    SOME_GRE, Version, World,
 };
 
 const GRE: u8 = 47;
@@ -75,7 +76,7 @@ fn a_router_that_quotes_a_copy_of_ours_is_heeded_for_ten_minutes() {
         (Version::V6, too_big6(1400, &copy6(GRE, &[0; 8]))),
     ];
     for (version, frame) in frames {
-        let mut world = world(version, Carrier::Gre, 1500);
+        let mut world = world(version, SOME_GRE, 1500);
         assert_eq!(
             (world.see(&frame), world.neighbour.mtu_bytes()),
             (Observed::PathMtu(1400), 1400)
@@ -93,12 +94,12 @@ fn a_router_that_quotes_a_copy_of_ours_is_heeded_for_ten_minutes() {
 fn what_a_router_says_is_bounded_by_what_is_configured_and_by_what_paths_have() {
     let bounds = Observed::Refused(Refusal::MtuBounds);
     let quote = |total| ipv4(Ipv4 { total: Some(total), ..copy4(GRE) }, &[0; 8]);
-    let seen =
-        |mtu, total| world(Version::V4, Carrier::Gre, 1400).see(&too_big4(mtu, &quote(total)));
+    let seen = |mtu, total| world(Version::V4, SOME_GRE, 1400).see(&too_big4(mtu, &quote(total)));
     assert_eq!((seen(575, 1400), seen(576, 1400)), (bounds, Observed::PathMtu(576)));
     assert_eq!((seen(0, 1400), seen(1399, 1400)), (bounds, Observed::PathMtu(1399)));
-    assert_eq!((seen(1400, 1500), seen(1401, 1500)), (Observed::Unchanged, bounds));
-    let seen = |mtu| seen6(Carrier::Gre, &too_big6(mtu, &copy6(GRE, &[0; 8])));
+    // The configured length is that of the longest copy.
+    assert_eq!((seen(1400, 1400), seen(1399, 1401)), (NOT_QUOTED, NOT_QUOTED));
+    let seen = |mtu| seen6(SOME_GRE, &too_big6(mtu, &copy6(GRE, &[0; 8])));
     assert_eq!((seen(1279), seen(1280)), (bounds, Observed::PathMtu(1280)));
     assert_eq!(seen(1481), Observed::PathMtu(1481));
     // One that says more than the copy had says nothing of that copy.
@@ -108,12 +109,12 @@ fn what_a_router_says_is_bounded_by_what_is_configured_and_by_what_paths_have() 
 #[test]
 fn a_copy_that_was_not_too_long_was_not_quoted() {
     let quote = |total| ipv4(Ipv4 { total: Some(total), ..copy4(GRE) }, &[0; 8]);
-    assert_eq!(seen4(Carrier::Gre, &too_big4(1400, &quote(1401))), Observed::PathMtu(1400));
-    assert_eq!(seen4(Carrier::Gre, &too_big4(1400, &quote(1400))), NOT_QUOTED);
+    assert_eq!(seen4(SOME_GRE, &too_big4(1400, &quote(1401))), Observed::PathMtu(1400));
+    assert_eq!(seen4(SOME_GRE, &too_big4(1400, &quote(1400))), NOT_QUOTED);
     let quote = copy6(GRE, &[0; 8]);
     // Its 1460 bytes and the header.
-    assert_eq!(seen6(Carrier::Gre, &too_big6(1500, &quote)), NOT_QUOTED);
-    assert_eq!(seen6(Carrier::Gre, &too_big6(1499, &quote)), Observed::PathMtu(1499));
+    assert_eq!(seen6(SOME_GRE, &too_big6(1500, &quote)), NOT_QUOTED);
+    assert_eq!(seen6(SOME_GRE, &too_big6(1499, &quote)), Observed::PathMtu(1499));
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn only_copies_of_ours_to_the_collector_count() {
     let quote = |change: fn(&mut Ipv4)| {
         let mut copy = copy4(GRE);
         change(&mut copy);
-        seen4(Carrier::Gre, &too_big4(1400, &ipv4(copy, &[0; 8])))
+        seen4(SOME_GRE, &too_big4(1400, &ipv4(copy, &[0; 8])))
     };
     assert_eq!(quote(|_| ()), Observed::PathMtu(1400));
     assert_eq!(quote(|it| it.source = OTHER4), NOT_QUOTED);
@@ -134,9 +135,9 @@ fn only_copies_of_ours_to_the_collector_count() {
     for place in [8, 24] {
         let mut other = copy6(GRE, &[0; 8]);
         other[place + 15] ^= 1;
-        assert_eq!(seen6(Carrier::Gre, &too_big6(1400, &other)), NOT_QUOTED);
+        assert_eq!(seen6(SOME_GRE, &too_big6(1400, &other)), NOT_QUOTED);
     }
-    assert_eq!(seen6(Carrier::Gre, &too_big6(1400, &copy6(UDP, &PORTS))), NOT_QUOTED);
+    assert_eq!(seen6(SOME_GRE, &too_big6(1400, &copy6(UDP, &PORTS))), NOT_QUOTED);
 }
 
 #[test]
@@ -149,9 +150,65 @@ fn a_copy_by_udp_has_the_port_of_the_collector() {
     };
     assert_eq!(quotes(&PORTS), [Observed::PathMtu(1400); 2]);
     assert_eq!(quotes(&[0xc0, 0, 0x12, 0xb6, 5, 0, 0, 0]), [NOT_QUOTED; 2]);
+    // None of ours leaves from there.
+    assert_eq!(quotes(&[0xbf, 0xff, 0x12, 0xb5, 5, 0, 0, 0]), [NOT_QUOTED; 2]);
+    assert_eq!(quotes(&[0xff, 0xff, 0x12, 0xb5, 5, 0, 0, 0]), [Observed::PathMtu(1400); 2]);
     // Not even the ports.
     assert_eq!(quotes(&PORTS[..3]), [Observed::Refused(Refusal::Malformed); 2]);
     assert_eq!(seen4(VXLAN, &too_big4(1400, &ipv4(copy4(GRE), &PORTS))), NOT_QUOTED);
+}
+
+#[test]
+fn a_copy_by_gre_has_the_flags_the_type_and_the_key_of_the_session() {
+    let erspan = Carrier::Gre { first_word: [0x10, 0, 0x88, 0xbe], key: None };
+    let keyed = Carrier::Gre { first_word: [0x20, 0, 0x65, 0x58], key: Some(0x0102_0304) };
+    let quotes = |carrier, payload: &[u8]| {
+        [
+            seen4(carrier, &too_big4(1400, &ipv4(copy4(GRE), payload))),
+            seen6(carrier, &too_big6(1400, &copy6(GRE, payload))),
+        ]
+    };
+    let ours = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 9];
+    assert_eq!(quotes(erspan, &ours), [Observed::PathMtu(1400); 2]);
+    assert_eq!(quotes(erspan, &ours[..4]), [Observed::PathMtu(1400); 2]);
+    assert_eq!(quotes(erspan, &ours[..3]), [Observed::Refused(Refusal::Malformed); 2]);
+    let ours = [0x20, 0, 0x65, 0x58, 1, 2, 3, 4];
+    assert_eq!(quotes(keyed, &ours), [Observed::PathMtu(1400); 2]);
+    assert_eq!(quotes(keyed, &ours[..7]), [Observed::Refused(Refusal::Malformed); 2]);
+    for place in 0..8 {
+        let mut other = ours;
+        other[place] ^= 1;
+        assert_eq!(quotes(keyed, &other), [NOT_QUOTED; 2], "{place}");
+    }
+    assert_eq!(quotes(erspan, &ours), [NOT_QUOTED; 2]);
+}
+
+#[test]
+fn who_only_listens_has_sent_no_copy() {
+    let own = format!("{OWN4}/24").parse().unwrap();
+    let endpoint = Endpoint::listening(OWN_MAC, own, None).unwrap();
+    let copy = Ipv4 { destination: OWN4, ..copy4(GRE) };
+    let frame = too_big4(1400, &ipv4(copy, &[0; 8]));
+    let bytes = u32::try_from(frame.len()).unwrap();
+    let mut neighbour = Neighbour::new(endpoint);
+    assert_eq!(neighbour.observe(&frame, bytes, Instant::now()), NOT_QUOTED);
+}
+
+#[test]
+fn a_path_becomes_shorter_once_in_a_second() {
+    let say4 = |mtu| too_big4(mtu, &ipv4(copy4(GRE), &[0; 8]));
+    let say6 = |mtu: u16| too_big6(mtu.into(), &copy6(GRE, &[0; 8]));
+    let too_soon = Observed::Refused(Refusal::MtuTooSoon);
+    for version in BOTH {
+        let mut world = world(version, SOME_GRE, 1500);
+        let say = |mtu| if version == Version::V4 { say4(mtu) } else { say6(mtu) };
+        assert_eq!(world.see(&say(1400)), Observed::PathMtu(1400));
+        world.pass(999);
+        assert_eq!((world.see(&say(1300)), world.neighbour.mtu_bytes()), (too_soon, 1400));
+        world.pass(1);
+        assert_eq!(world.see(&say(1300)), Observed::PathMtu(1300));
+        assert_eq!(world.neighbour.refused().of(Refusal::MtuTooSoon), 1);
+    }
 }
 
 #[test]
@@ -176,14 +233,14 @@ fn a_fragment_that_we_made_may_be_too_long_over_ipv6() {
 #[test]
 fn what_is_not_for_us_alone_is_not_ours() {
     let datagram = too_big4(1400, &ipv4(copy4(GRE), &[0; 8]));
-    let seen = |to: MacAddr| seen4(Carrier::Gre, &[&to.0[..], &datagram[6..]].concat());
+    let seen = |to: MacAddr| seen4(SOME_GRE, &[&to.0[..], &datagram[6..]].concat());
     assert_eq!((seen(OTHER_MAC), seen(MacAddr::BROADCAST)), (Observed::NotOurs, Observed::NotOurs));
     let quote = copy6(GRE, &[0; 8]);
     let message = [&[2, 0, 0, 0, 0, 0, 5, 120][..], &quote].concat();
     let group: Ipv6Addr = "ff02::1".parse().unwrap();
     let datagram = icmp6(OTHER6, group, 60, &message);
     let frame = ethernet(MacAddr([0x33, 0x33, 0, 0, 0, 1]), PEER_MAC, 0x86dd, &datagram);
-    assert_eq!(seen6(Carrier::Gre, &frame), Observed::NotOurs);
+    assert_eq!(seen6(SOME_GRE, &frame), Observed::NotOurs);
 }
 
 #[test]
@@ -193,13 +250,13 @@ fn sums_that_can_be_checked_are_checked() {
     for place in [22, 40, 69] {
         let mut wrong = frame.clone();
         wrong[place] ^= 1;
-        assert_eq!(seen4(Carrier::Gre, &wrong), checksum, "{place}");
+        assert_eq!(seen4(SOME_GRE, &wrong), checksum, "{place}");
     }
     let frame = too_big6(1400, &copy6(GRE, &[0; 8]));
     for place in [25, 61, 109] {
         let mut wrong = frame.clone();
         wrong[place] ^= 1;
-        assert_eq!(seen6(Carrier::Gre, &wrong), checksum, "{place}");
+        assert_eq!(seen6(SOME_GRE, &wrong), checksum, "{place}");
     }
 }
 
@@ -235,11 +292,11 @@ fn options_of_the_datagram_do_not_matter_and_fragments_of_it_are_not_ours() {
     let sum = crate::wire::checksum(&datagram[..24]).to_be_bytes();
     datagram[10..12].copy_from_slice(&sum);
     let frame = ethernet(OWN_MAC, PEER_MAC, 0x0800, &datagram);
-    assert_eq!(seen4(Carrier::Gre, &frame), Observed::PathMtu(1400));
+    assert_eq!(seen4(SOME_GRE, &frame), Observed::PathMtu(1400));
     for fragment in [0x2000, 1] {
         let datagram = ipv4(Ipv4 { fragment, ..ip }, &message);
         let frame = ethernet(OWN_MAC, PEER_MAC, 0x0800, &datagram);
-        assert_eq!(seen4(Carrier::Gre, &frame), Observed::NotOurs);
+        assert_eq!(seen4(SOME_GRE, &frame), Observed::NotOurs);
     }
 }
 
@@ -250,12 +307,12 @@ fn lengths_that_contradict_each_other_are_refused() {
     for (place, wrong) in [(14, 0x44), (14, 0x65), (16, 0xff), (17, 19)] {
         let mut frame = frame.clone();
         frame[place] = wrong;
-        assert_eq!(seen4(Carrier::Gre, &frame), malformed, "{place}");
+        assert_eq!(seen4(SOME_GRE, &frame), malformed, "{place}");
     }
     let frame = too_big6(1400, &copy6(GRE, &[0; 8]));
     for (place, wrong) in [(14, 0x40), (18, 0xff), (19, 1)] {
         let mut frame = frame.clone();
         frame[place] = wrong;
-        assert_eq!(seen6(Carrier::Gre, &frame), malformed, "{place}");
+        assert_eq!(seen6(SOME_GRE, &frame), malformed, "{place}");
     }
 }

@@ -30,6 +30,9 @@ pub(crate) const OWN_GROUP_MAC: MacAddr = MacAddr([0x33, 0x33, 0xff, 0xaa, 0xbb,
 pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const ALL_NODES_MAC: MacAddr = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
 
+/// Copies that begin with zeros.
+pub(crate) const SOME_GRE: Carrier = Carrier::Gre { first_word: [0; 4], key: None };
+
 pub(crate) const REQUEST: u16 = 1;
 pub(crate) const REPLY: u16 = 2;
 pub(crate) const SOLICITATION: u8 = 135;
@@ -45,7 +48,7 @@ pub(crate) fn settings4() -> EndpointSettings {
         tag: None,
         remote: IpAddr::V4(PEER4),
         gateway: None,
-        carrier: Carrier::Gre,
+        carrier: SOME_GRE,
         mtu_bytes: 1500,
     }
 }

@@ -59,6 +59,9 @@ impl Rules {
         let Ok(request) = FrontendReq::try_from(id) else {
             return refuse(format!("message {id}, which is not known"));
         };
+        if let Some(ring) = named_ring(request, &message).filter(|ring| *ring >= self.rings) {
+            return self.too_many_pairs(ring);
+        }
         match request {
             FrontendReq::SET_FEATURES => return self.set_features(message),
             FrontendReq::SET_PROTOCOL_FEATURES => return self.set_protocol_features(message),
@@ -112,6 +115,15 @@ impl Rules {
         Verdict::Pass(vec![Judged { message, is_answered }])
     }
 
+    /// Ends the session of a front-end that has more queue pairs than the port. It was told how many rings there are, and
+    /// those that take that for pairs are found out by the first ring too many.
+    fn too_many_pairs(&self, ring: u32) -> Verdict {
+        let (needed, pairs) = (ring / 2 + 1, self.rings / 2);
+        refuse(format!(
+            "a message for ring {ring}, which takes {needed} queue pairs, and the port has {pairs}; write the same number for both"
+        ))
+    }
+
     fn wants_answer(&self, message: &Message) -> bool {
         self.reply_ack && message.needs_reply()
     }
@@ -162,9 +174,6 @@ impl Rules {
         let (Some(ring), Some(enable @ 0..=1), 8) = (ring, enable, message.payload.len()) else {
             return refuse("a message SET_VRING_ENABLE that is malformed".to_owned());
         };
-        if ring >= self.rings {
-            return refuse(format!("a message for ring {ring}, and there are {}", self.rings));
-        }
         if self.features.is_none() {
             self.early.insert(ring, enable);
             return self.done(&message);
@@ -191,6 +200,29 @@ fn has_own_reply(request: FrontendReq) -> bool {
             | FrontendReq::GET_QUEUE_NUM
     )
 }
+
+/// The ring that a message is about, if it is whole. vhost-user, "A vring state description", "A vring address description"
+/// and "A vring descriptor index".
+fn named_ring(request: FrontendReq, message: &Message) -> Option<u32> {
+    let bytes = message.payload.len();
+    match request {
+        FrontendReq::SET_VRING_NUM
+        | FrontendReq::SET_VRING_BASE
+        | FrontendReq::GET_VRING_BASE
+        | FrontendReq::SET_VRING_ENABLE => message.word(0).filter(|_| bytes == RING_STATE_BYTES),
+        FrontendReq::SET_VRING_ADDR => message.word(0).filter(|_| bytes == RING_ADDRESS_BYTES),
+        FrontendReq::SET_VRING_KICK | FrontendReq::SET_VRING_CALL | FrontendReq::SET_VRING_ERR => {
+            message.number().and_then(|number| u32::try_from(number & RING_OF_DESCRIPTOR).ok())
+        }
+        _ => None,
+    }
+}
+
+/// Number and value of a ring; number, flags and four addresses of one.
+const RING_STATE_BYTES: usize = 8;
+const RING_ADDRESS_BYTES: usize = 40;
+/// Bits of the ring's number beside a descriptor.
+const RING_OF_DESCRIPTOR: u64 = 0xff;
 
 /// Count and padding before the regions of SET_MEM_TABLE, and the bytes of one region: guest address first.
 const TABLE_HEADER_BYTES: usize = 8;
@@ -310,6 +342,40 @@ mod tests {
     fn c055_a_ring_that_is_not_there_cannot_be_enabled() {
         for (ring, value) in [(4, 1), (u32::MAX, 1), (0, 2)] {
             assert!(matches!(acknowledging().judge(enable(ring, value)), Verdict::Refuse(_)));
+        }
+    }
+
+    #[test]
+    fn c055_each_message_for_a_ring_too_many_says_how_many_pairs_that_takes() {
+        let about = |request, ring: u32| {
+            let state = [ring.to_ne_bytes(), 1_u32.to_ne_bytes()].concat();
+            let payload = match request {
+                FrontendReq::SET_VRING_ADDR => [state, vec![0; 32]].concat(),
+                // Without a descriptor.
+                FrontendReq::SET_VRING_KICK
+                | FrontendReq::SET_VRING_CALL
+                | FrontendReq::SET_VRING_ERR => (u64::from(ring) | 1 << 8).to_ne_bytes().to_vec(),
+                _ => state,
+            };
+            acknowledging().judge(message(request, payload))
+        };
+        for request in [
+            FrontendReq::SET_VRING_NUM,
+            FrontendReq::SET_VRING_ADDR,
+            FrontendReq::SET_VRING_BASE,
+            FrontendReq::GET_VRING_BASE,
+            FrontendReq::SET_VRING_KICK,
+            FrontendReq::SET_VRING_CALL,
+            FrontendReq::SET_VRING_ERR,
+            FrontendReq::SET_VRING_ENABLE,
+        ] {
+            let last = about(request, 3);
+            assert!(matches!(last, Verdict::Pass(_) | Verdict::Answer(_)), "{request:?}: {last:?}");
+            for (ring, needed) in [(4, 3), (5, 3), (255, 128)] {
+                let Verdict::Refuse(why) = about(request, ring) else { panic!("{request:?}") };
+                let pairs = format!("takes {needed} queue pairs, and the port has 2;");
+                assert!(why.contains(&pairs), "{request:?}: {why}");
+            }
         }
     }
 

@@ -25,7 +25,7 @@ fn with_collector() -> Stage {
         tag: None,
         remote: IpAddr::V4(COLLECTOR),
         gateway: None,
-        carrier: Carrier::Gre,
+        carrier: Carrier::Gre { first_word: [0, 0, 0x88, 0xbe], key: None },
         mtu_bytes: 1500,
     });
     let remote = Remote {

@@ -269,6 +269,37 @@ fn a_session_that_stays_keeps_its_sampling_and_its_rate_and_another_one_begins_a
 }
 
 #[test]
+fn a_change_of_a_session_begins_anew_only_what_it_changes() {
+    let plans = vec![ordinary(); 3];
+    let first = Session { one_in: one_in(10), rate: frames_rate(1, 3), ..watching() };
+    let shorter = Session { snap_len: SnapLen::new(242).unwrap(), ..first.clone() };
+    let tighter = Session { rate: frames_rate(1, 2), ..shorter.clone() };
+    let denser = Session { one_in: one_in(1), ..tighter.clone() };
+    let wider = Session { rate: frames_rate(1, 3), ..denser.clone() };
+    let mut stage = stage_with(&plans, vec![first]);
+    send_numbered(&mut stage, 0..13);
+    let seen = copied(&stage);
+    let tenth = |numbers: std::ops::Range<u8>| numbers.filter(|number| number % 10 == seen[0] % 10);
+    // What is left of the burst, and then none.
+    stage.configure_sessions(&plans, vec![shorter]);
+    send_numbered(&mut stage, 13..63);
+    assert_eq!(copied(&stage), tenth(13..63).take(3 - seen.len()).collect::<Vec<_>>());
+    // All of another burst, and the tenth frame after the last.
+    stage.configure_sessions(&plans, vec![tighter]);
+    send_numbered(&mut stage, 63..103);
+    assert_eq!(copied(&stage), tenth(63..103).take(2).collect::<Vec<_>>());
+    // Each frame, and none of the burst.
+    stage.configure_sessions(&plans, vec![denser]);
+    send_numbered(&mut stage, 103..110);
+    let wanted = tenth(0..103).count() as u64 + 7;
+    assert_eq!(frames_of(&stage, 0, DropReason::RateLimit)[0], wanted);
+    assert_eq!(copied(&stage), [0; 0]);
+    stage.configure_sessions(&plans, vec![wider]);
+    send_numbered(&mut stage, 110..120);
+    assert_eq!(copied(&stage), [110, 111, 112]);
+}
+
+#[test]
 fn a_session_that_was_gone_begins_anew() {
     let plans = vec![ordinary(); 3];
     let limited = Session { rate: frames_rate(1, 3), ..watching() };

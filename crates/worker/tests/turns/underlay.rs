@@ -9,7 +9,7 @@ use helio_encap::{Dscp, Encapsulation, GreSequence, Oversize};
 use helio_mirror::{DecapPoint, LegForm, Remote};
 use helio_testkit::TestFrame;
 use helio_types::{DropReason, MacAddr};
-use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
+use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet, Refusal};
 
 use crate::sessions::{frames_of, session};
 use crate::stage::{Stage, frame, ordinary, port};
@@ -33,7 +33,7 @@ fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) ->
         tag: None,
         remote: IpAddr::V4(COLLECTOR),
         gateway: None,
-        carrier: Carrier::Gre,
+        carrier: Carrier::Gre { first_word: [0x10, 0, 0x65, 0x58], key: None },
         mtu_bytes: 1500,
     });
     LegForm::Remote(Arc::new(Remote {
@@ -108,6 +108,28 @@ fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() 
         copies.push(u32::from_be_bytes(copy[0][38..42].try_into().unwrap()));
     }
     assert_eq!(copies[1], copies[0] + 1);
+}
+
+#[test]
+fn what_neighbours_say_in_vain_is_counted_by_reason_also_when_the_way_changes() {
+    let mut stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
+    let refused = |stage: &mut Stage| {
+        let report = stage.ask(|fleet, _| fleet.report_underlay());
+        report.collectors[0].refused.iter().collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&mut stage), []);
+    let lie = |own_mac| {
+        let mut frame = arp(2, own_mac);
+        frame.bytes[11] ^= 1;
+        frame
+    };
+    stage.send(UPLINK, &lie(OWN_MAC));
+    stage.settle();
+    assert_eq!(refused(&mut stage), [(Refusal::SenderMac, 1)]);
+    configure(&mut stage, collector(OTHER_MAC, None, Oversize::Truncate));
+    stage.send(UPLINK, &lie(OTHER_MAC));
+    stage.settle();
+    assert_eq!(refused(&mut stage), [(Refusal::SenderMac, 2)]);
 }
 
 #[test]
