@@ -153,7 +153,7 @@ unsafe fn copy_below_64(src: *const u8, dst: *mut u8, bytes: usize) {
     // SAFETY: `bytes > 32`, so the first 32 bytes lie in both ranges.
     unsafe { copy_32(src, dst) }
     // SAFETY: and so do the last 32.
-    unsafe { copy_32(src.wrapping_add(bytes - 32), dst.wrapping_add(bytes - 32)) }
+    unsafe { copy_last_32(src, dst, bytes) }
 }
 
 /// Registers that a copy goes through.
@@ -310,6 +310,19 @@ unsafe fn copy_32(src: *const u8, dst: *mut u8) {
     unsafe {
         std::arch::asm!("movdqu {a}, [{src}]", "movdqu {b}, [{src} + 16]", "movdqu [{dst}], {a}", "movdqu [{dst} + 16], {b}",
             src = in(reg) src, dst = in(reg) dst, a = out(xmm_reg) _, b = out(xmm_reg) _,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// Copies the last 32 of `bytes` bytes. The instructions themselves find where those begin.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_last_32(src: *const u8, dst: *mut u8, bytes: usize) {
+    // SAFETY: the caller promises `bytes` valid bytes at both places, at least 32; the instructions ask for no alignment.
+    unsafe {
+        std::arch::asm!("movdqu {a}, [{src} + {bytes} - 32]", "movdqu {b}, [{src} + {bytes} - 16]",
+            "movdqu [{dst} + {bytes} - 32], {a}", "movdqu [{dst} + {bytes} - 16], {b}",
+            src = in(reg) src, dst = in(reg) dst, bytes = in(reg) bytes, a = out(xmm_reg) _, b = out(xmm_reg) _,
             options(nostack, preserves_flags));
     }
 }

@@ -20,12 +20,12 @@ pub struct GuestBytes<'table> {
 }
 
 /// What [`GuestBytes::write_12_and`] had to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Written {
-    /// The 12 bytes differed.
-    All,
     /// The 12 bytes stood there already.
     OnlyData,
+    /// The 12 bytes differed.
+    All,
 }
 
 impl<'table> GuestBytes<'table> {
@@ -37,6 +37,12 @@ impl<'table> GuestBytes<'table> {
     pub(crate) unsafe fn new(start: NonNull<u8>, bytes: u32, mapped: u32) -> Self {
         debug_assert!(bytes <= mapped);
         Self { start, bytes, mapped, table: PhantomData }
+    }
+
+    /// Where the first byte lies.
+    #[inline]
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
     }
 
     /// Length in bytes.
@@ -119,19 +125,19 @@ impl<'table> GuestBytes<'table> {
     #[inline]
     pub fn write_12_and(&self, (low, high): (u64, u32), data: &[u8]) -> Option<Written> {
         let dst = self.start.as_ptr();
-        let room = (self.bytes as usize).checked_sub(12)?;
-        if data.len() > room {
+        if data.len().saturating_add(12) > self.bytes as usize {
             return None;
         }
         // SAFETY: at least 12 bytes are mapped at `dst`, by `new`.
-        let stood = unsafe { load_12(dst) } == (low, high);
-        if !stood {
+        let stood = unsafe { load_12(dst) };
+        let differs = (stood.0 ^ low) | u64::from(stood.1 ^ high);
+        if differs != 0 {
             // SAFETY: as above.
             unsafe { store_12(dst, low, high) };
         }
         // SAFETY: `12 + data.len() <= bytes`; `data` is borrowed, and no reference into guest memory exists.
         unsafe { copy(data.as_ptr(), dst.wrapping_add(12), data.len()) };
-        Some(if stood { Written::OnlyData } else { Written::All })
+        Some(if differs == 0 { Written::OnlyData } else { Written::All })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Guest memory is never borrowed: it is copied out, copied in, or reached word by word through atomics. Each
 //! access is checked against the mapping it goes to at the moment it is made, or goes through a value that only
-//! such a check makes ([`GuestBytes`], [`RingArea`]), so that no address, however it came about, can reach outside
+//! such a check makes ([`GuestBytes`], [`PlaceQueue`], [`RingArea`]), so that no address, however it came about, can reach outside
 //! the memory that a front-end shared.
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -11,6 +11,7 @@ mod guard;
 mod guest_addr;
 mod guest_bytes;
 mod memory_table;
+mod place_queue;
 mod prefetch;
 mod region_file;
 mod ring_area;
@@ -20,7 +21,8 @@ mod segment;
 pub use guest_addr::GuestAddr;
 pub use guest_bytes::{GuestBytes, Written};
 pub use memory_table::{AddressFault, MemoryError, MemoryTable};
+pub use place_queue::{Filler, PlaceQueue};
 pub use prefetch::fetch;
 pub use ring_area::RingArea;
-pub use ring_entries::RingEntries;
+pub use ring_entries::{Entries, RingEntries};
 pub use segment::Segment;

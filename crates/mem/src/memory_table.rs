@@ -14,6 +14,7 @@ use crate::guard::Guard;
 use crate::region_file::{check_file, mapped_bytes};
 use crate::{GuestAddr, GuestBytes, RingArea, Segment};
 
+#[derive(Clone, Copy, Debug)]
 struct Region {
     guest_start: u64,
     bytes: u64,
@@ -21,19 +22,49 @@ struct Region {
 }
 
 impl Region {
+    /// No bytes at all.
+    const NOTHING: Self = Self { guest_start: 0, bytes: 0, host: NonNull::dangling() };
+
     /// The `bytes` bytes after the first `offset`, if there are that many.
+    ///
+    /// # Safety
+    ///
+    /// The region must be one of a table that lives as long as `'table`.
     #[inline]
-    fn bytes_at(&self, offset: u64, bytes: u32) -> Option<GuestBytes<'_>> {
-        let mapped = self.bytes.checked_sub(offset)?;
-        if u64::from(bytes) > mapped {
+    unsafe fn bytes_at<'table>(&self, offset: u64, bytes: u32) -> Option<GuestBytes<'table>> {
+        if offset > self.bytes || u64::from(bytes) > self.bytes - offset {
             return None;
         }
+        let mapped = self.bytes - offset;
         // SAFETY: `offset` is at most the length of the region, which is one mapping.
         let start = unsafe { self.host.add(usize::try_from(offset).ok()?) };
         let mapped = u32::try_from(mapped).unwrap_or(u32::MAX);
-        // SAFETY: the region is mapped as long as its table lives, of which it is borrowed; `mapped` bytes of it follow
-        // `start`, and `bytes` are not more.
+        // SAFETY: the region is mapped as long as its table lives, which the caller promises to be long enough; `mapped`
+        // bytes of it follow `start`, and `bytes` are not more.
         Some(unsafe { GuestBytes::new(start, bytes, mapped) })
+    }
+}
+
+/// Finds bytes of a table by their guest address. The first region, in which nearly all buffers of a guest lie, is held by
+/// value: so it stays in registers, whatever is written between two lookups.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lookup<'table> {
+    first: Region,
+    others: &'table [Region],
+}
+
+impl<'table> Lookup<'table> {
+    /// The `bytes` bytes at `addr`, if all of them lie in one region.
+    #[inline]
+    pub(crate) fn bytes_at(&self, addr: GuestAddr, bytes: u32) -> Option<GuestBytes<'table>> {
+        let offset = addr.0.wrapping_sub(self.first.guest_start);
+        if offset < self.first.bytes {
+            // SAFETY: the region is one of a table that is borrowed for `'table`.
+            return unsafe { self.first.bytes_at(offset, bytes) };
+        }
+        let region = region_of(self.others, addr)?;
+        // SAFETY: as above.
+        unsafe { region.bytes_at(addr.0.wrapping_sub(region.guest_start), bytes) }
     }
 }
 
@@ -48,11 +79,12 @@ pub struct MemoryTable {
     _owner: Option<Box<dyn Send + Sync>>,
 }
 
-/// The `bytes` bytes at `addr`, if all of them lie in one of `regions`.
-fn bytes_in_one_of(regions: &[Region], addr: GuestAddr, bytes: u32) -> Option<GuestBytes<'_>> {
-    let offset_in = |region: &Region| addr.0.wrapping_sub(region.guest_start);
-    let region = regions.iter().find(|region| offset_in(region) < region.bytes)?;
-    region.bytes_at(offset_in(region), bytes)
+/// The one of `regions` that `addr` lies in. Not inlined: so what the first region needs stays in registers. What it returns is
+/// in a register, too: bytes that were returned in memory were loaded before their parts had left the store buffer, and a frame
+/// of 64 bytes took 16.1 ns instead of 13.6.
+#[inline(never)]
+fn region_of(regions: &[Region], addr: GuestAddr) -> Option<&Region> {
+    regions.iter().find(|region| addr.0.wrapping_sub(region.guest_start) < region.bytes)
 }
 
 // SAFETY: the pointers lead to mappings that live as long as the table (`mappings`), are never handed out, and are
@@ -234,20 +266,40 @@ impl MemoryTable {
     #[inline]
     #[must_use]
     pub fn bytes_at(&self, addr: GuestAddr, bytes: u32) -> Option<GuestBytes<'_>> {
-        // Nearly all buffers of a guest lie in its first region.
-        let [first, others @ ..] = &*self.regions else { return None };
-        let offset = addr.0.wrapping_sub(first.guest_start);
-        if offset < first.bytes {
-            return first.bytes_at(offset, bytes);
+        self.lookup().bytes_at(addr, bytes)
+    }
+
+    /// For finding many bytes.
+    #[inline]
+    pub(crate) fn lookup(&self) -> Lookup<'_> {
+        match &*self.regions {
+            [first, others @ ..] => Lookup { first: *first, others },
+            [] => Lookup { first: Region::NOTHING, others: &[] },
         }
-        bytes_in_one_of(others, addr, bytes)
+    }
+
+    /// The segment that `place` is, which must be of this table.
+    #[inline]
+    #[must_use]
+    pub fn segment_of(&self, place: GuestBytes<'_>) -> Option<Segment> {
+        let start = place.start().as_ptr().addr();
+        for (index, region) in self.regions.iter().enumerate() {
+            let offset = start.wrapping_sub(region.host.as_ptr().addr()) as u64;
+            if offset < region.bytes {
+                let region = u16::try_from(index).ok()?;
+                return Some(Segment { offset, bytes: place.bytes(), region });
+            }
+        }
+        None
     }
 
     /// The bytes of `segment`, to be reached at once. `None` when it lies outside.
     #[inline]
     #[must_use]
     pub fn bytes_of(&self, segment: Segment) -> Option<GuestBytes<'_>> {
-        self.regions.get(usize::from(segment.region))?.bytes_at(segment.offset, segment.bytes)
+        let region = self.regions.get(usize::from(segment.region))?;
+        // SAFETY: the region is one of this table, which is borrowed.
+        unsafe { region.bytes_at(segment.offset, segment.bytes) }
     }
 
     /// The `bytes` bytes at `addr`, if all of them lie in one region.

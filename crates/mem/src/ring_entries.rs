@@ -1,18 +1,27 @@
 //! The entries of a ring in guest memory, reached by index.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::{MemoryTable, RingArea, prefetch};
 
-/// Entries of `BYTES` bytes each, whose number is a power of two: an index is taken modulo that, so every index has an entry
-/// and nothing is checked when it is reached. It keeps its memory table mapped.
+/// Entries of `BYTES` bytes each, whose number is a power of two: an index is taken modulo that, so every index has an entry,
+/// and only one that a guest chose is checked. It keeps its memory table mapped.
 pub struct RingEntries<const BYTES: usize> {
+    entries: Entries<'static, BYTES>,
+    table: Arc<MemoryTable>,
+}
+
+/// The entries of a ring, borrowed from [`RingEntries`]: a value of its own, so that a loop need not load again where they are
+/// after each of its writes to memory of guests.
+#[derive(Clone, Copy, Debug)]
+pub struct Entries<'ring, const BYTES: usize> {
     start: NonNull<u8>,
     mask: usize,
-    table: Arc<MemoryTable>,
+    ring: PhantomData<&'ring ()>,
 }
 
 // SAFETY: the pointer leads into a mapping kept by `table` and is only used through atomics.
@@ -24,13 +33,20 @@ impl<const BYTES: usize> RingEntries<BYTES> {
     /// `start` must be the place of `count` times `BYTES` mapped bytes of `table`, aligned as the words of an entry ask for.
     /// `count` must be a power of two.
     fn new(start: NonNull<u8>, count: usize, table: Arc<MemoryTable>) -> Self {
-        Self { start, mask: count - 1, table }
+        Self { entries: Entries { start, mask: count - 1, ring: PhantomData }, table }
     }
 
     /// Number of entries.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.mask + 1
+        self.entries.mask + 1
+    }
+
+    /// The entries, to be reached many times.
+    #[inline]
+    #[must_use]
+    pub fn borrow(&self) -> Entries<'_, BYTES> {
+        self.entries
     }
 
     /// The table the entries lie in.
@@ -38,34 +54,36 @@ impl<const BYTES: usize> RingEntries<BYTES> {
     pub fn table(&self) -> &Arc<MemoryTable> {
         &self.table
     }
+}
 
+impl<const BYTES: usize> Entries<'_, BYTES> {
     /// Fetches the line of an entry, to be written soon.
     #[inline]
     pub fn prefetch_write(&self, index: u16) {
         prefetch::to_write(self.place(index));
     }
 
-    /// Where the entry lies: `BYTES` bytes that are mapped and aligned, by `new`.
+    /// Where the entry lies: `BYTES` bytes that are mapped and aligned, by [`RingEntries::new`].
     #[inline]
     fn place(&self, index: u16) -> *mut u8 {
         self.start.as_ptr().wrapping_add((usize::from(index) & self.mask) * BYTES)
     }
 }
 
-impl RingEntries<2> {
+impl Entries<'_, 2> {
     /// Loads the little-endian word of an entry.
     #[inline]
     #[must_use]
     pub fn load(&self, index: u16) -> u16 {
         // SAFETY: `from_ptr` asks for alignment, validity and no mixed accesses.
-        // - Alignment and validity: by `place`, for as long as `table` lives, which is as long as self.
+        // - Alignment and validity: by `place`, for as long as the ring entries that these are borrowed from keep their table.
         // - Mixing: shared memory is reached by atomics and by the opaque copies of this crate only.
         let word = unsafe { AtomicU16::from_ptr(self.place(index).cast()) };
         u16::from_le(word.load(Ordering::Relaxed))
     }
 }
 
-impl RingEntries<8> {
+impl Entries<'_, 8> {
     /// Stores the two little-endian words of an entry: each is seen whole.
     #[inline]
     pub fn store(&self, index: u16, first: u32, second: u32) {
@@ -79,17 +97,29 @@ impl RingEntries<8> {
     }
 }
 
-impl RingEntries<16> {
-    /// Loads the two little-endian words of an entry, each once.
+impl Entries<'_, 16> {
+    /// Loads the three little-endian words of an entry, of 8, 4 and 4 bytes, each once. `None` when the index is not below the
+    /// number of entries.
     #[inline]
     #[must_use]
-    pub fn load(&self, index: u16) -> [u64; 2] {
-        let place = self.place(index);
+    pub fn load(&self, index: u16) -> Option<(u64, u32, u32)> {
+        if usize::from(index) > self.mask {
+            return None;
+        }
+        // As in `place`, where the index was not checked.
+        let place = self.start.as_ptr().wrapping_add(usize::from(index) * 16);
         // SAFETY: as for the entries of 2 bytes, with the first 8 of 16 bytes.
-        let low = unsafe { AtomicU64::from_ptr(place.cast()) };
-        // SAFETY: and the last 8 of them.
-        let high = unsafe { AtomicU64::from_ptr(place.wrapping_add(8).cast()) };
-        [low, high].map(|word| u64::from_le(word.load(Ordering::Relaxed)))
+        let first = unsafe { AtomicU64::from_ptr(place.cast()) };
+        // SAFETY: and the 4 after those.
+        let second = unsafe { AtomicU32::from_ptr(place.wrapping_add(8).cast()) };
+        // SAFETY: and the last 4 of them.
+        let third = unsafe { AtomicU32::from_ptr(place.wrapping_add(12).cast()) };
+        let (second, third) = (second.load(Ordering::Relaxed), third.load(Ordering::Relaxed));
+        Some((
+            u64::from_le(first.load(Ordering::Relaxed)),
+            u32::from_le(second),
+            u32::from_le(third),
+        ))
     }
 }
 
@@ -143,10 +173,11 @@ mod tests {
     fn words_are_little_endian_at_their_place_and_nowhere_else() {
         let (table, area) = area(0x1000, 64);
         write(&table, 0x1000, &(0..64).collect::<Vec<u8>>());
-        assert_eq!(area.entries::<2>(4, 8).unwrap().load(3), 0x0b0a);
-        let expected = [0x1716_1514_1312_1110, 0x1f1e_1d1c_1b1a_1918];
-        assert_eq!(area.entries::<16>(0, 4).unwrap().load(1), expected);
-        area.entries::<8>(4, 4).unwrap().store(2, 0x1122_3344, 0x5566_7788);
+        assert_eq!(area.entries::<2>(4, 8).unwrap().borrow().load(3), 0x0b0a);
+        let expected = (0x1716_1514_1312_1110, 0x1b1a_1918, 0x1f1e_1d1c);
+        let descriptors = area.entries::<16>(0, 4).unwrap();
+        assert_eq!(descriptors.borrow().load(1), Some(expected));
+        area.entries::<8>(4, 4).unwrap().borrow().store(2, 0x1122_3344, 0x5566_7788);
         let mut out = [0; 64];
         table.read(Segment { offset: 0x1000, bytes: 64, region: 0 }, &mut out);
         let mut should: Vec<u8> = (0..64).collect();
@@ -155,16 +186,16 @@ mod tests {
     }
 
     #[test]
-    fn every_index_has_an_entry() {
+    fn every_index_has_an_entry_and_no_descriptor_is_read_for_one_too_large() {
         let (table, area) = area(0x1ff0, 16);
         write(&table, 0x1ff0, &[1, 0, 2, 0, 3, 0, 4, 0]);
         let entries = area.entries::<2>(0, 4).unwrap();
         for (index, value) in [(0, 1), (3, 4), (4, 1), (u16::MAX, 4)] {
-            assert_eq!(entries.load(index), value);
-            entries.prefetch_write(index);
+            assert_eq!(entries.borrow().load(index), value);
+            entries.borrow().prefetch_write(index);
         }
         let last = area.entries::<16>(0, 1).unwrap();
-        assert_eq!(last.load(u16::MAX), last.load(0));
+        assert!(last.borrow().load(0).is_some() && last.borrow().load(1).is_none());
         assert_eq!(last.count(), 1);
     }
 
@@ -183,7 +214,7 @@ mod tests {
         let (table, area) = area(0x1000, 16);
         let entries = area.entries::<2>(0, 8).unwrap();
         drop((table, area));
-        assert_eq!(entries.load(5), 0);
+        assert_eq!(entries.borrow().load(5), 0);
         assert_eq!(entries.table().region_count(), 1);
     }
 }

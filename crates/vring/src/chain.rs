@@ -33,10 +33,8 @@ pub(crate) fn walk(
     let mut index = head;
     let limit = size.min(MAX_CHAIN_DESCRIPTORS);
     for step in 0..limit {
-        if index >= size {
-            return Err(DropReason::ChainIndex);
-        }
-        let descriptor = Descriptor::load(descriptors, index);
+        let descriptor =
+            Descriptor::load(descriptors.borrow(), index).ok_or(DropReason::ChainIndex)?;
         if descriptor.is_indirect() {
             if indirect == Indirect::Refused || descriptor.next().is_some() {
                 return Err(DropReason::ChainIndirect);

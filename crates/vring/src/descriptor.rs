@@ -1,6 +1,6 @@
 //! One descriptor, as a private copy. VIRTIO 1.2, section 2.7.5.
 
-use helio_mem::{GuestAddr, RingEntries};
+use helio_mem::{Entries, GuestAddr, RingEntries};
 
 use crate::layout;
 
@@ -21,30 +21,32 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
-    /// Reads the descriptor at `index`, which must be below the size of the ring.
+    /// Reads the descriptor at `index`. `None` when that is not below the size of the ring.
     #[inline]
-    pub(crate) fn load(table: &Descriptors, index: u16) -> Self {
-        let [addr, rest] = table.load(index);
-        Self::from_words(addr, rest)
+    pub(crate) fn load(
+        table: Entries<'_, { layout::DESCRIPTOR_BYTES }>,
+        index: u16,
+    ) -> Option<Self> {
+        let (addr, bytes, rest) = table.load(index)?;
+        Some(Self::from_words(addr, bytes, rest))
     }
 
     /// The descriptor whose 16 bytes are `bytes`.
     pub(crate) fn from_bytes(bytes: [u8; layout::DESCRIPTOR_BYTES]) -> Self {
-        let both = u128::from_le_bytes(bytes);
-        let [low, high] =
-            [both, both >> 64].map(|word| u64::try_from(word & u128::from(u64::MAX)).unwrap_or(0));
-        Self::from_words(low, high)
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Self::from_words(
+            u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            u32::from_le_bytes([i, j, k, l]),
+            u32::from_le_bytes([m, n, o, p]),
+        )
     }
 
+    /// `rest` is flags and then the next descriptor.
     #[inline]
-    fn from_words(addr: u64, word: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
-        Self {
-            addr: GuestAddr(addr),
-            bytes: u32::from_le_bytes([a, b, c, d]),
-            flags: u16::from_le_bytes([e, f]),
-            next: u16::from_le_bytes([g, h]),
-        }
+    fn from_words(addr: u64, bytes: u32, rest: u32) -> Self {
+        let [a, b, c, d] = rest.to_le_bytes();
+        let (flags, next) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        Self { addr: GuestAddr(addr), bytes, flags, next }
     }
 
     /// Index of the descriptor that continues the chain.

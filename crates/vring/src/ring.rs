@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use helio_frame::PortFault;
-use helio_mem::{GuestAddr, MemoryTable, RingArea, RingEntries};
+use helio_mem::{Entries, GuestAddr, MemoryTable, RingArea, RingEntries};
 use helio_types::DropReason;
 
 use crate::chain::{self, Indirect};
@@ -148,7 +148,17 @@ impl Ring {
     /// Relaxed: the entry was written before the index that [`Ring::available`] acquired.
     #[inline]
     pub(crate) fn head(&self, ahead: u16) -> u16 {
-        self.avail_entries.load(self.next_avail.after(ahead).get())
+        self.upcoming().head(ahead)
+    }
+
+    /// The chains after the next one to take, for looking at many of them.
+    #[inline]
+    pub(crate) fn upcoming(&self) -> Upcoming<'_> {
+        Upcoming {
+            heads: self.avail_entries.borrow(),
+            next: self.next_avail,
+            descriptors: self.descriptors.borrow(),
+        }
     }
 
     /// Passes the buffers of the chain at `head` to `visit`, in order.
@@ -165,22 +175,21 @@ impl Ring {
     #[inline]
     pub(crate) fn prefetch_used(&self, count: u16) {
         for ahead in (0..count).step_by(USED_ENTRIES_PER_LINE) {
-            self.used_entries.prefetch_write(self.next_used.after(ahead).get());
+            self.used_entries.borrow().prefetch_write(self.next_used.after(ahead).get());
         }
     }
 
     /// The descriptor at `head`, read once. `None` when there is none.
     #[inline]
     pub(crate) fn descriptor(&self, head: u16) -> Option<Descriptor> {
-        (head < self.size).then(|| Descriptor::load(&self.descriptors, head))
+        self.upcoming().descriptor(head)
     }
 
-    /// Writes the used entry `ahead` entries after the next one: the chain at `head` is done, and `written` bytes were written
-    /// to it. To be followed by [`Ring::completed`]; the guest sees it at the next [`Ring::publish`], whose release store
-    /// orders the entry before the index.
+    /// Writes used entries from the next one on. To be followed by [`Ring::completed`]; the guest sees them at the next
+    /// [`Ring::publish`], whose release store orders the entries before the index.
     #[inline]
-    pub(crate) fn write_used(&self, ahead: u16, head: u16, written: u32) {
-        self.used_entries.store(self.next_used.after(ahead).get(), u32::from(head), written);
+    pub(crate) fn used_writer(&self) -> UsedWriter<'_> {
+        UsedWriter { entries: self.used_entries.borrow(), next: self.next_used, count: 0 }
     }
 
     /// The next `count` used entries are written.
@@ -257,5 +266,51 @@ impl Ring {
         } else {
             self.used.store_u16(layout::FLAGS, NO_NOTIFY, Ordering::Relaxed);
         }
+    }
+}
+
+/// Chains that the guest offers and that were not taken. The part of a ring that a loop looks at, as values of their own: see
+/// [`Entries`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upcoming<'ring> {
+    heads: Entries<'ring, 2>,
+    next: Index,
+    descriptors: Entries<'ring, { layout::DESCRIPTOR_BYTES }>,
+}
+
+impl Upcoming<'_> {
+    /// As [`Ring::head`].
+    #[inline]
+    pub(crate) fn head(&self, ahead: u16) -> u16 {
+        self.heads.load(self.next.after(ahead).get())
+    }
+
+    /// As [`Ring::descriptor`].
+    #[inline]
+    pub(crate) fn descriptor(&self, head: u16) -> Option<Descriptor> {
+        Descriptor::load(self.descriptors, head)
+    }
+}
+
+/// Writes used entries, one after the other.
+#[derive(Debug)]
+pub(crate) struct UsedWriter<'ring> {
+    entries: Entries<'ring, 8>,
+    next: Index,
+    count: u16,
+}
+
+impl UsedWriter<'_> {
+    /// The chain at `head` is done, and `written` bytes were written to it.
+    #[inline]
+    pub(crate) fn push(&mut self, head: u16, written: u32) {
+        self.entries.store(self.next.after(self.count).get(), u32::from(head), written);
+        self.count += 1;
+    }
+
+    /// Number of entries written.
+    #[inline]
+    pub(crate) fn count(&self) -> u16 {
+        self.count
     }
 }

@@ -229,14 +229,14 @@ impl TransmitQueue {
     #[inline]
     pub fn publish(&mut self) {
         let in_flight = self.in_flight();
-        let mut completed = 0;
-        while completed < in_flight {
-            match self.slots.get(self.ring.next_used.after(completed).get()) {
-                Some(slot) if slot.holds == 0 => self.ring.write_used(completed, slot.head, 0),
+        let mut used = self.ring.used_writer();
+        while used.count() < in_flight {
+            match self.slots.get(self.ring.next_used.after(used.count()).get()) {
+                Some(slot) if slot.holds == 0 => used.push(slot.head, 0),
                 _ => break,
             }
-            completed += 1;
         }
+        let completed = used.count();
         self.ring.completed(completed);
         self.ring.publish();
     }

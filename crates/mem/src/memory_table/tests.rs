@@ -194,3 +194,15 @@ proptest! {
         prop_assert_eq!(read, if inside { bytes as usize } else { 0 });
     }
 }
+
+#[test]
+fn bytes_are_the_segment_that_their_address_resolves_to_and_those_of_another_table_are_none() {
+    let (table, other) = (table(&[(0x1000, 0x1000), (0x8000, 0x3000)]), table(&[(0, 0x1000)]));
+    for (addr, bytes) in [(0x1000, 0x1000), (0x1fff, 1), (0x8000, 1), (0xaff0, 16), (0xafff, 0)] {
+        let place = table.bytes_at(GuestAddr(addr), bytes).unwrap();
+        assert_eq!(table.segment_of(place), table.resolve_whole(GuestAddr(addr), bytes));
+        assert!(table.segment_of(place).is_some() && other.segment_of(place).is_none());
+    }
+    let foreign = other.bytes_at(GuestAddr(0xff0), 16).unwrap();
+    assert_eq!(table.segment_of(foreign), None);
+}
