@@ -126,6 +126,19 @@ impl LastRun<'_> {
     }
 }
 
+/// Fetches the rest of a frame that will be read soon: of the one behind that which is written now. Its lines are those of
+/// another core, and none is waited for while others come.
+#[inline]
+pub fn fetch_rest(frame: Option<&Frame>, memories: &[Option<Arc<MemoryTable>>]) {
+    let Some(frame) = frame.filter(|frame| !frame.rest.is_empty()) else { return };
+    let Some(table) = memories.get(frame.memory.index()).and_then(Option::as_deref) else { return };
+    for piece in &frame.rest {
+        if let Some(bytes) = table.bytes_of(*piece) {
+            bytes.prefetch_read(piece.bytes);
+        }
+    }
+}
+
 /// How far [`Port::offer_run`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunEnd {
@@ -152,6 +165,7 @@ impl RunEnd {
 /// Offers the frames of a run one by one.
 pub fn offer_each<P: Port + ?Sized>(port: &mut P, run: Run<'_>) -> RunEnd {
     for (written, frame) in run.frames.iter().enumerate() {
+        fetch_rest(run.frames.get(written + 1), run.memories);
         let Some(rest) = run.rest_of(frame) else {
             return RunEnd::refused(written, DropReason::PortDown);
         };

@@ -1,9 +1,13 @@
 //! The worker's half of an uplink. Used by one worker; the control thread reaches it through its mailbox only.
+//!
+//! While one frame is sent, what the next one has beside its head is fetched: frames of 1518 bytes from a guest take 515 ns instead
+//! of 566 with far cores (2.93 Mpps instead of 2.46), 312 instead of 323 with near ones (`v2p-1518` in perf/).
 
 use std::sync::Arc;
 
 use helio_frame::{
-    Armed, Delivery, Frame, Intake, LastRun, Origin, Port, Precedence, Run, RunEnd, offer_each,
+    Armed, Delivery, Frame, Intake, LastRun, Origin, Port, Precedence, Run, RunEnd, fetch_rest,
+    offer_each,
 };
 use helio_host::{Answer, Link, Order};
 use helio_mem::MemoryTable;
@@ -206,12 +210,6 @@ impl UplinkPort {
             return None;
         }
         let pieces = pieces_of(frame, chunk, sender.stock())?;
-        // For the kernel, which copies them when all frames of the turn are published.
-        for piece in &frame.rest {
-            if let Some(bytes) = own.bytes_of(*piece) {
-                bytes.prefetch_read(piece.bytes);
-            }
-        }
         // SAFETY: the frame lies in chunks of the UMEM of this sender, whose stock is all of it. The uplink that received it has
         // them in its book as held, by this frame alone: it is delivered nowhere else any more, and its origin tells the
         // uplink, when it is given back, that they are ours.
@@ -302,7 +300,9 @@ impl Port for UplinkPort {
 
     fn offer_last(&mut self, run: LastRun<'_>) -> RunEnd {
         let LastRun { frames, memories, precedence } = run;
-        for (written, frame) in frames.iter_mut().enumerate() {
+        for written in 0..frames.len() {
+            fetch_rest(frames.get(written + 1), memories);
+            let Some(frame) = frames.get_mut(written) else { break };
             if let Err(reason) = self.send_last(frame, memories, precedence) {
                 return self.end(RunEnd::refused(written, reason), frames.len());
             }
