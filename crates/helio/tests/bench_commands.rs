@@ -197,10 +197,10 @@ fn every_subcommand_draws_a_picture() {
 }
 
 #[test]
-fn latency_has_a_row_for_each_load_and_one_for_the_machine() {
+fn latency_has_two_rows_for_each_load_and_one_for_the_machine() {
     let lab = Lab::new(&["", ""]);
     let line = "latency --load 1k,5% --duration 0.2";
-    assert_table(&lab.bench(line), "| frames | Mpps | p50 ns | p90 | p99 | p99.9 | p99.99", 3);
+    assert_table(&lab.bench(line), "| frames | Mpps | p50 ns | p90 | p99 | p99.9 | p99.99", 5);
     let latency = &lab.cell(line)["latency"];
     let first = &latency["loads"][0];
     assert_eq!((&first["load"]["frames"], &first["mpps"]), (&1000.0.into(), &0.001.into()));
