@@ -45,7 +45,7 @@ impl PortSet {
     /// Whether there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.words == [0; WORDS]
+        self.words.iter().fold(0, |any, word| any | word) == 0
     }
 
     /// Number of members.
@@ -84,7 +84,8 @@ impl PortSet {
     /// The members, lowest slot first.
     #[must_use]
     pub fn iter(&self) -> PortSetIter {
-        PortSetIter { set: *self, word: 0 }
+        let [word, later @ ..] = self.words;
+        PortSetIter { word, base: 0, later }
     }
 }
 
@@ -108,25 +109,35 @@ impl IntoIterator for &PortSet {
 }
 
 /// The members of a [`PortSet`], lowest slot first.
+///
+/// Few switches have more than 64 ports, so the words after the first are asked about together. Nothing is reached by an index
+/// that changes: it all stays in registers.
 #[derive(Clone, Debug)]
 pub struct PortSetIter {
-    set: PortSet,
-    word: usize,
+    /// What is left of the word that is being looked at.
+    word: u64,
+    /// The slot of its first bit.
+    base: usize,
+    /// The words after it.
+    later: [u64; WORDS - 1],
 }
 
 impl Iterator for PortSetIter {
     type Item = PortId;
 
+    #[inline]
     fn next(&mut self) -> Option<PortId> {
-        while let Some(word) = self.set.words.get_mut(self.word) {
-            if *word != 0 {
-                let bit = word.trailing_zeros() as usize;
-                *word &= *word - 1;
-                return PortId::new(self.word * 64 + bit);
+        while self.word == 0 {
+            let [second, third, fourth] = self.later;
+            if second | third | fourth == 0 {
+                return None;
             }
-            self.word += 1;
+            (self.word, self.later) = (second, [third, fourth, 0]);
+            self.base += 64;
         }
-        None
+        let bit = self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        PortId::new(self.base + bit)
     }
 }
 
