@@ -88,8 +88,7 @@ impl VhostPort {
         match slot.phase {
             Phase::Enabled => {
                 let before = intake.burst.frames().len();
-                queue.take(intake)?;
-                if self.receivers.len() > 1 {
+                if queue.take(intake)? > 0 && self.receivers.len() > 1 {
                     let pair = u8::try_from(index).unwrap_or(0);
                     for frame in intake.burst.frames().iter().skip(before) {
                         self.flows.sent(frame.head.bytes(), pair);
@@ -98,9 +97,7 @@ impl VhostPort {
             }
             Phase::Disabled => {
                 let discarded = queue.discard()?;
-                if let Some(count) = intake.refused.get_mut(DropReason::RingDisabled.index()) {
-                    *count += u32::from(discarded);
-                }
+                intake.refuse_some(DropReason::RingDisabled, u32::from(discarded));
             }
             Phase::Empty | Phase::Faulted | Phase::Leaving => {}
         }
@@ -164,14 +161,19 @@ impl Port for VhostPort {
         }
         let first = if self.next_pair < self.live_pairs { self.next_pair } else { 0 };
         self.next_pair = first + 1;
-        for index in (first..self.live_pairs).chain(0..first) {
+        let mut index = first;
+        for _ in 0..self.live_pairs {
             if let Err(fault) = self.take_from(index, intake) {
                 return self.fail(fault);
             }
+            index += 1;
             if !intake.burst.has_room() {
                 // The next turn begins where this one had to end, so that no pair waits for ever.
-                self.next_pair = index + 1;
+                self.next_pair = index;
                 return;
+            }
+            if index == self.live_pairs {
+                index = 0;
             }
         }
     }

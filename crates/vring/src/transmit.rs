@@ -148,14 +148,24 @@ impl TransmitQueue {
     /// # Errors
     ///
     /// When the avail index is impossible: the queue cannot go on.
+    #[inline]
     pub fn take(&mut self, intake: &mut Intake<'_>) -> Result<u16, PortFault> {
-        let available = self.ring.available()?;
+        match self.ring.available()? {
+            // Nearly every look at a queue ends here.
+            0 => Ok(0),
+            available => Ok(self.take_available(available, intake)),
+        }
+    }
+
+    /// As [`TransmitQueue::take`], from a queue that offers `available` chains.
+    #[inline(never)]
+    fn take_available(&mut self, available: u16, intake: &mut Intake<'_>) -> u16 {
         let mut steps = 0;
         let mut taken = 0;
         while taken < available && intake.burst.has_room() && steps < STEPS_PER_TURN {
             taken += self.take_some(available - taken, intake, &mut steps);
         }
-        Ok(taken)
+        taken
     }
 
     /// Takes up to `count` chains, no more than the burst has room for: first all heads and first descriptors are read and

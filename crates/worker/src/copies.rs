@@ -1,7 +1,7 @@
 //! Which mirror copies a frame needs, counted when they are wanted.
 
 use helio_frame::{Frame, SegmentList};
-use helio_mirror::Exactness;
+use helio_mirror::{Exactness, Selected};
 use helio_types::{DropReason, PortId, PortSet};
 
 use crate::core::Core;
@@ -15,11 +15,12 @@ impl Core {
     pub(crate) fn plan_copies(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
         let Ok(decision) = &run.verdict else { return };
         let production = decision.destinations(&self.snapshot.switch, ingress);
-        run.targets = if run.selected.is_none() {
-            Targets { production, ..Targets::NONE }
+        let selected = self.snapshot.mirror.select(ingress, &production);
+        if selected.is_none() {
+            run.targets.production = production;
         } else {
-            self.plan_selected(ingress, frames, run, production)
-        };
+            run.targets = self.plan_selected(ingress, frames, run, selected, production);
+        }
     }
 
     fn plan_selected(
@@ -27,11 +28,12 @@ impl Core {
         ingress: PortId,
         frames: &mut [Frame],
         run: &Run,
+        selected: Selected,
         production: PortSet,
     ) -> Targets {
         let mirror = &self.snapshot.mirror;
         let members = self.snapshot.switch.members(run.tagging.vlan);
-        let plan = mirror.plan(&run.selected, ingress, &production, |port| members.contains(port));
+        let plan = mirror.plan(&selected, ingress, &production, |port| members.contains(port));
         let exactness = mirror.exactness(&plan);
         let exact_copies = mirror.exact_among(&plan.copies);
         let wire = run.traits.wire;

@@ -333,8 +333,8 @@ impl Core {
             }
         }
         self.unasked = self.unasked.union(&std::mem::take(&mut self.touched));
-        for peer in self.peers.iter_mut().flatten() {
-            peer.wake();
+        if !self.is_alone() {
+            self.peers.iter_mut().flatten().for_each(Peer::wake);
         }
         self.unasked_turns += 1;
         if self.unasked_turns >= TURNS_WITHOUT_ASKING {

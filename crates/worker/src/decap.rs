@@ -6,7 +6,7 @@ use helio_filter::Tail;
 use helio_frame::{Frame, HEAD_BYTES, RestBytes};
 use helio_mirror::DecapPoint;
 use helio_switch::{Decision, DecisionKind, L2};
-use helio_types::{DropReason, PortId, PortSet, VlanId};
+use helio_types::{DropReason, PortId, VlanId};
 use helio_underlay::{Neighbour, RefusalCounts};
 
 use crate::core::Core;
@@ -221,9 +221,8 @@ impl Core {
         let vlan = tag.and_then(|tag| VlanId::new(tag.vid())).unwrap_or(VlanId::UNTAGGED);
         let kind = DecisionKind::Nowhere(DropReason::NoDestination);
         let verdict: Verdict = Ok(Decision { vlan, tag, kind });
-        let selected = self.snapshot.mirror.select(port, &PortSet::EMPTY);
         let concerned = self.snapshot.sessions.concerned_by_stream(port);
-        let mut run = Run::alone(frame, verdict, selected, concerned);
+        let mut run = Run::alone(frame, verdict, concerned);
         self.plan_copies(port, std::slice::from_mut(frame), &mut run);
         if !concerned.all().is_empty() {
             self.plan_legs(port, frame, &mut run);

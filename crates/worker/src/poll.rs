@@ -80,8 +80,12 @@ impl Worker {
             self.core.tell_time();
             asked = self.core.tend_collectors();
         }
-        let receipts = self.core.settle();
-        let frames = self.core.deliver_handoffs() + self.receive_all();
+        let (mut receipts, mut frames) = (0, 0);
+        if !self.core.is_alone() {
+            receipts = self.core.settle();
+            frames = self.core.deliver_handoffs();
+        }
+        frames += self.receive_all();
         // A question to a neighbour is published like any frame, also when nothing else is to be done.
         let found = receipts + frames + asked;
         match found {

@@ -1,7 +1,7 @@
 //! Taking a burst from one port, deciding, and delivering it: the way of a frame, in three passes.
 
 use helio_frame::{Frame, Intake};
-use helio_mirror::{Concerned, Selected};
+use helio_mirror::Concerned;
 use helio_switch::{DecisionKind, inquire};
 use helio_types::{DropReason, PortId};
 
@@ -14,17 +14,24 @@ use crate::snapshot::Snapshot;
 
 impl Worker {
     /// Takes and forwards one burst of the port at `place`. Returns the number of chains and frames taken.
+    #[inline]
     pub(crate) fn receive(&mut self, place: usize) -> u64 {
-        let Self { core, burst, stretches, runs, refused, .. } = self;
+        let Self { core, burst, refused, .. } = self;
         let Some(local) = core.locals.get_mut(place) else { return 0 };
         let ingress = local.id;
         burst.clear();
         local.port.take(&mut Intake { burst, pool: &mut core.pool, refused });
-        let refused = core.count_refused(ingress, refused);
+        // Nearly every look at a port ends here, and a frame may come to another one meanwhile.
+        if burst.is_untouched() { 0 } else { self.forward_burst(place, ingress) }
+    }
+
+    /// Forwards what was taken of the port at `place`, and counts what it refused.
+    #[inline(never)]
+    fn forward_burst(&mut self, place: usize, ingress: PortId) -> u64 {
+        let Self { core, burst, stretches, runs, refused, .. } = self;
+        core.touch(Some(place));
+        let refused = if burst.has_refused() { core.count_refused(ingress, refused) } else { 0 };
         if burst.frames().is_empty() {
-            if refused > 0 {
-                core.touch(Some(place));
-            }
             return refused;
         }
 
@@ -49,18 +56,14 @@ impl Worker {
         if burst.has_held() {
             core.release_all(place, burst.frames());
         }
-        core.touch(Some(place));
         refused + own + burst.frames().len() as u64
     }
 }
 
 impl Core {
     /// Moves what the port refused to its counters.
+    #[cold]
     fn count_refused(&self, ingress: PortId, refused: &mut [u32; DropReason::COUNT]) -> u64 {
-        // Nearly always none: seen in a few instructions.
-        if refused.iter().fold(0, |any, count| any | count) == 0 {
-            return 0;
-        }
         let mut total = 0;
         for (reason, count) in DropReason::ALL.iter().zip(refused.iter_mut()) {
             let count = u64::from(std::mem::take(count));
@@ -124,20 +127,26 @@ impl Core {
         verdict: Verdict,
         runs: &mut Vec<Run>,
     ) {
-        let Snapshot { mirror, switch, .. } = &*self.snapshot;
-        let selected = match &verdict {
-            Ok(decision) => mirror.select(ingress, &decision.destinations(switch, ingress)),
-            Err(_) => Selected::NONE,
-        };
         let concerned = frames
             .first()
             .map_or(Concerned::NONE, |first| self.concerned(ingress, first, &verdict));
-        if mirror.exact_among(&selected.wanted).is_empty() && concerned.all().is_empty() {
+        if concerned.all().is_empty() && !self.is_wanted_exactly(ingress, &verdict) {
             let (frames, traits) = (stretch.frames, stretch.traits);
-            runs.push(Run::begin(frames, traits, verdict, selected, Company::Welcome));
+            runs.push(Run::begin(frames, traits, verdict, Company::Welcome));
         } else {
-            runs.extend(frames.iter().map(|frame| Run::alone(frame, verdict, selected, concerned)));
+            runs.extend(frames.iter().map(|frame| Run::alone(frame, verdict, concerned)));
         }
+    }
+
+    /// Whether a destination of an exact session wants frames of this verdict.
+    #[inline]
+    fn is_wanted_exactly(&self, ingress: PortId, verdict: &Verdict) -> bool {
+        let Snapshot { mirror, switch, .. } = &*self.snapshot;
+        mirror.has_exact()
+            && verdict.is_ok_and(|decision| {
+                let selected = mirror.select(ingress, &decision.destinations(switch, ingress));
+                !mirror.exact_among(&selected.wanted).is_empty()
+            })
     }
 
     /// Counts the frames of a run, as taken or as dropped with the reason, and says who gets them.
@@ -166,10 +175,18 @@ impl Core {
     /// Lets the ports of this worker that will get the frames fetch what they need for them.
     #[inline]
     fn prepare(&mut self, frames: &[Frame], targets: &Targets) {
-        for port in &targets.production.union(&targets.copies) {
-            if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
-                local.port.prepare(frames);
-            }
+        for port in &targets.production {
+            self.prepare_at(port, frames);
+        }
+        for port in &targets.copies {
+            self.prepare_at(port, frames);
+        }
+    }
+
+    #[inline]
+    fn prepare_at(&mut self, port: PortId, frames: &[Frame]) {
+        if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
+            local.port.prepare(frames);
         }
     }
 
