@@ -43,8 +43,8 @@ pub trait Port: Send {
         true
     }
 
-    /// These frames will be offered soon: what they need may be fetched now. Not called for all frames; a port may do
-    /// nothing.
+    /// These frames will be offered soon: what they need may be fetched now. Not called for frames that are offered at once;
+    /// a port may do nothing.
     fn prepare(&mut self, frames: &[Frame]) {
         let _ = frames;
     }

@@ -83,9 +83,9 @@ impl PortSet {
 
     /// The members, lowest slot first.
     #[must_use]
-    pub fn iter(&self) -> PortSetIter {
-        let [word, later @ ..] = self.words;
-        PortSetIter { word, base: 0, later }
+    pub fn iter(&self) -> PortSetIter<'_> {
+        let [word, ..] = self.words;
+        PortSetIter { words: &self.words, word, base: 0 }
     }
 }
 
@@ -99,41 +99,39 @@ impl FromIterator<PortId> for PortSet {
     }
 }
 
-impl IntoIterator for &PortSet {
+impl<'a> IntoIterator for &'a PortSet {
     type Item = PortId;
-    type IntoIter = PortSetIter;
+    type IntoIter = PortSetIter<'a>;
 
-    fn into_iter(self) -> PortSetIter {
+    fn into_iter(self) -> PortSetIter<'a> {
         self.iter()
     }
 }
 
 /// The members of a [`PortSet`], lowest slot first.
 ///
-/// Few switches have more than 64 ports, so the words after the first are asked about together. Nothing is reached by an index
-/// that changes: it all stays in registers.
+/// Few switches have more than 64 ports, so the words after the first are asked about together.
 #[derive(Clone, Debug)]
-pub struct PortSetIter {
+pub struct PortSetIter<'a> {
+    words: &'a [u64; WORDS],
     /// What is left of the word that is being looked at.
     word: u64,
     /// The slot of its first bit.
     base: usize,
-    /// The words after it.
-    later: [u64; WORDS - 1],
 }
 
-impl Iterator for PortSetIter {
+impl Iterator for PortSetIter<'_> {
     type Item = PortId;
 
     #[inline]
     fn next(&mut self) -> Option<PortId> {
         while self.word == 0 {
-            let [second, third, fourth] = self.later;
-            if second | third | fourth == 0 {
+            let [_, second, third, fourth] = self.words;
+            if self.base == 0 && second | third | fourth == 0 {
                 return None;
             }
-            (self.word, self.later) = (second, [third, fourth, 0]);
             self.base += 64;
+            self.word = *self.words.get(self.base / 64)?;
         }
         let bit = self.word.trailing_zeros() as usize;
         self.word &= self.word - 1;

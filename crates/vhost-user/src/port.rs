@@ -210,6 +210,9 @@ impl Port for VhostPort {
 
     fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
         let Some(queue) = self.only_receiver() else { return offer_each(self, run) };
+        if !queue.is_prepared() {
+            queue.prepare(run.frames);
+        }
         let (end, fault) = queue.offer_run(run);
         if let Some(fault) = fault {
             self.fail(fault);

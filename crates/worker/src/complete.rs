@@ -42,7 +42,7 @@ impl Core {
         for port in &targets.production {
             let turn = turn_of_next();
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, targets, turn);
+                self.deliver_run(frames, traits, port, Precedence::Production, targets, turn);
             } else {
                 for frame in &*frames {
                     self.deliver_production(frame, tagging, port, targets);
@@ -52,7 +52,7 @@ impl Core {
         for port in &targets.copies {
             let turn = turn_of_next();
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, targets, turn);
+                self.deliver_run(frames, traits, port, Precedence::Copy, targets, turn);
             } else {
                 for frame in &*frames {
                     self.deliver_copy(frame, tagging, port);
@@ -70,21 +70,37 @@ impl Core {
         })
     }
 
-    /// Offers a run to one port, beginning again after each frame that it refuses.
+    /// Offers a run to one port.
+    #[inline]
     fn deliver_run(
         &mut self,
         frames: &mut [Frame],
         traits: Traits,
         to: PortId,
+        precedence: Precedence,
+        targets: &Targets,
+        turn: Turn,
+    ) {
+        let end = self.offer_run(frames, to, precedence, turn);
+        if end.refused.is_none() {
+            return self.count_delivered(traits.wire, to, targets);
+        }
+        self.deliver_after_refusal(frames, traits, to, end, targets, turn);
+    }
+
+    /// Goes on after `end`, beginning again after each frame that the port refuses.
+    #[inline(never)]
+    fn deliver_after_refusal(
+        &mut self,
+        frames: &mut [Frame],
+        traits: Traits,
+        to: PortId,
+        end: RunEnd,
         targets: &Targets,
         turn: Turn,
     ) {
         let precedence =
             if targets.production.contains(to) { Precedence::Production } else { Precedence::Copy };
-        let end = self.offer_run(frames, to, precedence, turn);
-        if end.refused.is_none() {
-            return self.count_delivered(traits.wire, to, targets);
-        }
         let all = frames.len();
         let (mut left, mut end) = (frames, end);
         loop {

@@ -9,20 +9,26 @@ use crate::mailbox::Targets;
 use crate::run::Run;
 
 impl Core {
-    /// Sets who gets the frames of a run: where the switch sends them, and the copies that the mirror sessions want, which are
+    /// Says who gets the frames of a run: where the switch sends them, and the copies that the mirror sessions want, which are
     /// counted as wanted. A copy that no one may get is counted as dropped here and now.
     #[inline]
-    pub(crate) fn plan_copies(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
+    pub(crate) fn plan_copies(
+        &mut self,
+        ingress: PortId,
+        frames: &mut [Frame],
+        run: &Run,
+        targets: &mut Targets,
+    ) {
+        *targets = Targets::NONE;
         let Ok(decision) = &run.verdict else { return };
-        let production = decision.destinations(&self.snapshot.switch, ingress);
-        let selected = self.snapshot.mirror.select(ingress, &production);
-        if selected.is_none() {
-            run.targets.production = production;
-        } else {
-            run.targets = self.plan_selected(ingress, frames, run, selected, production);
+        targets.production = decision.destinations(&self.snapshot.switch, ingress);
+        let selected = self.snapshot.mirror.select(ingress, &targets.production);
+        if !selected.is_none() {
+            *targets = self.plan_selected(ingress, frames, run, selected, targets.production);
         }
     }
 
+    #[inline(never)]
     fn plan_selected(
         &mut self,
         ingress: PortId,

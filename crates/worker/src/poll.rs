@@ -9,6 +9,7 @@ use helio_types::DropReason;
 use crate::command::{Command, Inbox};
 use crate::core::Core;
 use crate::idle::{Idleness, Polling};
+use crate::mailbox::Targets;
 use crate::meter::Meter;
 use crate::run::{Run, Stretch};
 
@@ -19,6 +20,8 @@ pub struct Worker {
     pub(crate) burst: Burst,
     pub(crate) stretches: Vec<Stretch>,
     pub(crate) runs: Vec<Run>,
+    /// Who gets the frames of each run.
+    pub(crate) targets: Box<[Targets; BURST_FRAMES]>,
     pub(crate) refused: [u32; DropReason::COUNT],
     inbox: Arc<Inbox>,
     idleness: Idleness,
@@ -43,6 +46,7 @@ impl Worker {
             burst: Burst::new(),
             stretches: Vec::with_capacity(BURST_FRAMES),
             runs: Vec::with_capacity(BURST_FRAMES),
+            targets: Box::new([Targets::NONE; BURST_FRAMES]),
             refused: [0; DropReason::COUNT],
             inbox,
             idleness: Idleness::new(polling),

@@ -28,7 +28,7 @@ impl Worker {
     /// Forwards what was taken of the port at `place`, and counts what it refused.
     #[inline(never)]
     fn forward_burst(&mut self, place: usize, ingress: PortId) -> u64 {
-        let Self { core, burst, stretches, runs, refused, .. } = self;
+        let Self { core, burst, stretches, runs, targets, refused, .. } = self;
         core.touch(Some(place));
         let refused = if burst.has_refused() { core.count_refused(ingress, refused) } else { 0 };
         if burst.frames().is_empty() {
@@ -40,17 +40,21 @@ impl Worker {
             if core.own_uplinks.contains(ingress) { core.intercept(ingress, burst) } else { 0 };
         core.inquire(ingress, burst.frames(), stretches);
         core.decide(ingress, burst.frames(), stretches, runs);
+        let several = runs.len() > 1;
         let mut frames = burst.frames_mut();
-        for run in runs.iter_mut() {
+        for (run, targets) in runs.iter_mut().zip(&mut **targets) {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
-            core.plan(ingress, these, run);
-            core.prepare(these, &run.targets);
+            core.plan(ingress, these, run, targets);
+            // What is delivered next is fetched when it is.
+            if several || !targets.copies.is_empty() {
+                core.prepare(these, targets);
+            }
             frames = others;
         }
         let mut frames = burst.frames_mut();
-        for run in runs.iter() {
+        for (run, targets) in runs.iter().zip(&**targets) {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
-            core.forward(ingress, these, run, Readers::NoOthers);
+            core.forward(ingress, these, run, targets, Readers::NoOthers);
             frames = others;
         }
         if burst.has_held() {
@@ -151,7 +155,13 @@ impl Core {
 
     /// Counts the frames of a run, as taken or as dropped with the reason, and says who gets them.
     #[inline]
-    fn plan(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
+    fn plan(
+        &mut self,
+        ingress: PortId,
+        frames: &mut [Frame],
+        run: &mut Run,
+        targets: &mut Targets,
+    ) {
         let block = self.counters.port(ingress);
         let count = run.frames as u64;
         match &run.verdict {
@@ -164,7 +174,7 @@ impl Core {
                 }
             },
         }
-        self.plan_copies(ingress, frames, run);
+        self.plan_copies(ingress, frames, run, targets);
         if !run.concerned.all().is_empty()
             && let Some(frame) = frames.first_mut()
         {
@@ -198,32 +208,46 @@ impl Core {
         ingress: PortId,
         frames: &mut [Frame],
         run: &Run,
+        targets: &Targets,
         readers: Readers,
     ) {
         if let Some(legs) = run.legs {
-            return self.forward_with_legs(frames, run, legs);
+            return self.forward_with_legs(frames, run, targets, legs);
         }
         if self.is_alone() {
-            return self.deliver_all(frames, run.traits, run.tagging, &run.targets, readers);
+            return self.deliver_all(frames, run.traits, run.tagging, targets, readers);
         }
+        self.forward_to_workers(ingress, frames, run, targets, readers);
+    }
+
+    /// As [`Core::forward`], when there are other workers.
+    #[inline(never)]
+    fn forward_to_workers(
+        &mut self,
+        ingress: PortId,
+        frames: &mut [Frame],
+        run: &Run,
+        targets: &Targets,
+        readers: Readers,
+    ) {
         let legs = LegTargets::none(ingress);
         for frame in &*frames {
-            self.hand_over(frame, run.tagging, &run.targets, &legs, readers);
+            self.hand_over(frame, run.tagging, targets, &legs, readers);
         }
-        let own = run.targets.within(&self.own_targets());
-        let readers = if own == run.targets { readers } else { Readers::Others };
+        let own = targets.within(&self.own_targets());
+        let readers = if own == *targets { readers } else { Readers::Others };
         self.deliver_all(frames, run.traits, run.tagging, &own, readers);
     }
 
     /// As [`Core::forward`], for the one frame of a run and its legs.
     #[cold]
-    fn forward_with_legs(&mut self, frames: &[Frame], run: &Run, legs: u8) {
+    fn forward_with_legs(&mut self, frames: &[Frame], run: &Run, targets: &Targets, legs: u8) {
         let plan = self.leg_plans.get(usize::from(legs)).copied();
         let (Some(legs), Some(frame)) = (plan, frames.first()) else { return };
         if !self.is_alone() {
-            self.hand_over(frame, run.tagging, &run.targets, &legs, Readers::Others);
+            self.hand_over(frame, run.tagging, targets, &legs, Readers::Others);
         }
-        let own = run.targets.within(&self.own_targets());
+        let own = targets.within(&self.own_targets());
         self.deliver_with_legs(frame, run.tagging, &own, &legs.within(self.own_legs()));
     }
 }

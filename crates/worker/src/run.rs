@@ -7,7 +7,7 @@ use helio_switch::{Decision, ETHERNET_HEADER_BYTES, Inquiry, TAG_BYTES};
 use helio_types::DropReason;
 
 use crate::deliver::on_the_wire;
-use crate::mailbox::{Tagging, Targets};
+use crate::mailbox::Tagging;
 
 /// What the switch said.
 pub(crate) type Verdict = Result<Decision, DropReason>;
@@ -134,8 +134,6 @@ pub(crate) struct Run {
     pub(crate) concerned: Concerned,
     /// Which of the plans for legs is that of the frame, if it has one; known when the run is complete.
     pub(crate) legs: Option<u8>,
-    /// Who gets the frames; known when the run is complete.
-    pub(crate) targets: Targets,
 }
 
 impl Run {
@@ -147,9 +145,8 @@ impl Run {
             Ok(decision) => Tagging { vlan: decision.vlan, tag: decision.tag },
             Err(_) => Tagging::default(),
         };
-        let targets = Targets::NONE;
         let legs = None;
-        Self { verdict, frames, traits, tagging, company, concerned, legs, targets }
+        Self { verdict, frames, traits, tagging, company, concerned, legs }
     }
 
     /// A run of one frame, for which everything is decided by itself.
