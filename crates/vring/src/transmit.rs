@@ -141,6 +141,13 @@ impl TransmitQueue {
         self.ring.set_call(call);
     }
 
+    /// Whether the guest offers nothing, so that [`TransmitQueue::take`] would take nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.ring.available() == Ok(0)
+    }
+
     /// Takes frames, as many as the burst has room for. Each is held once, but for those that lie in their heads as a whole:
     /// their chains are completed at the next [`TransmitQueue::publish`]. A chain that holds no frame is refused with its
     /// reason and will be completed like any other. Returns the number of chains taken.
@@ -148,24 +155,14 @@ impl TransmitQueue {
     /// # Errors
     ///
     /// When the avail index is impossible: the queue cannot go on.
-    #[inline]
     pub fn take(&mut self, intake: &mut Intake<'_>) -> Result<u16, PortFault> {
-        match self.ring.available()? {
-            // Nearly every look at a queue ends here.
-            0 => Ok(0),
-            available => Ok(self.take_available(available, intake)),
-        }
-    }
-
-    /// As [`TransmitQueue::take`], from a queue that offers `available` chains.
-    #[inline(never)]
-    fn take_available(&mut self, available: u16, intake: &mut Intake<'_>) -> u16 {
+        let available = self.ring.available()?;
         let mut steps = 0;
         let mut taken = 0;
         while taken < available && intake.burst.has_room() && steps < STEPS_PER_TURN {
             taken += self.take_some(available - taken, intake, &mut steps);
         }
-        taken
+        Ok(taken)
     }
 
     /// Takes up to `count` chains, no more than the burst has room for: first all heads and first descriptors are read and
