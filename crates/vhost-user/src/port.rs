@@ -247,12 +247,13 @@ impl Port for VhostPort {
     fn publish(&mut self) {
         let mut finished = false;
         for pair in self.live() {
+            // Somebody waits for what came, and hardly ever for what is given back.
+            if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                queue.publish();
+            }
             if let Some(queue) = pair.transmit.queue.as_deref_mut() {
                 queue.publish();
                 finished |= pair.transmit.phase == Phase::Leaving && queue.in_flight() == 0;
-            }
-            if let Some(queue) = pair.receive.queue.as_deref_mut() {
-                queue.publish();
             }
         }
         if finished {

@@ -128,7 +128,7 @@ impl Core {
         turn: Turn,
     ) -> RunEnd {
         let place = self.place(to);
-        self.touch(place);
+        self.give(place);
         let Self { locals, memories, .. } = self;
         match place.and_then(|place| locals.get_mut(place)) {
             Some(Local { port, .. }) if turn == Turn::Last => {
