@@ -113,7 +113,7 @@ impl ReceiveQueue {
     #[inline]
     #[must_use]
     pub fn is_prepared(&self) -> bool {
-        self.ready.len() > 0
+        !self.ready.is_empty()
     }
 
     /// Looks at the next chains that were not looked at yet, one for each frame, and fetches their first lines: the frames

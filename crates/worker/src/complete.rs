@@ -34,13 +34,11 @@ impl Core {
         targets: &Targets,
         readers: Readers,
     ) {
-        let mut left = targets.count();
-        let mut turn_of_next = || {
-            left -= 1;
-            if left == 0 && readers == Readers::NoOthers { Turn::Last } else { Turn::More }
-        };
-        for port in &targets.production {
-            let turn = turn_of_next();
+        let last = if readers == Readers::NoOthers { Turn::Last } else { Turn::More };
+        let last_of_production = if targets.copies.is_empty() { last } else { Turn::More };
+        let mut ports = targets.production.iter();
+        while let Some(port) = ports.next() {
+            let turn = if ports.is_done() { last_of_production } else { Turn::More };
             if self.takes_as_it_is(port, traits, tagging) {
                 self.deliver_run(frames, traits, port, Precedence::Production, targets, turn);
             } else {
@@ -49,8 +47,9 @@ impl Core {
                 }
             }
         }
-        for port in &targets.copies {
-            let turn = turn_of_next();
+        let mut ports = targets.copies.iter();
+        while let Some(port) = ports.next() {
+            let turn = if ports.is_done() { last } else { Turn::More };
             if self.takes_as_it_is(port, traits, tagging) {
                 self.deliver_run(frames, traits, port, Precedence::Copy, targets, turn);
             } else {
