@@ -21,6 +21,8 @@ pub struct Burst {
     bytes: u64,
     /// Frames that something must be given back for.
     held: usize,
+    /// Whether the port refused some.
+    has_refused: bool,
 }
 
 impl Burst {
@@ -28,7 +30,7 @@ impl Burst {
     #[must_use]
     pub fn new() -> Self {
         let frames = std::array::from_fn(|_| Frame::vacant());
-        Self { frames: Box::new(frames), taken: 0, bytes: 0, held: 0 }
+        Self { frames: Box::new(frames), taken: 0, bytes: 0, held: 0, has_refused: false }
     }
 
     /// Whether another frame may be taken.
@@ -109,12 +111,33 @@ impl Burst {
         self.held > 0
     }
 
+    /// Notes that the port refused a frame on the way.
+    #[inline]
+    pub(crate) fn note_refusal(&mut self) {
+        self.has_refused = true;
+    }
+
+    /// Whether the port refused frames on the way. Whoever looks at many ports need not look through all counts of each.
+    #[inline]
+    #[must_use]
+    pub fn has_refused(&self) -> bool {
+        self.has_refused
+    }
+
+    /// Whether the port had no frame at all, and none that it refused.
+    #[inline]
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.taken == 0 && !self.has_refused
+    }
+
     /// Forgets all frames.
     #[inline]
     pub fn clear(&mut self) {
         self.taken = 0;
         self.bytes = 0;
         self.held = 0;
+        self.has_refused = false;
     }
 }
 

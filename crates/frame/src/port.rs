@@ -43,8 +43,8 @@ pub trait Port: Send {
         true
     }
 
-    /// These frames will be offered soon: what they need may be fetched now. Not called for all frames; a port may do
-    /// nothing.
+    /// These frames will be offered soon: what they need may be fetched now. Not called for frames that are offered at once;
+    /// a port may do nothing.
     fn prepare(&mut self, frames: &[Frame]) {
         let _ = frames;
     }
@@ -194,15 +194,25 @@ pub struct Intake<'a> {
     pub burst: &'a mut Burst,
     /// Private buffers for frames that cannot stay where they are.
     pub pool: &'a mut Pool,
-    /// Frames refused, by [`DropReason::index`]: the worker counts them.
+    /// Frames refused, by [`DropReason::index`]: the worker counts them. To be written by [`Intake::refuse`] and
+    /// [`Intake::refuse_some`], which leave a note of it in the burst.
     pub refused: &'a mut [u32; DropReason::COUNT],
 }
 
 impl Intake<'_> {
     /// Counts a frame refused for `reason`.
     pub fn refuse(&mut self, reason: DropReason) {
+        self.refuse_some(reason, 1);
+    }
+
+    /// Counts `frames` frames refused for `reason`.
+    pub fn refuse_some(&mut self, reason: DropReason, frames: u32) {
+        if frames == 0 {
+            return;
+        }
         if let Some(count) = self.refused.get_mut(reason.index()) {
-            *count += 1;
+            *count += frames;
+            self.burst.note_refusal();
         }
     }
 }
@@ -370,9 +380,13 @@ mod tests {
         let mut pool = Pool::new(1, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
         let mut refused = [0; DropReason::COUNT];
         let mut intake = Intake { burst: &mut burst, pool: &mut pool, refused: &mut refused };
-        intake.refuse(DropReason::Runt);
-        intake.refuse(DropReason::Runt);
+        intake.refuse_some(DropReason::Runt, 0);
+        assert!(intake.burst.is_untouched() && !intake.burst.has_refused());
+        intake.refuse_some(DropReason::Runt, 2);
         intake.refuse(DropReason::Oversize);
+        assert!(!intake.burst.is_untouched() && intake.burst.has_refused());
+        intake.burst.clear();
+        assert!(intake.burst.is_untouched());
         assert_eq!(refused[DropReason::Runt.index()], 2);
         assert_eq!(refused[DropReason::Oversize.index()], 1);
         assert_eq!(refused.iter().sum::<u32>(), 3);

@@ -110,6 +110,13 @@ impl MirrorTable {
         self.copies_of.get(port.index()).copied().unwrap_or_default()
     }
 
+    /// Whether there is an exact session.
+    #[inline]
+    #[must_use]
+    pub fn has_exact(&self) -> bool {
+        !self.exact.is_empty()
+    }
+
     /// The members of `ports` that are destinations of exact sessions.
     #[must_use]
     pub fn exact_among(&self, ports: &PortSet) -> PortSet {

@@ -38,6 +38,8 @@ fn scene(name: &str) -> Option<Scene> {
         "v2v-64" => Scene { mirrors: 0, bytes: 60, frames: RING },
         // What a frame costs that comes by itself.
         "alone-64" => Scene { mirrors: 0, bytes: 60, frames: 1 },
+        // What a turn costs that finds nothing: a frame comes in the middle of one.
+        "idle" => Scene { mirrors: 0, bytes: 60, frames: 0 },
         "v2v-1518" => Scene { mirrors: 0, bytes: 1514, frames: RING },
         "mirror-1-64" => Scene { mirrors: 1, bytes: 60, frames: RING },
         "mirror-4-64" => Scene { mirrors: 4, bytes: 60, frames: RING },
@@ -48,7 +50,9 @@ fn scene(name: &str) -> Option<Scene> {
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, bursts] = arguments.as_slice() else {
-        return Err("one_worker v2v-64|alone-64|v2v-1518|mirror-1-64|mirror-4-64 BURSTS".into());
+        return Err(
+            "one_worker v2v-64|alone-64|idle|v2v-1518|mirror-1-64|mirror-4-64 BURSTS".into()
+        );
     };
     let scene = scene(name).ok_or("there is no such scene")?;
     let folder = std::env::temp_dir().join(format!("one-worker-{}", std::process::id()));
@@ -105,15 +109,18 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Frames from the first guest to the second, and a copy for each that watches.
+/// Frames from the first guest to the second, and a copy for each that watches; a turn in any case.
 fn send_burst(worker: &mut Worker, guests: &mut [BurstGuest], scene: Scene) -> Result<(), Failure> {
     for _ in 0..scene.frames {
         offer(guests, 0, 1, scene.bytes)?;
     }
     guests.first_mut().ok_or("no guest")?.sender().publish();
     let mut turns = 0;
-    while guests.iter_mut().skip(1).any(|guest| guest.receiver().ready() < scene.frames) {
+    loop {
         take_a_turn(worker);
+        if guests.iter_mut().skip(1).all(|guest| guest.receiver().ready() >= scene.frames) {
+            break;
+        }
         turns += 1;
         if turns > PATIENCE {
             return Err("frames do not arrive".into());

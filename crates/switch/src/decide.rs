@@ -69,8 +69,9 @@ pub fn inquire(
 ) -> Result<Inquiry, DropReason> {
     let l2 = L2::parse(head)?;
     let vlan = admit(table, ingress, &l2)?;
-    let source = fdb.address(vlan, l2.src);
-    let destination = (!l2.dst.is_group()).then(|| fdb.address(vlan, l2.dst));
+    let [destination, source] = L2::address_numbers(head)?;
+    let source = fdb.address_of(vlan, source);
+    let destination = (!l2.dst.is_group()).then(|| fdb.address_of(vlan, destination));
     Ok(Inquiry { vlan, tag: l2.tag, source, destination })
 }
 

@@ -102,6 +102,18 @@ impl L2 {
         }
     }
 
+    /// The addresses of a frame that begins with `head`, destination first, as [`MacAddr::to_u64`] gives them: each read as one
+    /// word, where from the bytes of [`L2::parse`] it is put together one by one.
+    #[inline]
+    pub(crate) fn address_numbers(head: &[u8]) -> Result<[u64; 2], DropReason> {
+        let header = head.first_chunk::<ETHERNET_HEADER_BYTES>().ok_or(DropReason::Runt)?;
+        let (Some(from_dst), Some(from_src)) = (header.first_chunk(), header.last_chunk()) else {
+            return Err(DropReason::Runt);
+        };
+        // Behind either address stand two bytes of something else.
+        Ok([from_dst, from_src].map(|word| u64::from_be_bytes(*word) >> 16))
+    }
+
     /// Bytes of the header that was read: 14, or 18 with a tag.
     #[must_use]
     pub const fn header_bytes(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The end of a fake port that a worker drives.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use helio_frame::{Armed, Delivery, Intake, LastRun, Origin, Port, Run, RunEnd, offer_each};
@@ -9,6 +10,9 @@ use helio_types::{DropReason, PortId};
 
 use crate::chains::{Chains, keep};
 use crate::received::{Log, Scribble};
+
+/// Counts the publishing of all fake ports, so that it can be told which came first.
+static PUBLISHES: AtomicU64 = AtomicU64::new(0);
 
 /// Runs that are remembered without allocating.
 const KEPT_RUNS: usize = 16 * 1024;
@@ -37,6 +41,8 @@ pub(crate) struct State {
     pub(crate) scribble: Option<Scribble>,
     pub(crate) armed: Kicks,
     pub(crate) publishes: u64,
+    /// When it last published, as counted over all fake ports.
+    pub(crate) published_as: Option<u64>,
     pub(crate) notifications: u64,
 }
 
@@ -61,6 +67,7 @@ impl State {
             scribble: None,
             armed: Kicks::Unwanted,
             publishes: 0,
+            published_as: None,
             notifications: 0,
         }
     }
@@ -143,6 +150,7 @@ impl Port for FakePort {
         state.chains.publish();
         state.log.publish();
         state.publishes += 1;
+        state.published_as = Some(PUBLISHES.fetch_add(1, Ordering::Relaxed));
     }
 
     fn notify(&mut self) {

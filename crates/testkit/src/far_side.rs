@@ -189,4 +189,10 @@ impl FarSide {
     pub fn publishes(&self) -> u64 {
         self.state().publishes
     }
+
+    /// When the worker last published: a greater number came later, also at another port.
+    #[must_use]
+    pub fn published_as(&self) -> Option<u64> {
+        self.state().published_as
+    }
 }

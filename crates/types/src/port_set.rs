@@ -45,7 +45,7 @@ impl PortSet {
     /// Whether there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.words == [0; WORDS]
+        self.words.iter().fold(0, |any, word| any | word) == 0
     }
 
     /// Number of members.
@@ -83,8 +83,9 @@ impl PortSet {
 
     /// The members, lowest slot first.
     #[must_use]
-    pub fn iter(&self) -> PortSetIter {
-        PortSetIter { set: *self, word: 0 }
+    pub fn iter(&self) -> PortSetIter<'_> {
+        let [word, ..] = self.words;
+        PortSetIter { words: &self.words, word, base: 0 }
     }
 }
 
@@ -98,35 +99,52 @@ impl FromIterator<PortId> for PortSet {
     }
 }
 
-impl IntoIterator for &PortSet {
+impl<'a> IntoIterator for &'a PortSet {
     type Item = PortId;
-    type IntoIter = PortSetIter;
+    type IntoIter = PortSetIter<'a>;
 
-    fn into_iter(self) -> PortSetIter {
+    fn into_iter(self) -> PortSetIter<'a> {
         self.iter()
     }
 }
 
 /// The members of a [`PortSet`], lowest slot first.
+///
+/// Few switches have more than 64 ports, so the words after the first are asked about together.
 #[derive(Clone, Debug)]
-pub struct PortSetIter {
-    set: PortSet,
-    word: usize,
+pub struct PortSetIter<'a> {
+    words: &'a [u64; WORDS],
+    /// What is left of the word that is being looked at.
+    word: u64,
+    /// The slot of its first bit.
+    base: usize,
 }
 
-impl Iterator for PortSetIter {
+impl PortSetIter<'_> {
+    /// Whether all members were given. It takes a few instructions, where to count the members takes eighty.
+    #[inline]
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.clone().next().is_none()
+    }
+}
+
+impl Iterator for PortSetIter<'_> {
     type Item = PortId;
 
+    #[inline]
     fn next(&mut self) -> Option<PortId> {
-        while let Some(word) = self.set.words.get_mut(self.word) {
-            if *word != 0 {
-                let bit = word.trailing_zeros() as usize;
-                *word &= *word - 1;
-                return PortId::new(self.word * 64 + bit);
+        while self.word == 0 {
+            let [_, second, third, fourth] = self.words;
+            if self.base == 0 && second | third | fourth == 0 {
+                return None;
             }
-            self.word += 1;
+            self.base += 64;
+            self.word = *self.words.get(self.base / 64)?;
         }
-        None
+        let bit = self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        PortId::new(self.base + bit)
     }
 }
 
@@ -154,6 +172,13 @@ mod tests {
             prop_assert_eq!(members(set(&a).intersection(&set(&b))), a.intersection(&b).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(members(set(&a).difference(&set(&b))), a.difference(&b).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(set(&a).count() as usize, a.len());
+            let (whole, mut left) = (set(&a), a.len());
+            let mut ports = whole.iter();
+            prop_assert_eq!(ports.is_done(), left == 0);
+            while ports.next().is_some() {
+                left -= 1;
+                prop_assert_eq!(ports.is_done(), left == 0);
+            }
             prop_assert_eq!(set(&a).is_empty(), a.is_empty());
         }
     }

@@ -78,6 +78,31 @@ impl VhostPort {
         self.pairs.get_mut(..self.live_pairs).unwrap_or_default()
     }
 
+    /// Whether no transmitq offers anything.
+    #[inline]
+    fn is_silent(&self) -> bool {
+        let live = self.pairs.get(..self.live_pairs).unwrap_or_default();
+        let queues = live.iter().filter_map(|pair| pair.transmit.queue.as_deref());
+        queues.fold(true, |all, queue| all & queue.is_silent())
+    }
+
+    /// Takes what the transmitqs offer, beginning with another one each time.
+    #[inline(never)]
+    fn take_from_all(&mut self, intake: &mut Intake<'_>) {
+        let first = if self.next_pair < self.live_pairs { self.next_pair } else { 0 };
+        self.next_pair = first + 1;
+        for index in (first..self.live_pairs).chain(0..first) {
+            if let Err(fault) = self.take_from(index, intake) {
+                return self.fail(fault);
+            }
+            if !intake.burst.has_room() {
+                // The next turn begins where this one had to end, so that no pair waits for ever.
+                self.next_pair = index + 1;
+                return;
+            }
+        }
+    }
+
     /// Takes what one transmitq offers; discards it when the ring is disabled.
     #[inline]
     fn take_from(&mut self, index: usize, intake: &mut Intake<'_>) -> Result<(), PortFault> {
@@ -88,8 +113,7 @@ impl VhostPort {
         match slot.phase {
             Phase::Enabled => {
                 let before = intake.burst.frames().len();
-                queue.take(intake)?;
-                if self.receivers.len() > 1 {
+                if queue.take(intake)? > 0 && self.receivers.len() > 1 {
                     let pair = u8::try_from(index).unwrap_or(0);
                     for frame in intake.burst.frames().iter().skip(before) {
                         self.flows.sent(frame.head.bytes(), pair);
@@ -98,9 +122,7 @@ impl VhostPort {
             }
             Phase::Disabled => {
                 let discarded = queue.discard()?;
-                if let Some(count) = intake.refused.get_mut(DropReason::RingDisabled.index()) {
-                    *count += u32::from(discarded);
-                }
+                intake.refuse_some(DropReason::RingDisabled, u32::from(discarded));
             }
             Phase::Empty | Phase::Faulted | Phase::Leaving => {}
         }
@@ -162,17 +184,9 @@ impl Port for VhostPort {
         if self.memory.as_ref().is_some_and(|memory| memory.is_poisoned()) {
             return self.fail(PortFault::MemoryTruncated);
         }
-        let first = if self.next_pair < self.live_pairs { self.next_pair } else { 0 };
-        self.next_pair = first + 1;
-        for index in (first..self.live_pairs).chain(0..first) {
-            if let Err(fault) = self.take_from(index, intake) {
-                return self.fail(fault);
-            }
-            if !intake.burst.has_room() {
-                // The next turn begins where this one had to end, so that no pair waits for ever.
-                self.next_pair = index + 1;
-                return;
-            }
+        // Nearly every look at a port ends here.
+        if !self.is_silent() {
+            self.take_from_all(intake);
         }
     }
 
@@ -208,6 +222,9 @@ impl Port for VhostPort {
 
     fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
         let Some(queue) = self.only_receiver() else { return offer_each(self, run) };
+        if !queue.is_prepared() {
+            queue.prepare(run.frames);
+        }
         let (end, fault) = queue.offer_run(run);
         if let Some(fault) = fault {
             self.fail(fault);
@@ -230,12 +247,13 @@ impl Port for VhostPort {
     fn publish(&mut self) {
         let mut finished = false;
         for pair in self.live() {
+            // Somebody waits for what came, and hardly ever for what is given back.
+            if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                queue.publish();
+            }
             if let Some(queue) = pair.transmit.queue.as_deref_mut() {
                 queue.publish();
                 finished |= pair.transmit.phase == Phase::Leaving && queue.in_flight() == 0;
-            }
-            if let Some(queue) = pair.receive.queue.as_deref_mut() {
-                queue.publish();
             }
         }
         if finished {

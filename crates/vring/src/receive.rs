@@ -109,6 +109,13 @@ impl ReceiveQueue {
         self.ring.set_call(call);
     }
 
+    /// Whether chains were looked at that no frame was written to yet.
+    #[inline]
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Looks at the next chains that were not looked at yet, one for each frame, and fetches their first lines: the frames
     /// will be written soon. What cannot be prepared is found by [`ReceiveQueue::offer`].
     #[inline]

@@ -40,7 +40,7 @@ const NO_NOTIFY: u16 = 1;
 const NO_INTERRUPT: u16 = 1;
 
 /// Used entries in a cache line.
-const USED_ENTRIES_PER_LINE: usize = 8;
+const USED_ENTRIES_PER_LINE: u16 = 8;
 
 /// A running ring.
 ///
@@ -134,6 +134,9 @@ impl Ring {
     pub(crate) fn available(&self) -> Result<u16, PortFault> {
         let index = self.avail.load_u16(layout::INDEX, Ordering::Acquire);
         let offered = self.next_avail.until(Index::new(index));
+        if offered == 0 {
+            return Ok(0);
+        }
         let unpublished = self.published.until(self.next_avail);
         // Summed in 32 bits: in the largest ring, a full ring and none at all differ by half of what 16 bits can say, and
         // a guest that takes offers back has offered nearly 65,536.
@@ -174,8 +177,11 @@ impl Ring {
     /// Fetches the used entries of the next `count` chains to complete, to be written soon.
     #[inline]
     pub(crate) fn prefetch_used(&self, count: u16) {
-        for ahead in (0..count).step_by(USED_ENTRIES_PER_LINE) {
-            self.used_entries.borrow().prefetch_write(self.next_used.after(ahead).get());
+        let entries = self.used_entries.borrow();
+        let mut ahead = 0;
+        while ahead < count {
+            entries.prefetch_write(self.next_used.after(ahead).get());
+            ahead += USED_ENTRIES_PER_LINE;
         }
     }
 

@@ -141,6 +141,13 @@ impl TransmitQueue {
         self.ring.set_call(call);
     }
 
+    /// Whether the guest offers nothing, so that [`TransmitQueue::take`] would take nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.ring.available() == Ok(0)
+    }
+
     /// Takes frames, as many as the burst has room for. Each is held once, but for those that lie in their heads as a whole:
     /// their chains are completed at the next [`TransmitQueue::publish`]. A chain that holds no frame is refused with its
     /// reason and will be completed like any other. Returns the number of chains taken.

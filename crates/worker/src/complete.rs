@@ -34,25 +34,24 @@ impl Core {
         targets: &Targets,
         readers: Readers,
     ) {
-        let mut left = targets.count();
-        let mut turn_of_next = || {
-            left -= 1;
-            if left == 0 && readers == Readers::NoOthers { Turn::Last } else { Turn::More }
-        };
-        for port in &targets.production {
-            let turn = turn_of_next();
+        let last = if readers == Readers::NoOthers { Turn::Last } else { Turn::More };
+        let last_of_production = if targets.copies.is_empty() { last } else { Turn::More };
+        let mut ports = targets.production.iter();
+        while let Some(port) = ports.next() {
+            let turn = if ports.is_done() { last_of_production } else { Turn::More };
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, targets, turn);
+                self.deliver_run(frames, traits, port, Precedence::Production, targets, turn);
             } else {
                 for frame in &*frames {
                     self.deliver_production(frame, tagging, port, targets);
                 }
             }
         }
-        for port in &targets.copies {
-            let turn = turn_of_next();
+        let mut ports = targets.copies.iter();
+        while let Some(port) = ports.next() {
+            let turn = if ports.is_done() { last } else { Turn::More };
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, targets, turn);
+                self.deliver_run(frames, traits, port, Precedence::Copy, targets, turn);
             } else {
                 for frame in &*frames {
                     self.deliver_copy(frame, tagging, port);
@@ -70,21 +69,37 @@ impl Core {
         })
     }
 
-    /// Offers a run to one port, beginning again after each frame that it refuses.
+    /// Offers a run to one port.
+    #[inline]
     fn deliver_run(
         &mut self,
         frames: &mut [Frame],
         traits: Traits,
         to: PortId,
+        precedence: Precedence,
+        targets: &Targets,
+        turn: Turn,
+    ) {
+        let end = self.offer_run(frames, to, precedence, turn);
+        if end.refused.is_none() {
+            return self.count_delivered(traits.wire, to, targets);
+        }
+        self.deliver_after_refusal(frames, traits, to, end, targets, turn);
+    }
+
+    /// Goes on after `end`, beginning again after each frame that the port refuses.
+    #[inline(never)]
+    fn deliver_after_refusal(
+        &mut self,
+        frames: &mut [Frame],
+        traits: Traits,
+        to: PortId,
+        end: RunEnd,
         targets: &Targets,
         turn: Turn,
     ) {
         let precedence =
             if targets.production.contains(to) { Precedence::Production } else { Precedence::Copy };
-        let end = self.offer_run(frames, to, precedence, turn);
-        if end.refused.is_none() {
-            return self.count_delivered(traits.wire, to, targets);
-        }
         let all = frames.len();
         let (mut left, mut end) = (frames, end);
         loop {
@@ -112,7 +127,7 @@ impl Core {
         turn: Turn,
     ) -> RunEnd {
         let place = self.place(to);
-        self.touch(place);
+        self.give(place);
         let Self { locals, memories, .. } = self;
         match place.and_then(|place| locals.get_mut(place)) {
             Some(Local { port, .. }) if turn == Turn::Last => {

@@ -1,7 +1,7 @@
 //! Which mirror copies a frame needs, counted when they are wanted.
 
 use helio_frame::{Frame, SegmentList};
-use helio_mirror::Exactness;
+use helio_mirror::{Exactness, Selected};
 use helio_types::{DropReason, PortId, PortSet};
 
 use crate::core::Core;
@@ -9,29 +9,37 @@ use crate::mailbox::Targets;
 use crate::run::Run;
 
 impl Core {
-    /// Sets who gets the frames of a run: where the switch sends them, and the copies that the mirror sessions want, which are
+    /// Says who gets the frames of a run: where the switch sends them, and the copies that the mirror sessions want, which are
     /// counted as wanted. A copy that no one may get is counted as dropped here and now.
     #[inline]
-    pub(crate) fn plan_copies(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
+    pub(crate) fn plan_copies(
+        &mut self,
+        ingress: PortId,
+        frames: &mut [Frame],
+        run: &Run,
+        targets: &mut Targets,
+    ) {
+        *targets = Targets::NONE;
         let Ok(decision) = &run.verdict else { return };
-        let production = decision.destinations(&self.snapshot.switch, ingress);
-        run.targets = if run.selected.is_none() {
-            Targets { production, ..Targets::NONE }
-        } else {
-            self.plan_selected(ingress, frames, run, production)
-        };
+        targets.production = decision.destinations(&self.snapshot.switch, ingress);
+        let selected = self.snapshot.mirror.select(ingress, &targets.production);
+        if !selected.is_none() {
+            *targets = self.plan_selected(ingress, frames, run, selected, targets.production);
+        }
     }
 
+    #[inline(never)]
     fn plan_selected(
         &mut self,
         ingress: PortId,
         frames: &mut [Frame],
         run: &Run,
+        selected: Selected,
         production: PortSet,
     ) -> Targets {
         let mirror = &self.snapshot.mirror;
         let members = self.snapshot.switch.members(run.tagging.vlan);
-        let plan = mirror.plan(&run.selected, ingress, &production, |port| members.contains(port));
+        let plan = mirror.plan(&selected, ingress, &production, |port| members.contains(port));
         let exactness = mirror.exactness(&plan);
         let exact_copies = mirror.exact_among(&plan.copies);
         let wire = run.traits.wire;

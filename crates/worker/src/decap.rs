@@ -6,11 +6,11 @@ use helio_filter::Tail;
 use helio_frame::{Frame, HEAD_BYTES, RestBytes};
 use helio_mirror::DecapPoint;
 use helio_switch::{Decision, DecisionKind, L2};
-use helio_types::{DropReason, PortId, PortSet, VlanId};
+use helio_types::{DropReason, PortId, VlanId};
 use helio_underlay::{Neighbour, RefusalCounts};
 
 use crate::core::Core;
-use crate::mailbox::Readers;
+use crate::mailbox::{Readers, Targets};
 use crate::run::{Run, Verdict};
 
 /// Remote sessions of one decap port whose numbers are followed. More are delivered and not followed, because anybody can make
@@ -221,15 +221,15 @@ impl Core {
         let vlan = tag.and_then(|tag| VlanId::new(tag.vid())).unwrap_or(VlanId::UNTAGGED);
         let kind = DecisionKind::Nowhere(DropReason::NoDestination);
         let verdict: Verdict = Ok(Decision { vlan, tag, kind });
-        let selected = self.snapshot.mirror.select(port, &PortSet::EMPTY);
         let concerned = self.snapshot.sessions.concerned_by_stream(port);
-        let mut run = Run::alone(frame, verdict, selected, concerned);
-        self.plan_copies(port, std::slice::from_mut(frame), &mut run);
+        let mut run = Run::alone(frame, verdict, concerned);
+        let mut targets = Targets::NONE;
+        self.plan_copies(port, std::slice::from_mut(frame), &run, &mut targets);
         if !concerned.all().is_empty() {
             self.plan_legs(port, frame, &mut run);
         }
         // The datagram around it lies in the same place.
-        self.forward(port, std::slice::from_mut(frame), &run, Readers::Others);
+        self.forward(port, std::slice::from_mut(frame), &run, &targets, Readers::Others);
         self.release(frame.origin);
     }
 }

@@ -137,7 +137,7 @@ impl Core {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let place = self.place(to);
-        self.touch(place);
+        self.give(place);
         let Self { locals, snapshot, memories, forms, counters, .. } = self;
         let local = place.and_then(|place| locals.get_mut(place));
         let (Some(local), Some(settings)) = (local, snapshot.switch.port(to)) else {

@@ -92,7 +92,7 @@ impl Core {
             return Outcome::dropped(DropReason::PortDown);
         };
         let place = self.place(port);
-        self.touch(place);
+        self.give(place);
         let Self { locals, snapshot, memories, forms, counters, collectors, now_ns, .. } = self;
         let local = place.and_then(|place| locals.get_mut(place));
         let (Some((session, leg)), Some(local), Some(settings)) =

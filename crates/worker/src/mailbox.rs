@@ -61,12 +61,6 @@ impl Targets {
     pub(crate) fn is_empty(&self) -> bool {
         self.production.is_empty() && self.copies.is_empty()
     }
-
-    /// Number of ports that get the frame.
-    #[inline]
-    pub(crate) fn count(&self) -> u32 {
-        self.production.count() + self.copies.count()
-    }
 }
 
 /// Whether the worker that took a frame waits for it.

@@ -9,6 +9,7 @@ use helio_types::DropReason;
 use crate::command::{Command, Inbox};
 use crate::core::Core;
 use crate::idle::{Idleness, Polling};
+use crate::mailbox::Targets;
 use crate::meter::Meter;
 use crate::run::{Run, Stretch};
 
@@ -19,6 +20,8 @@ pub struct Worker {
     pub(crate) burst: Burst,
     pub(crate) stretches: Vec<Stretch>,
     pub(crate) runs: Vec<Run>,
+    /// Who gets the frames of each run.
+    pub(crate) targets: Box<[Targets; BURST_FRAMES]>,
     pub(crate) refused: [u32; DropReason::COUNT],
     inbox: Arc<Inbox>,
     idleness: Idleness,
@@ -43,6 +46,7 @@ impl Worker {
             burst: Burst::new(),
             stretches: Vec::with_capacity(BURST_FRAMES),
             runs: Vec::with_capacity(BURST_FRAMES),
+            targets: Box::new([Targets::NONE; BURST_FRAMES]),
             refused: [0; DropReason::COUNT],
             inbox,
             idleness: Idleness::new(polling),
@@ -80,8 +84,12 @@ impl Worker {
             self.core.tell_time();
             asked = self.core.tend_collectors();
         }
-        let receipts = self.core.settle();
-        let frames = self.core.deliver_handoffs() + self.receive_all();
+        let (mut receipts, mut frames) = (0, 0);
+        if !self.core.is_alone() {
+            receipts = self.core.settle();
+            frames = self.core.deliver_handoffs();
+        }
+        frames += self.receive_all();
         // A question to a neighbour is published like any frame, also when nothing else is to be done.
         let found = receipts + frames + asked;
         match found {

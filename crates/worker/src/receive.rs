@@ -1,7 +1,7 @@
 //! Taking a burst from one port, deciding, and delivering it: the way of a frame, in three passes.
 
 use helio_frame::{Frame, Intake};
-use helio_mirror::{Concerned, Selected};
+use helio_mirror::Concerned;
 use helio_switch::{DecisionKind, inquire};
 use helio_types::{DropReason, PortId};
 
@@ -14,17 +14,24 @@ use crate::snapshot::Snapshot;
 
 impl Worker {
     /// Takes and forwards one burst of the port at `place`. Returns the number of chains and frames taken.
+    #[inline]
     pub(crate) fn receive(&mut self, place: usize) -> u64 {
-        let Self { core, burst, stretches, runs, refused, .. } = self;
+        let Self { core, burst, refused, .. } = self;
         let Some(local) = core.locals.get_mut(place) else { return 0 };
         let ingress = local.id;
         burst.clear();
         local.port.take(&mut Intake { burst, pool: &mut core.pool, refused });
-        let refused = core.count_refused(ingress, refused);
+        // Nearly every look at a port ends here, and a frame may come to another one meanwhile.
+        if burst.is_untouched() { 0 } else { self.forward_burst(place, ingress) }
+    }
+
+    /// Forwards what was taken of the port at `place`, and counts what it refused.
+    #[inline(never)]
+    fn forward_burst(&mut self, place: usize, ingress: PortId) -> u64 {
+        let Self { core, burst, stretches, runs, targets, refused, .. } = self;
+        core.touch(Some(place));
+        let refused = if burst.has_refused() { core.count_refused(ingress, refused) } else { 0 };
         if burst.frames().is_empty() {
-            if refused > 0 {
-                core.touch(Some(place));
-            }
             return refused;
         }
 
@@ -33,34 +40,34 @@ impl Worker {
             if core.own_uplinks.contains(ingress) { core.intercept(ingress, burst) } else { 0 };
         core.inquire(ingress, burst.frames(), stretches);
         core.decide(ingress, burst.frames(), stretches, runs);
+        let several = runs.len() > 1;
         let mut frames = burst.frames_mut();
-        for run in runs.iter_mut() {
+        for (run, targets) in runs.iter_mut().zip(&mut **targets) {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
-            core.plan(ingress, these, run);
-            core.prepare(these, &run.targets);
+            core.plan(ingress, these, run, targets);
+            // What is delivered next is fetched when it is.
+            if several || !targets.copies.is_empty() {
+                core.prepare(these, targets);
+            }
             frames = others;
         }
         let mut frames = burst.frames_mut();
-        for run in runs.iter() {
+        for (run, targets) in runs.iter().zip(&**targets) {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
-            core.forward(ingress, these, run, Readers::NoOthers);
+            core.forward(ingress, these, run, targets, Readers::NoOthers);
             frames = others;
         }
         if burst.has_held() {
             core.release_all(place, burst.frames());
         }
-        core.touch(Some(place));
         refused + own + burst.frames().len() as u64
     }
 }
 
 impl Core {
     /// Moves what the port refused to its counters.
+    #[cold]
     fn count_refused(&self, ingress: PortId, refused: &mut [u32; DropReason::COUNT]) -> u64 {
-        // Nearly always none: seen in a few instructions.
-        if refused.iter().fold(0, |any, count| any | count) == 0 {
-            return 0;
-        }
         let mut total = 0;
         for (reason, count) in DropReason::ALL.iter().zip(refused.iter_mut()) {
             let count = u64::from(std::mem::take(count));
@@ -124,25 +131,37 @@ impl Core {
         verdict: Verdict,
         runs: &mut Vec<Run>,
     ) {
-        let Snapshot { mirror, switch, .. } = &*self.snapshot;
-        let selected = match &verdict {
-            Ok(decision) => mirror.select(ingress, &decision.destinations(switch, ingress)),
-            Err(_) => Selected::NONE,
-        };
         let concerned = frames
             .first()
             .map_or(Concerned::NONE, |first| self.concerned(ingress, first, &verdict));
-        if mirror.exact_among(&selected.wanted).is_empty() && concerned.all().is_empty() {
+        if concerned.all().is_empty() && !self.is_wanted_exactly(ingress, &verdict) {
             let (frames, traits) = (stretch.frames, stretch.traits);
-            runs.push(Run::begin(frames, traits, verdict, selected, Company::Welcome));
+            runs.push(Run::begin(frames, traits, verdict, Company::Welcome));
         } else {
-            runs.extend(frames.iter().map(|frame| Run::alone(frame, verdict, selected, concerned)));
+            runs.extend(frames.iter().map(|frame| Run::alone(frame, verdict, concerned)));
         }
+    }
+
+    /// Whether a destination of an exact session wants frames of this verdict.
+    #[inline]
+    fn is_wanted_exactly(&self, ingress: PortId, verdict: &Verdict) -> bool {
+        let Snapshot { mirror, switch, .. } = &*self.snapshot;
+        mirror.has_exact()
+            && verdict.is_ok_and(|decision| {
+                let selected = mirror.select(ingress, &decision.destinations(switch, ingress));
+                !mirror.exact_among(&selected.wanted).is_empty()
+            })
     }
 
     /// Counts the frames of a run, as taken or as dropped with the reason, and says who gets them.
     #[inline]
-    fn plan(&mut self, ingress: PortId, frames: &mut [Frame], run: &mut Run) {
+    fn plan(
+        &mut self,
+        ingress: PortId,
+        frames: &mut [Frame],
+        run: &mut Run,
+        targets: &mut Targets,
+    ) {
         let block = self.counters.port(ingress);
         let count = run.frames as u64;
         match &run.verdict {
@@ -155,7 +174,7 @@ impl Core {
                 }
             },
         }
-        self.plan_copies(ingress, frames, run);
+        self.plan_copies(ingress, frames, run, targets);
         if !run.concerned.all().is_empty()
             && let Some(frame) = frames.first_mut()
         {
@@ -166,10 +185,18 @@ impl Core {
     /// Lets the ports of this worker that will get the frames fetch what they need for them.
     #[inline]
     fn prepare(&mut self, frames: &[Frame], targets: &Targets) {
-        for port in &targets.production.union(&targets.copies) {
-            if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
-                local.port.prepare(frames);
-            }
+        for port in &targets.production {
+            self.prepare_at(port, frames);
+        }
+        for port in &targets.copies {
+            self.prepare_at(port, frames);
+        }
+    }
+
+    #[inline]
+    fn prepare_at(&mut self, port: PortId, frames: &[Frame]) {
+        if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
+            local.port.prepare(frames);
         }
     }
 
@@ -181,32 +208,46 @@ impl Core {
         ingress: PortId,
         frames: &mut [Frame],
         run: &Run,
+        targets: &Targets,
         readers: Readers,
     ) {
         if let Some(legs) = run.legs {
-            return self.forward_with_legs(frames, run, legs);
+            return self.forward_with_legs(frames, run, targets, legs);
         }
         if self.is_alone() {
-            return self.deliver_all(frames, run.traits, run.tagging, &run.targets, readers);
+            return self.deliver_all(frames, run.traits, run.tagging, targets, readers);
         }
+        self.forward_to_workers(ingress, frames, run, targets, readers);
+    }
+
+    /// As [`Core::forward`], when there are other workers.
+    #[inline(never)]
+    fn forward_to_workers(
+        &mut self,
+        ingress: PortId,
+        frames: &mut [Frame],
+        run: &Run,
+        targets: &Targets,
+        readers: Readers,
+    ) {
         let legs = LegTargets::none(ingress);
         for frame in &*frames {
-            self.hand_over(frame, run.tagging, &run.targets, &legs, readers);
+            self.hand_over(frame, run.tagging, targets, &legs, readers);
         }
-        let own = run.targets.within(&self.own_targets());
-        let readers = if own == run.targets { readers } else { Readers::Others };
+        let own = targets.within(&self.own_targets());
+        let readers = if own == *targets { readers } else { Readers::Others };
         self.deliver_all(frames, run.traits, run.tagging, &own, readers);
     }
 
     /// As [`Core::forward`], for the one frame of a run and its legs.
     #[cold]
-    fn forward_with_legs(&mut self, frames: &[Frame], run: &Run, legs: u8) {
+    fn forward_with_legs(&mut self, frames: &[Frame], run: &Run, targets: &Targets, legs: u8) {
         let plan = self.leg_plans.get(usize::from(legs)).copied();
         let (Some(legs), Some(frame)) = (plan, frames.first()) else { return };
         if !self.is_alone() {
-            self.hand_over(frame, run.tagging, &run.targets, &legs, Readers::Others);
+            self.hand_over(frame, run.tagging, targets, &legs, Readers::Others);
         }
-        let own = run.targets.within(&self.own_targets());
+        let own = targets.within(&self.own_targets());
         self.deliver_with_legs(frame, run.tagging, &own, &legs.within(self.own_legs()));
     }
 }

@@ -259,7 +259,7 @@ impl Core {
     /// Sends a frame of the switch itself. One that finds no room is repeated later, as on any network.
     fn send_own(&mut self, port: PortId, frame: &OwnFrame) {
         let place = self.place(port);
-        self.touch(place);
+        self.give(place);
         let Some(local) = place.and_then(|place| self.locals.get_mut(place)) else { return };
         let delivery = Delivery::whole(NetHeader::PLAIN, frame.bytes(), &[], RestBytes::EMPTY);
         let block = self.counters.port(port);

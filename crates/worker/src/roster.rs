@@ -16,6 +16,8 @@ const LOOKS_WHEN_IDLE: usize = 32;
 pub(crate) struct Roster {
     lively: Vec<Lively>,
     silent: Vec<u8>,
+    /// Whether a lively port may have had no frame for long.
+    may_part: bool,
     /// Where in `silent` the next look goes.
     next: usize,
 }
@@ -31,7 +33,8 @@ struct Lively {
 impl Roster {
     /// No ports. Allocates all that `ports` of them will need.
     pub(crate) fn with_capacity(ports: usize) -> Self {
-        Self { lively: Vec::with_capacity(ports), silent: Vec::with_capacity(ports), next: 0 }
+        let (lively, silent) = (Vec::with_capacity(ports), Vec::with_capacity(ports));
+        Self { lively, silent, may_part: false, next: 0 }
     }
 
     /// Begins anew with `ports` ports, all of them lively.
@@ -58,10 +61,12 @@ impl Roster {
     pub(crate) fn looked(&mut self, index: usize, found: u64) {
         if let Some(port) = self.lively.get_mut(index) {
             port.empty_turns = if found > 0 { 0 } else { port.empty_turns.saturating_add(1) };
+            self.may_part |= port.empty_turns >= PATIENCE_TURNS;
         }
     }
 
     /// How many silent ports to look at in a turn in which the lively ones had `found` frames.
+    #[inline]
     pub(crate) fn looks(&self, found: u64) -> usize {
         let most = if found > 0 { LOOKS_BESIDE_WORK } else { LOOKS_WHEN_IDLE };
         self.silent.len().min(most)
@@ -88,14 +93,15 @@ impl Roster {
     /// Ends a turn: ports that had no frame for long are silent from now on.
     #[inline]
     pub(crate) fn end_turn(&mut self) {
-        if self.lively.iter().any(|port| port.empty_turns >= PATIENCE_TURNS) {
+        if self.may_part {
             self.part();
         }
     }
 
     #[cold]
     fn part(&mut self) {
-        let Self { lively, silent, .. } = self;
+        let Self { lively, silent, may_part, .. } = self;
+        *may_part = false;
         lively.retain(|port| {
             let stays = port.empty_turns < PATIENCE_TURNS;
             if !stays {

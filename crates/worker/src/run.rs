@@ -2,12 +2,12 @@
 
 use helio_counters::FrameCount;
 use helio_frame::Frame;
-use helio_mirror::{Concerned, Selected};
+use helio_mirror::Concerned;
 use helio_switch::{Decision, ETHERNET_HEADER_BYTES, Inquiry, TAG_BYTES};
 use helio_types::DropReason;
 
 use crate::deliver::on_the_wire;
-use crate::mailbox::{Tagging, Targets};
+use crate::mailbox::Tagging;
 
 /// What the switch said.
 pub(crate) type Verdict = Result<Decision, DropReason>;
@@ -26,6 +26,15 @@ impl Work {
     fn of(frame: &Frame) -> Self {
         if frame.is_plain() { Self::Nothing } else { Self::Offloads }
     }
+
+    /// A frame of this work as it is on a wire.
+    #[inline]
+    fn wire(self, frame: &Frame) -> FrameCount {
+        match self {
+            Self::Nothing => FrameCount { frames: 1, bytes: u64::from(frame.bytes) },
+            Self::Offloads => on_the_wire(frame),
+        }
+    }
 }
 
 /// What frames that are delivered together have in common.
@@ -43,12 +52,8 @@ pub(crate) struct Traits {
 impl Traits {
     #[inline]
     pub(crate) fn of(frame: &Frame) -> Self {
-        Self {
-            work: Work::of(frame),
-            longest: frame.bytes,
-            bytes: u64::from(frame.bytes),
-            wire: on_the_wire(frame),
-        }
+        let (work, bytes) = (Work::of(frame), u64::from(frame.bytes));
+        Self { work, longest: frame.bytes, bytes, wire: work.wire(frame) }
     }
 
     /// Adds a frame of the same work.
@@ -57,11 +62,7 @@ impl Traits {
         let bytes = u64::from(frame.bytes);
         self.longest = self.longest.max(frame.bytes);
         self.bytes += bytes;
-        self.wire = self.wire
-            + match self.work {
-                Work::Nothing => FrameCount { frames: 1, bytes },
-                Work::Offloads => on_the_wire(frame),
-            };
+        self.wire = self.wire + self.work.wire(frame);
     }
 
     /// Those of both together; the work is the same.
@@ -129,45 +130,29 @@ pub(crate) struct Run {
     pub(crate) traits: Traits,
     pub(crate) tagging: Tagging,
     company: Company,
-    /// The mirror destinations that want the frames.
-    pub(crate) selected: Selected,
     /// The named sessions that the one frame of the run concerns.
     pub(crate) concerned: Concerned,
     /// Which of the plans for legs is that of the frame, if it has one; known when the run is complete.
     pub(crate) legs: Option<u8>,
-    /// Who gets the frames; known when the run is complete.
-    pub(crate) targets: Targets,
 }
 
 impl Run {
-    /// A run of `frames` frames, which mirror destinations want as `selected` says.
+    /// A run of `frames` frames.
     #[inline]
-    pub(crate) fn begin(
-        frames: usize,
-        traits: Traits,
-        verdict: Verdict,
-        selected: Selected,
-        company: Company,
-    ) -> Self {
+    pub(crate) fn begin(frames: usize, traits: Traits, verdict: Verdict, company: Company) -> Self {
         let concerned = Concerned::NONE;
         let tagging = match &verdict {
             Ok(decision) => Tagging { vlan: decision.vlan, tag: decision.tag },
             Err(_) => Tagging::default(),
         };
-        let targets = Targets::NONE;
         let legs = None;
-        Self { verdict, frames, traits, tagging, company, selected, concerned, legs, targets }
+        Self { verdict, frames, traits, tagging, company, concerned, legs }
     }
 
     /// A run of one frame, for which everything is decided by itself.
     #[inline]
-    pub(crate) fn alone(
-        frame: &Frame,
-        verdict: Verdict,
-        selected: Selected,
-        concerned: Concerned,
-    ) -> Self {
-        let run = Self::begin(1, Traits::of(frame), verdict, selected, Company::Refused);
+    pub(crate) fn alone(frame: &Frame, verdict: Verdict, concerned: Concerned) -> Self {
+        let run = Self::begin(1, Traits::of(frame), verdict, Company::Refused);
         Self { concerned, ..run }
     }
 

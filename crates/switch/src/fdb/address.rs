@@ -20,7 +20,13 @@ impl super::Fdb {
     #[inline]
     #[must_use]
     pub fn address(&self, vlan: VlanId, mac: MacAddr) -> Address {
-        let address = self.buckets.address(Key::new(vlan, mac));
+        self.address_of(vlan, mac.to_u64())
+    }
+
+    /// The same for the address whose [`MacAddr::to_u64`] is `number`.
+    #[inline]
+    pub(crate) fn address_of(&self, vlan: VlanId, number: u64) -> Address {
+        let address = self.buckets.address(Key::new(vlan, number));
         self.buckets.fetch(&address);
         address
     }

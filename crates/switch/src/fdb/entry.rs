@@ -14,8 +14,9 @@ pub(super) struct Key(u64);
 impl Key {
     const VLAN: u32 = 48;
 
-    pub(super) const fn new(vlan: VlanId, mac: MacAddr) -> Self {
-        Self((vlan.get() as u64) << Self::VLAN | mac.to_u64())
+    /// `number` is what [`MacAddr::to_u64`] gives.
+    pub(super) const fn new(vlan: VlanId, number: u64) -> Self {
+        Self((vlan.get() as u64) << Self::VLAN | number)
     }
 
     pub(super) const fn to_word(self) -> u64 {
@@ -133,7 +134,7 @@ mod tests {
             id in 0_u16..4095, mac in 0_u64..1 << 48, rest in 0_u64..1 << 48, index in 0_usize..256, bits in 0_u64..64,
         ) {
             let (vlan, mac) = (VlanId::new(id).unwrap(), MacAddr::from_u64(mac));
-            let key = Key::new(vlan, mac);
+            let key = Key::new(vlan, mac.to_u64());
             prop_assert_eq!((key.vlan(), key.mac()), (Some(vlan), mac));
 
             let (port, stamp) = (PortId::new(index).unwrap(), Stamp::from_bits(bits));

@@ -244,6 +244,19 @@ fn every_port_is_published_to_in_a_turn_with_work_and_notified_in_the_first_one_
 }
 
 #[test]
+fn a_port_that_was_given_frames_publishes_before_the_one_that_sent_them() {
+    let mut stage = three();
+    stage.know_all(VlanId::UNTAGGED);
+    stage.settle();
+    for (from, to) in [(0, 1), (1, 0), (2, 1), (0, 2)] {
+        stage.send(from, &frame(from, to).complete());
+        assert_eq!(stage.turn(0), 1);
+        let published = [to, from].map(|port| stage.ports[port].published_as().unwrap());
+        assert!(published[0] < published[1], "{from} to {to}");
+    }
+}
+
+#[test]
 fn while_every_turn_has_work_ports_are_notified_in_each_eighth() {
     let mut stage = three();
     stage.know_all(VlanId::UNTAGGED);
