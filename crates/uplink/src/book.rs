@@ -211,7 +211,7 @@ impl Book {
 
     pub(crate) fn census(&self) -> Census {
         let (spare, held) = (self.spare.len(), self.held);
-        Census { spare, held, lent: self.ours - spare - held, ..Census::default() }
+        Census { spare, held, lent: self.ours.saturating_sub(spare + held), ..Census::default() }
     }
 }
 

@@ -27,7 +27,8 @@ pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
 
 /// Lends an open interface to the worker until it is gone or the uplink ends.
 fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Worker {
-    let Opening { grip, queues, table, watched, interface, facts, note } = opening;
+    // What comes first is dropped last: these sockets are closed before their chunks can be another's.
+    let Opening { lots: _lots, grip, queues, table, watched, interface, facts, note } = opening;
     let memory = MemoryId::of_port(shared.id);
     shared.directory.replace(memory, Some(table));
     let refused = match shared.ask(|answer| Order::Install(queues, answer)) {

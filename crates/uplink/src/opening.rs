@@ -17,7 +17,8 @@ use crate::program::{Attached, Hook, Program, name_attached};
 use crate::promiscuous::Promiscuous;
 use crate::receiver::{Place, Receiver};
 use crate::sender::Sender;
-use crate::sockets::{BindError, Mover, Sockets, Source};
+use crate::shared_umem::Lots;
+use crate::sockets::{BindError, Mover, Sockets};
 use crate::status::{UmemUse, UplinkFacts, UplinkWay};
 use crate::waker::Waker;
 
@@ -42,6 +43,8 @@ pub(crate) struct Grip {
 pub(crate) struct Opening {
     pub(crate) grip: Grip,
     pub(crate) queues: Box<Queues>,
+    /// Kept by whoever has the sockets open.
+    pub(crate) lots: Option<Arc<Lots>>,
     pub(crate) table: Arc<helio_mem::MemoryTable>,
     /// Second descriptors of the sockets, to ask for what was dropped.
     pub(crate) watched: Vec<OwnedFd>,
@@ -92,6 +95,8 @@ pub(crate) fn open(
     };
     let note = [note, opener.why_copied(&facts).map(str::to_owned)].into_iter().flatten();
     let note = note.reduce(|note, more| format!("{note}; {more}"));
+    // Before all that has the sockets open, so that it is dropped after it.
+    let lots = sockets.source.lots();
     let refused = |cause| opener.host("its sockets cannot be watched", cause);
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;
@@ -102,7 +107,7 @@ pub(crate) fn open(
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
     let grip = Grip { attached, _promiscuous: promiscuous, _left_alone: left_alone };
-    Ok(Opening { grip, queues, table, watched, interface, facts, note })
+    Ok(Opening { grip, queues, lots, table, watched, interface, facts, note })
 }
 
 /// The number of queues that an uplink shall use of those that are there.
@@ -262,11 +267,7 @@ impl Opener<'_> {
                 waker: Waker::new(waker),
             });
         }
-        let lots = match source {
-            Source::Own(_) => None,
-            Source::Shared(lots) => Some(lots),
-        };
-        Ok(Box::new(Queues::new(queues, table, lots)))
+        Ok(Box::new(Queues::new(queues, table, source.lots())))
     }
 
     /// Why frames to and from other uplinks are copied although there is memory that they share.

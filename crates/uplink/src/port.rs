@@ -41,18 +41,22 @@ pub(crate) struct Queues {
     /// The queue that is looked at first.
     next: usize,
     /// The chunks, if the UMEM is shared with other uplinks. Given back when the sockets are closed.
-    lots: Option<Lots>,
+    lots: Option<Arc<Lots>>,
 }
 
 impl Queues {
-    pub(crate) fn new(queues: Vec<Queue>, table: Arc<MemoryTable>, lots: Option<Lots>) -> Self {
+    pub(crate) fn new(
+        queues: Vec<Queue>,
+        table: Arc<MemoryTable>,
+        lots: Option<Arc<Lots>>,
+    ) -> Self {
         Self { queues, table, next: 0, lots }
     }
 
     /// The sockets are to be closed while others of them are open still: their chunks are nobody's from now on.
     fn forfeit(&mut self) {
-        if let Some(mut lots) = self.lots.take() {
-            lots.settle(Vec::new());
+        if let Some(lots) = self.lots.take() {
+            lots.replace(Vec::new());
         }
     }
 
@@ -71,11 +75,11 @@ impl Queues {
 }
 
 impl Drop for Queues {
-    /// Closes the sockets; then the chunks that they had can be another's.
+    /// Closes the sockets; when nobody has them open any more, the chunks that they had can be another's.
     fn drop(&mut self) {
-        if let Some(lots) = &mut self.lots {
+        if let Some(lots) = &self.lots {
             let each = self.queues.iter();
-            lots.settle(
+            lots.replace(
                 each.flat_map(|queue| queue.receiver.at_rest().chain(queue.sender.chunks()))
                     .collect(),
             );
@@ -211,8 +215,9 @@ impl UplinkPort {
         }
         let pieces = pieces_of(frame, chunk, sender.stock())?;
         // SAFETY: the frame lies in chunks of the UMEM of this sender, whose stock is all of it. The uplink that received it has
-        // them in its book as held, by this frame alone: it is delivered nowhere else any more, and its origin tells the
-        // uplink, when it is given back, that they are ours.
+        // them in its book as held; nobody reads the frame any more, as it is delivered nowhere else, and its origin tells the
+        // uplink, when it is given back, that they are ours. If another worker owns that uplink, it has its own hold of the
+        // frame until the burst ends; it takes receipts only afterwards (`Core::settle`).
         let given = unsafe { sender.exchange(&pieces, precedence) };
         Some(given.map(|instead| Origin::Exchanged { port, queue, chunk, instead }))
     }

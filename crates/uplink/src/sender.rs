@@ -156,8 +156,8 @@ impl Sender {
     ///
     /// # Safety
     ///
-    /// The pieces must lie in chunks of our stock. The caller must give them to us, for good: they are held once, by the frame
-    /// that is offered to us, and nobody reads or writes what is in them afterwards.
+    /// The pieces must lie in chunks of our stock. The caller must give them to us, for good: nobody reads or writes what is in
+    /// them afterwards, and their owner hears of it when it holds the frame for nobody else any more.
     #[inline]
     pub(crate) unsafe fn exchange(
         &mut self,

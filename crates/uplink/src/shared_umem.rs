@@ -39,23 +39,21 @@ pub struct SharedUmem {
 
 impl SharedUmem {
     /// A UMEM for these uplinks, each an interface in the network namespace of the calling thread and which of its queues are
-    /// used: for as many queues as they have now. `None` when there are fewer than two uplinks, which need none.
+    /// used: for as many queues as they have now, of those that fit into it together. `None` when fewer than two do: they need
+    /// none.
     ///
     /// # Errors
     ///
     /// When the host refuses: it takes CAP_SYS_ADMIN, besides what uplinks need. Then each uplink is to have a UMEM of its own.
     pub fn for_uplinks<'a>(
-        uplinks: impl ExactSizeIterator<Item = (&'a str, UplinkQueues)>,
+        uplinks: impl Iterator<Item = (&'a str, UplinkQueues)>,
     ) -> io::Result<Option<Arc<Self>>> {
-        if uplinks.len() < 2 {
-            return Ok(None);
-        }
         let interfaces = Interfaces::new()?;
         let queues = uplinks.map(|(interface, queues)| {
             // One that is not there yet has one queue, as most have.
             wanted_queues(queues, receive_queues(&interfaces, interface).unwrap_or(1))
         });
-        Self::make(queues.fold(0, u32::saturating_add)).map(Some)
+        queues_together(queues).map(Self::make).transpose()
     }
 
     /// A UMEM for `queues` queues, 15 at most.
@@ -91,15 +89,15 @@ impl SharedUmem {
     }
 
     /// Takes the chunks of `queues` queues; `None` when there are not as many.
-    pub(crate) fn take(self: &Arc<Self>, queues: u32) -> Option<Lots> {
+    pub(crate) fn take(self: &Arc<Self>, queues: u32) -> Option<Arc<Lots>> {
         let wanted = queues.checked_mul(CHUNKS)? as usize;
         let mut free = self.lock();
         if free.len() < wanted {
             return None;
         }
-        let chunks = free.drain(..wanted).collect();
+        let chunks = Mutex::new(free.drain(..wanted).collect());
         drop(free);
-        Some(Lots { shared: Arc::clone(self), chunks })
+        Some(Arc::new(Lots { shared: Arc::clone(self), chunks }))
     }
 }
 
@@ -112,17 +110,22 @@ impl std::fmt::Debug for SharedUmem {
     }
 }
 
-/// Chunks of a shared UMEM that one uplink has. Dropping them gives them back: by then no socket may be open that has them.
+/// Chunks of a shared UMEM that one uplink has. They are given back when the last who keeps them has dropped them: all who have
+/// one of its sockets open keep them.
 #[derive(Debug)]
 pub(crate) struct Lots {
     shared: Arc<SharedUmem>,
-    chunks: Vec<u16>,
+    chunks: Mutex<Vec<u16>>,
 }
 
 impl Lots {
     /// What is given back, in the place of what was taken: queues have exchanged chunks with others.
-    pub(crate) fn settle(&mut self, chunks: Vec<u16>) {
-        self.chunks = chunks;
+    pub(crate) fn replace(&self, chunks: Vec<u16>) {
+        *self.lock() = chunks;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u16>> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn chunks(&self) -> &Chunks {
@@ -137,15 +140,29 @@ impl Lots {
     /// The part of one queue.
     pub(crate) fn of_queue(&self, queue: u32) -> Option<QueueChunks> {
         let start = queue.checked_mul(CHUNKS)? as usize;
-        let chunks = self.chunks.get(start..start + CHUNKS as usize)?;
+        let chunks = self.lock();
+        let chunks = chunks.get(start..start + CHUNKS as usize)?;
         Some(QueueChunks::new(self.shared.stock.clone(), chunks))
     }
 }
 
 impl Drop for Lots {
     fn drop(&mut self) {
-        self.shared.lock().extend(self.chunks.drain(..));
+        let chunks = self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.shared.lock().extend(chunks.drain(..));
     }
+}
+
+/// How many queues those uplinks have together that fit into one UMEM, given how many each has. `None` when not even two do.
+fn queues_together(each: impl Iterator<Item = u32>) -> Option<u32> {
+    let (mut uplinks, mut together) = (0, 0_u32);
+    for queues in each {
+        if let Some(more) = together.checked_add(queues).filter(|more| *more <= MOST_QUEUES) {
+            uplinks += 1;
+            together = more;
+        }
+    }
+    (uplinks > 1).then_some(together)
 }
 
 /// Makes chunks, and binds the first socket to them in a network namespace of this thread, which ends with it: then the socket
@@ -185,10 +202,13 @@ mod tests {
         let one = shared.take(1).unwrap();
         let two = shared.take(2).unwrap();
         assert!(shared.take(1).is_none());
-        let all: BTreeSet<u16> = one.chunks.iter().chain(&two.chunks).copied().collect();
+        let all: BTreeSet<u16> = [&one, &two].iter().flat_map(|lots| lots.lock().clone()).collect();
         assert_eq!(all.len(), 3 * 4096);
         assert!(two.of_queue(1).is_some() && two.of_queue(2).is_none());
+        let kept = Arc::clone(&one);
         drop(one);
+        assert_eq!(shared.free(), 0, "somebody has its sockets open");
+        drop(kept);
         assert_eq!(shared.free(), 4096);
         drop(two);
         assert_eq!(shared.free(), 3 * 4096);
@@ -209,6 +229,15 @@ mod tests {
             SharedUmem::make(2).err()?.raw_os_error()
         });
         assert_eq!(refused.join().unwrap(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn uplinks_that_do_not_fit_together_get_no_memory_that_nobody_could_use() {
+        assert_eq!(queues_together([63, 63].into_iter()), None);
+        assert_eq!(queues_together([8, 8].into_iter()), None);
+        assert_eq!(queues_together([8, 7].into_iter()), Some(15));
+        assert_eq!(queues_together([8, 63, 2].into_iter()), Some(10));
+        assert_eq!(queues_together([u32::MAX, 1].into_iter()), None);
     }
 
     #[test]

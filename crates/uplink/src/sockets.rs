@@ -51,7 +51,7 @@ pub(crate) enum Source {
     /// A UMEM of its own.
     Own(Chunks),
     /// One that it shares with other uplinks.
-    Shared(Lots),
+    Shared(Arc<Lots>),
 }
 
 impl Source {
@@ -59,6 +59,14 @@ impl Source {
         match self {
             Self::Own(chunks) => chunks,
             Self::Shared(lots) => lots.chunks(),
+        }
+    }
+
+    /// The chunks that are to be given back when no socket is open any more.
+    pub(crate) fn lots(&self) -> Option<Arc<Lots>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Shared(lots) => Some(Arc::clone(lots)),
         }
     }
 
@@ -119,7 +127,12 @@ impl Sockets {
         Self::bind_own(interface, queues, mover, mtu)
     }
 
-    fn bind_shared(interface: &str, queues: u32, mtu: u32, lots: Lots) -> Result<Self, BindError> {
+    fn bind_shared(
+        interface: &str,
+        queues: u32,
+        mtu: u32,
+        lots: Arc<Lots>,
+    ) -> Result<Self, BindError> {
         let multi_buffer = lots.multi_buffer();
         if !multi_buffer && !fits_one_chunk(mtu) {
             let cause = io::Error::from_raw_os_error(libc::EOPNOTSUPP);

@@ -255,7 +255,8 @@ impl Core {
         frames as u64
     }
 
-    /// Gives back what other workers are done with. Returns the number of receipts.
+    /// Gives back what other workers are done with. Returns the number of receipts. Between bursts only: a frame that another
+    /// worker has kept something of is given back for the last time here, after its burst has given back its own hold.
     pub(crate) fn settle(&mut self) -> u64 {
         let mut receipts = 0;
         for worker in 0..self.peers.len() {
