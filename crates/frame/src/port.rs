@@ -44,9 +44,10 @@ pub trait Port: Send {
     }
 
     /// These frames will be offered soon: what they need may be fetched now. Not called for frames that are offered at once;
-    /// a port may do nothing.
-    fn prepare(&mut self, frames: &[Frame]) {
+    /// a port may do nothing. Returns whether it found room for one of them.
+    fn prepare(&mut self, frames: &[Frame]) -> bool {
         let _ = frames;
+        false
     }
 
     /// Writes one frame for the far side, or says why not. The far side sees it at the next [`Port::publish`].

@@ -214,10 +214,11 @@ impl Port for VhostPort {
 
     /// With several pairs it is not known yet which of them a frame will go to.
     #[inline]
-    fn prepare(&mut self, frames: &[Frame]) {
-        if let Some(queue) = self.only_receiver() {
+    fn prepare(&mut self, frames: &[Frame]) -> bool {
+        self.only_receiver().is_some_and(|queue| {
             queue.prepare(frames);
-        }
+            queue.is_prepared()
+        })
     }
 
     fn offer_run(&mut self, run: Run<'_>) -> RunEnd {

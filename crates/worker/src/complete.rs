@@ -104,7 +104,9 @@ impl Core {
         let (mut left, mut end) = (frames, end);
         loop {
             let (written, after) = left.split_at_mut(end.written.min(left.len()));
-            self.count_delivered(total(written), to, targets);
+            if !written.is_empty() {
+                self.count_delivered(total(written), to, targets);
+            }
             let Some((reason, count)) = end.refused else { return };
             // One at least, or a port that refuses nothing would keep us here for ever.
             let (refused, after) = after.split_at_mut(count.max(1).min(after.len()));

@@ -3,7 +3,7 @@
 use helio_frame::{Frame, Intake};
 use helio_mirror::Concerned;
 use helio_switch::{DecisionKind, inquire};
-use helio_types::{DropReason, PortId};
+use helio_types::{DropReason, PortId, PortSet};
 
 use crate::core::Core;
 use crate::legs::LegTargets;
@@ -45,9 +45,10 @@ impl Worker {
         for (run, targets) in runs.iter_mut().zip(&mut **targets) {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
             core.plan(ingress, these, run, targets);
-            // What is delivered next is fetched when it is.
-            if several || !targets.copies.is_empty() {
-                core.prepare(these, targets);
+            // What is delivered next is fetched when it is: a run that nobody copies, or dead monitors only.
+            let copied = core.prepare(these, &targets.copies);
+            if several || copied {
+                core.prepare(these, &targets.production);
             }
             frames = others;
         }
@@ -182,22 +183,16 @@ impl Core {
         }
     }
 
-    /// Lets the ports of this worker that will get the frames fetch what they need for them.
+    /// Lets those of `ports` that are this worker's fetch what they need for the frames. Returns whether one had a use for that.
     #[inline]
-    fn prepare(&mut self, frames: &[Frame], targets: &Targets) {
-        for port in &targets.production {
-            self.prepare_at(port, frames);
+    fn prepare(&mut self, frames: &[Frame], ports: &PortSet) -> bool {
+        let mut prepared = false;
+        for port in ports {
+            if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
+                prepared |= local.port.prepare(frames);
+            }
         }
-        for port in &targets.copies {
-            self.prepare_at(port, frames);
-        }
-    }
-
-    #[inline]
-    fn prepare_at(&mut self, port: PortId, frames: &[Frame]) {
-        if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
-            local.port.prepare(frames);
-        }
+        prepared
     }
 
     /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others. `readers`
