@@ -36,12 +36,11 @@ const MAX_CHAINS: usize = 256;
 /// Most pieces that the part of these chains lies in that a frame fills.
 const MAX_PLACES: usize = MAX_CHAIN_DESCRIPTORS as usize;
 
-/// Steps that it takes to look at a chain of one buffer. They are given back when the chain is used: then the frames bound
-/// them.
-const STEPS_OF_SINGLE: u32 = 2;
-
 /// Descriptors walked in one turn before frames are refused until the next. What is walked for a frame that then finds no
 /// room is walked again for the next frame, so the ring does not bound it.
+///
+/// Looking at chains ahead of time takes none of them. A chain that is found so is looked at once and waits until it is used,
+/// and one that is not ends the looking: so the frames bound it, whatever the guest offers.
 const STEPS_PER_TURN: u32 = 8 * MAX_CHAIN_DESCRIPTORS as u32;
 
 /// A receiveq. Used by one worker.
@@ -56,7 +55,8 @@ pub struct ReceiveQueue {
     steps: u32,
     /// Whether the net headers of the last frames stood in their buffers already: most drivers never change them.
     headers: Written,
-    /// The buffers of the next chains, as far as they were looked at: each chain is one, and its head the number.
+    /// The buffers of the next chains, as far as they were looked at: each chain is one, and its head the number. They leave
+    /// only as their chains are used, so that none is looked at for every frame that it is too small for.
     ready: PlaceQueue<READY_CHAINS>,
     chains: ArrayVec<Chain, MAX_CHAINS>,
     places: ArrayVec<Segment, MAX_PLACES>,
@@ -132,7 +132,6 @@ impl ReceiveQueue {
         }
         let found = wanted.min(self.available);
         self.ring.prefetch_used(found);
-        self.steps += STEPS_OF_SINGLE * u32::from(found.saturating_sub(ahead));
         let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
         // A net header that stands there already is only read, and may have a line of its own.
         let skip = if self.headers == Written::OnlyData { header_bytes } else { 0 };
@@ -174,7 +173,14 @@ impl ReceiveQueue {
     /// Whether the guest has offered no buffer that is not used yet.
     #[inline]
     fn is_exhausted(&self) -> bool {
-        self.available == 0 && self.ring.available() == Ok(0)
+        self.knows_of_none() && self.ring.available() == Ok(0)
+    }
+
+    /// Whether no buffer is left of those that the guest was seen to offer. A guest that takes its offers back cannot take
+    /// back what was looked at.
+    #[inline]
+    fn knows_of_none(&self) -> bool {
+        self.available == 0 && self.ready.is_empty()
     }
 
     /// Writes the frame after the first `written` ones of a run by looking for buffers.
@@ -193,7 +199,7 @@ impl ReceiveQueue {
         match self.offer(&whole) {
             Ok(Ok(())) => Ok(()),
             // Without any buffer there is none for the frames after it either.
-            Ok(Err(reason @ DropReason::NoRxBuffer)) if self.available == 0 => {
+            Ok(Err(reason @ DropReason::NoRxBuffer)) if self.knows_of_none() => {
                 Err((end(reason, left), None))
             }
             Ok(Err(reason)) => Err((end(reason, 1), None)),
@@ -212,8 +218,6 @@ impl ReceiveQueue {
         if count > 0 {
             self.headers = headers;
         }
-        self.ready.drop_front(usize::from(count));
-        self.steps = self.steps.saturating_sub(STEPS_OF_SINGLE * u32::from(count));
         self.chains_used(count);
         usize::from(count)
     }
@@ -245,17 +249,16 @@ impl ReceiveQueue {
         let needed = delivery.bytes().saturating_add(header_bytes);
         let next = self.ready.iter().next();
         if let Some((place, head)) = next {
-            if place.bytes() >= needed
-                && let Some(place) = self.ready.table().segment_of(place)
-            {
-                self.ready.drop_front(1);
-                self.steps = self.steps.saturating_sub(STEPS_OF_SINGLE);
+            if place.bytes() < needed {
+                if self.max_chains == 1 {
+                    // A shorter frame may fit.
+                    return Ok(Err(DropReason::RxBufferTooSmall));
+                }
+            } else if let Some(place) = self.ready.table().segment_of(place) {
                 self.write(delivery, 1, &[place]);
                 self.use_chain(head, needed);
                 return Ok(Ok(()));
             }
-            // The frame needs more than this chain: all are looked at anew.
-            self.ready.clear();
         }
         if let Err(reason) = self.find_buffers(needed)? {
             return Ok(Err(reason));
@@ -385,9 +388,10 @@ impl ReceiveQueue {
         self.chains_used(1);
     }
 
-    /// The next `count` chains are used, and their used entries written.
+    /// The next `count` chains are used, and their used entries written. Those that were looked at are the first of them.
     #[inline]
     fn chains_used(&mut self, count: u16) {
+        self.ready.drop_front(usize::from(count));
         self.ring.completed(count);
         self.ring.next_avail = self.ring.next_avail.after(count);
         self.available = self.available.saturating_sub(count);
