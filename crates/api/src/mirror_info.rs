@@ -93,7 +93,8 @@ pub struct RemoteInfo {
     /// Longest datagram that the path takes now, in bytes.
     pub path_mtu: u16,
     /// Frames of neighbours and routers that should have concerned this collector and were not believed, by reason. Collectors
-    /// that share an address of the switch count each for itself.
+    /// that share an address of the switch count each for itself. A router that says that a copy was too long concerns the
+    /// collector to which, and in whose encapsulation, it quotes one; a quote that names none is counted nowhere.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub neighbour_refused: BTreeMap<String, u64>,
 }

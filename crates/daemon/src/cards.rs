@@ -33,6 +33,12 @@ impl Cards {
         names.map(card).collect::<io::Result<_>>().map(Self)
     }
 
+    /// One card, for tests.
+    #[cfg(test)]
+    pub(crate) fn one(interface: &str, mac: MacAddr) -> Self {
+        Self(vec![(interface.to_owned(), mac)])
+    }
+
     /// The address of the card of an interface. While that is not there, or has none, one that is made from its name: the same
     /// each time, locally administered, and nobody's group.
     pub(crate) fn address(&self, interface: &str) -> MacAddr {
@@ -86,7 +92,7 @@ mod tests {
     #[test]
     fn a_card_that_is_known_has_its_own_address() {
         let mac = MacAddr([2, 0, 0, 0, 0, 7]);
-        let cards = Cards(vec![("eth1".to_owned(), mac)]);
+        let cards = Cards::one("eth1", mac);
         assert_eq!(cards.address("eth1"), mac);
         assert_eq!(cards.address("eth2"), made_up_address("eth2"));
     }

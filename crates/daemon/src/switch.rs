@@ -128,13 +128,14 @@ impl RunningSwitch {
     ) -> Result<(), ControlError> {
         // Where the host does not tell, they are what they were.
         let cards = Cards::of_uplinks(ports).unwrap_or_else(|_| self.lock_cards().clone());
-        self.lock_cards().clone_from(&cards);
         let mirrors = self.lock_config().mirrors.clone();
         let settings = ports.iter().map(|port| (port.id, port.worker, &port.config));
         let snapshot = compile(settings, &mirrors, self.fleet.len())
             .with_sessions(sessions.compile(ports, &cards))
             .with_decaps(decap_points(ports, &cards));
-        self.fleet.install(&Arc::new(snapshot)).map_err(gone)
+        self.fleet.install(&Arc::new(snapshot)).map_err(gone)?;
+        *self.lock_cards() = cards;
+        Ok(())
     }
 
     /// Puts a named session in place: that of the one of the same name, or the last.
@@ -166,15 +167,15 @@ impl RunningSwitch {
         let mut sessions = self.lock_sessions();
         let before = sessions.clone();
         change(&mut sessions)?;
-        if let Err(error) = self.install_sessions(ports, &sessions) {
+        let installed = self.install_sessions(ports, &sessions);
+        if installed.is_err() {
             sessions.go_back(before);
             // Some workers have been told already. If they cannot be told otherwise either, the first error says why.
             let _ = self.install_sessions(ports, &sessions);
-            return Err(error);
         }
-        // What still goes by a leg that is no more is counted before its number is another's.
+        // What still goes by a leg that is no more, or never came to be, is counted before its number is another's.
         self.fleet.drain();
-        Ok(())
+        installed
     }
 
     /// A named session as it is configured.

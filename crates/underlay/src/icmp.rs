@@ -53,8 +53,8 @@ pub(crate) fn read_v4(
     }
     let [.., m0, m1] = *icmp.first(ICMP_BYTES)? else { return Err(Refusal::Malformed) };
     let mtu_bytes = u32::from(u16::from_be_bytes([m0, m1]));
-    check_quote_v4(endpoint, hops, &icmp.behind(ICMP_BYTES)?, mtu_bytes)?;
-    Ok(Some(Message::TooBig { mtu_bytes }))
+    let is_copy = is_copy_v4(endpoint, hops, &icmp.behind(ICMP_BYTES)?, mtu_bytes)?;
+    Ok(is_copy.then_some(Message::TooBig { mtu_bytes }))
 }
 
 /// What the IPv6 datagram in `body` says to us. `None` when that is nothing.
@@ -91,55 +91,66 @@ fn too_big_v6(
         return Err(Refusal::Checksum);
     }
     let mtu_bytes = u32::from_be_bytes(icmp.bytes5to8());
-    check_quote_v6(endpoint, hops, &message.behind(ICMP_BYTES)?, mtu_bytes)?;
-    Ok(Some(Message::TooBig { mtu_bytes }))
+    let is_copy = is_copy_v6(endpoint, hops, &message.behind(ICMP_BYTES)?, mtu_bytes)?;
+    Ok(is_copy.then_some(Message::TooBig { mtu_bytes }))
 }
 
-/// Whether `quote` is the beginning of a copy of ours that is longer than `mtu_bytes`. Routers forward those that may be
-/// fragmented. Anybody can send such a message; who has not seen our copies must guess what they look like. RFC 5927,
-/// section 7.
-fn check_quote_v4(
+/// Whether `quote` is the beginning of a copy to this collector. Addresses of ours are shared: what went to somebody else, or in
+/// another carrier, is the business of another collector, or of none. What is as if it had gone here, but cannot be a copy
+/// that was longer than `mtu_bytes`, is refused. Routers forward those that may be fragmented. Anybody can send such a
+/// message; who has not seen our copies must guess what they look like. RFC 5927, section 7.
+fn is_copy_v4(
     endpoint: &Endpoint,
     hops: &Hops<Ipv4Addr>,
     quote: &Body<'_>,
     mtu_bytes: u32,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     let ip = ipv4_header(quote)?;
-    let ends = (ip.source_addr(), ip.destination_addr());
-    let is_whole = ip.dont_fragment() && !ip.is_fragmenting_payload();
-    let bytes = u32::from(ip.total_len());
-    if ends != (hops.own, hops.remote) || !is_whole || !is_too_long(bytes, endpoint, mtu_bytes) {
-        return Err(Refusal::NotQuoted);
+    if ip.destination_addr() != hops.remote {
+        return Ok(false);
     }
-    check_carrier(endpoint.carrier, ip.protocol(), &quote.behind(ip.slice().len())?)
+    let payload = quote.behind(ip.slice().len())?;
+    let beginning = (ip.fragments_offset().value() == 0).then_some(payload);
+    if !is_carried(endpoint.carrier, ip.protocol(), beginning)? {
+        return Ok(false);
+    }
+    let is_whole = ip.dont_fragment() && !ip.is_fragmenting_payload();
+    let is_ours = ip.source_addr() == hops.own && is_whole;
+    let is_likely = is_ours && is_too_long(u32::from(ip.total_len()), endpoint, mtu_bytes);
+    if is_likely { Ok(true) } else { Err(Refusal::NotQuoted) }
 }
 
 /// The same for IPv6, where also fragments that we made can be too long.
-fn check_quote_v6(
+fn is_copy_v6(
     endpoint: &Endpoint,
     hops: &Hops<Ipv6Addr>,
     quote: &Body<'_>,
     mtu_bytes: u32,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     let ip = ipv6_header(quote)?;
-    let ends = (ip.source_addr(), ip.destination_addr());
-    let bytes = u32::from(ip.payload_length()) + 40;
-    if ends != (hops.own, hops.remote) || !is_too_long(bytes, endpoint, mtu_bytes) {
-        return Err(Refusal::NotQuoted);
+    if ip.destination_addr() != hops.remote {
+        return Ok(false);
     }
-    let carrier = endpoint.carrier;
     let payload = quote.behind(IPV6_BYTES)?;
-    if ip.next_header() != IpNumber::IPV6_FRAGMENTATION_HEADER {
-        return check_carrier(carrier, ip.next_header(), &payload);
+    let (protocol, beginning) = match ip.next_header() {
+        IpNumber::IPV6_FRAGMENTATION_HEADER => fragment_v6(&payload)?,
+        protocol => (protocol, Some(payload)),
+    };
+    if !is_carried(endpoint.carrier, protocol, beginning)? {
+        return Ok(false);
     }
-    let fragment = Ipv6FragmentHeaderSlice::from_slice(payload.first(FRAGMENT_BYTES)?);
-    let fragment = fragment.map_err(|_| Refusal::Malformed)?;
-    if fragment.fragment_offset().value() == 0 {
-        return check_carrier(carrier, fragment.next_header(), &payload.behind(FRAGMENT_BYTES)?);
-    }
-    // Only the first fragment has ports.
-    let is_ours = Some(fragment.next_header()) == protocol_of(carrier);
-    if is_ours { Ok(()) } else { Err(Refusal::NotQuoted) }
+    let bytes = u32::from(ip.payload_length()) + 40;
+    let is_likely = ip.source_addr() == hops.own && is_too_long(bytes, endpoint, mtu_bytes);
+    if is_likely { Ok(true) } else { Err(Refusal::NotQuoted) }
+}
+
+/// The protocol of a fragment, and the beginning of what is carried if it is the first.
+fn fragment_v6<'a>(fragment: &Body<'a>) -> Result<(IpNumber, Option<Body<'a>>), Refusal> {
+    let header = Ipv6FragmentHeaderSlice::from_slice(fragment.first(FRAGMENT_BYTES)?);
+    let header = header.map_err(|_| Refusal::Malformed)?;
+    let payload = fragment.behind(FRAGMENT_BYTES)?;
+    let is_first = header.fragment_offset().value() == 0;
+    Ok((header.next_header(), is_first.then_some(payload)))
 }
 
 /// Whether a datagram of `bytes` can be a copy of ours, and one that a link of `mtu_bytes` does not take.
@@ -147,24 +158,36 @@ fn is_too_long(bytes: u32, endpoint: &Endpoint, mtu_bytes: u32) -> bool {
     mtu_bytes < bytes && bytes <= u32::from(endpoint.mtu_bytes())
 }
 
-/// Whether `payload` begins as all copies do. Looks at no more than the eight bytes that each router quotes. RFC 792.
-fn check_carrier(carrier: Carrier, protocol: IpNumber, payload: &Body<'_>) -> Result<(), Refusal> {
-    let is_right = Some(protocol) == protocol_of(carrier)
-        && match carrier {
-            Carrier::Nothing => false,
-            Carrier::Gre { first_word, key: None } => payload.first(4)? == first_word,
-            Carrier::Gre { first_word, key: Some(key) } => {
-                *payload.first(8)? == *[first_word, key.to_be_bytes()].as_flattened()
-            }
-            Carrier::Udp { port } => has_ports(payload.first(4)?, port),
-        };
-    if is_right { Ok(()) } else { Err(Refusal::NotQuoted) }
+/// Whether what was quoted travelled in `carrier`. Looks at no more than the eight bytes that each router quotes. RFC 792. Only
+/// the first fragment has the `beginning` of a copy; of the others the protocol must do.
+fn is_carried(
+    carrier: Carrier,
+    protocol: IpNumber,
+    beginning: Option<Body<'_>>,
+) -> Result<bool, Refusal> {
+    if Some(protocol) != protocol_of(carrier) {
+        return Ok(false);
+    }
+    let Some(beginning) = beginning else { return Ok(true) };
+    match carrier {
+        Carrier::Nothing => Ok(false),
+        Carrier::Gre { first_word, key } => Ok(beginning.first(4)? == first_word
+            && match key {
+                Some(key) => beginning.first(8)?.ends_with(&key.to_be_bytes()),
+                None => true,
+            }),
+        Carrier::Udp { port } => is_from_us(beginning.first(4)?, port),
+    }
 }
 
-/// Whether a UDP header begins with the ports of a copy for `port`.
-fn has_ports(ports: &[u8], port: u16) -> bool {
-    let [s0, s1, d0, d1] = *ports else { return false };
-    u16::from_be_bytes([s0, s1]) >= LEAST_SOURCE_PORT && u16::from_be_bytes([d0, d1]) == port
+/// Whether a UDP header that begins with `ports` is for `port`. One that is must come from where copies leave.
+fn is_from_us(ports: &[u8], port: u16) -> Result<bool, Refusal> {
+    let [s0, s1, d0, d1] = *ports else { return Err(Refusal::Malformed) };
+    if u16::from_be_bytes([d0, d1]) != port {
+        return Ok(false);
+    }
+    let is_likely = u16::from_be_bytes([s0, s1]) >= LEAST_SOURCE_PORT;
+    if is_likely { Ok(true) } else { Err(Refusal::NotQuoted) }
 }
 
 const fn protocol_of(carrier: Carrier) -> Option<IpNumber> {

@@ -67,7 +67,9 @@ refusals! {
     Unasked => "neighbour-unasked",
     /// It names another address within a second of the last.
     TooSoon => "neighbour-too-soon",
-    /// It says that a datagram was too long, and quotes none of ours.
+    /// It says that a copy to this collector was too long, and quotes one that we cannot have sent, or that was not too long.
+    /// What quotes no copy to any collector is counted by none: each that shares our address would have it to answer for,
+    /// and none of them is what it is about.
     NotQuoted => "path-mtu-not-quoted",
     /// It tells an MTU that no path has, or one above that of the underlay.
     MtuBounds => "path-mtu-bounds",

@@ -8,6 +8,7 @@ mod kernel;
 mod learned;
 mod seen_by_tshark;
 mod settings;
+mod shared;
 mod states;
 mod too_long;
 mod wire;

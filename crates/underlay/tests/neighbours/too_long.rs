@@ -1,10 +1,9 @@
 //! Routers that say that a copy was too long for their next link.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Instant;
 
 use helio_types::MacAddr;
-use helio_underlay::{Carrier, Endpoint, EndpointSettings, Neighbour, Observed, Refusal};
+use helio_underlay::{Carrier, EndpointSettings, Observed, Refusal};
 
 use crate::wire::{Ipv4, ethernet, icmp4, icmp6, ipv4};
 use crate::world::{
@@ -12,21 +11,21 @@ use crate::world::{
     SOME_GRE, Version, World,
 };
 
-const GRE: u8 = 47;
+pub(crate) const GRE: u8 = 47;
 const UDP: u8 = 17;
 const MAY_NOT_BE_FRAGMENTED: u16 = 0x4000;
-const VXLAN: Carrier = Carrier::Udp { port: 4789 };
+pub(crate) const VXLAN: Carrier = Carrier::Udp { port: 4789 };
 /// From an unused port to that of VXLAN, and the beginning of the rest.
 const PORTS: [u8; 8] = [0xc0, 0, 0x12, 0xb5, 5, 0, 0, 0];
 
 /// A copy of 1500 bytes on its way to a collector beyond the router.
-fn copy4(protocol: u8) -> Ipv4 {
+pub(crate) fn copy4(protocol: u8) -> Ipv4 {
     let total = Some(1500);
     Ipv4 { source: OWN4, destination: FAR4, protocol, fragment: MAY_NOT_BE_FRAGMENTED, total }
 }
 
 /// The same with IPv6.
-fn copy6(protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn copy6(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let head = [0x60, 0, 0, 0, 5, 180, protocol, 60];
     [&head[..], &OWN6.octets(), &FAR6.octets(), payload].concat()
 }
@@ -41,15 +40,15 @@ fn from_router6(message: &[u8]) -> Vec<u8> {
     ethernet(OWN_MAC, PEER_MAC, 0x86dd, &icmp6(OTHER6, OWN6, 60, message))
 }
 
-fn too_big4(mtu: u16, quote: &[u8]) -> Vec<u8> {
+pub(crate) fn too_big4(mtu: u16, quote: &[u8]) -> Vec<u8> {
     from_router4(&icmp4(3, 4, mtu, quote))
 }
 
-fn too_big6(mtu: u32, quote: &[u8]) -> Vec<u8> {
+pub(crate) fn too_big6(mtu: u32, quote: &[u8]) -> Vec<u8> {
     from_router6(&[&[2, 0, 0, 0][..], &mtu.to_be_bytes(), quote].concat())
 }
 
-fn world(version: Version, carrier: Carrier, mtu_bytes: u16) -> World {
+pub(crate) fn world(version: Version, carrier: Carrier, mtu_bytes: u16) -> World {
     let (remote, gateway) = match version {
         Version::V4 => (IpAddr::V4(FAR4), IpAddr::V4(PEER4)),
         Version::V6 => (IpAddr::V6(FAR6), IpAddr::V6(PEER6)),
@@ -67,7 +66,7 @@ fn seen6(carrier: Carrier, frame: &[u8]) -> Observed {
     world(Version::V6, carrier, 1500).see(frame)
 }
 
-const NOT_QUOTED: Observed = Observed::Refused(Refusal::NotQuoted);
+pub(crate) const NOT_QUOTED: Observed = Observed::Refused(Refusal::NotQuoted);
 
 #[test]
 fn a_router_that_quotes_a_copy_of_ours_is_heeded_for_ten_minutes() {
@@ -126,18 +125,18 @@ fn only_copies_of_ours_to_the_collector_count() {
     };
     assert_eq!(quote(|_| ()), Observed::PathMtu(1400));
     assert_eq!(quote(|it| it.source = OTHER4), NOT_QUOTED);
-    assert_eq!(quote(|it| it.destination = PEER4), NOT_QUOTED);
-    assert_eq!(quote(|it| it.protocol = UDP), NOT_QUOTED);
-    assert_eq!(quote(|it| it.protocol = 6), NOT_QUOTED);
+    assert_eq!(quote(|it| it.destination = PEER4), Observed::NotOurs);
+    assert_eq!(quote(|it| it.protocol = UDP), Observed::NotOurs);
+    assert_eq!(quote(|it| it.protocol = 6), Observed::NotOurs);
     // A router would have fragmented these.
     assert_eq!(quote(|it| it.fragment = 0), NOT_QUOTED);
     assert_eq!(quote(|it| it.fragment = MAY_NOT_BE_FRAGMENTED | 1), NOT_QUOTED);
-    for place in [8, 24] {
+    for (place, expected) in [(8, NOT_QUOTED), (24, Observed::NotOurs)] {
         let mut other = copy6(GRE, &[0; 8]);
         other[place + 15] ^= 1;
-        assert_eq!(seen6(SOME_GRE, &too_big6(1400, &other)), NOT_QUOTED);
+        assert_eq!(seen6(SOME_GRE, &too_big6(1400, &other)), expected);
     }
-    assert_eq!(seen6(SOME_GRE, &too_big6(1400, &copy6(UDP, &PORTS))), NOT_QUOTED);
+    assert_eq!(seen6(SOME_GRE, &too_big6(1400, &copy6(UDP, &PORTS))), Observed::NotOurs);
 }
 
 #[test]
@@ -149,13 +148,14 @@ fn a_copy_by_udp_has_the_port_of_the_collector() {
         ]
     };
     assert_eq!(quotes(&PORTS), [Observed::PathMtu(1400); 2]);
-    assert_eq!(quotes(&[0xc0, 0, 0x12, 0xb6, 5, 0, 0, 0]), [NOT_QUOTED; 2]);
+    assert_eq!(quotes(&[0xc0, 0, 0x12, 0xb6, 5, 0, 0, 0]), [Observed::NotOurs; 2]);
     // None of ours leaves from there.
     assert_eq!(quotes(&[0xbf, 0xff, 0x12, 0xb5, 5, 0, 0, 0]), [NOT_QUOTED; 2]);
     assert_eq!(quotes(&[0xff, 0xff, 0x12, 0xb5, 5, 0, 0, 0]), [Observed::PathMtu(1400); 2]);
     // Not even the ports.
     assert_eq!(quotes(&PORTS[..3]), [Observed::Refused(Refusal::Malformed); 2]);
-    assert_eq!(seen4(VXLAN, &too_big4(1400, &ipv4(copy4(GRE), &PORTS))), NOT_QUOTED);
+    let by_gre = too_big4(1400, &ipv4(copy4(GRE), &PORTS));
+    assert_eq!(seen4(VXLAN, &by_gre), Observed::NotOurs);
 }
 
 #[test]
@@ -178,20 +178,9 @@ fn a_copy_by_gre_has_the_flags_the_type_and_the_key_of_the_session() {
     for place in 0..8 {
         let mut other = ours;
         other[place] ^= 1;
-        assert_eq!(quotes(keyed, &other), [NOT_QUOTED; 2], "{place}");
+        assert_eq!(quotes(keyed, &other), [Observed::NotOurs; 2], "{place}");
     }
-    assert_eq!(quotes(erspan, &ours), [NOT_QUOTED; 2]);
-}
-
-#[test]
-fn who_only_listens_has_sent_no_copy() {
-    let own = format!("{OWN4}/24").parse().unwrap();
-    let endpoint = Endpoint::listening(OWN_MAC, own, None).unwrap();
-    let copy = Ipv4 { destination: OWN4, ..copy4(GRE) };
-    let frame = too_big4(1400, &ipv4(copy, &[0; 8]));
-    let bytes = u32::try_from(frame.len()).unwrap();
-    let mut neighbour = Neighbour::new(endpoint);
-    assert_eq!(neighbour.observe(&frame, bytes, Instant::now()), NOT_QUOTED);
+    assert_eq!(quotes(erspan, &ours), [Observed::NotOurs; 2]);
 }
 
 #[test]
@@ -220,10 +209,10 @@ fn a_fragment_that_we_made_may_be_too_long_over_ipv6() {
     };
     let seen = |next, offset| seen6(VXLAN, &too_big6(1400, &fragment(next, offset)));
     assert_eq!((seen(UDP, 0), seen(UDP, 180)), (Observed::PathMtu(1400), Observed::PathMtu(1400)));
-    assert_eq!((seen(GRE, 0), seen(GRE, 180)), (NOT_QUOTED, NOT_QUOTED));
+    assert_eq!((seen(GRE, 0), seen(GRE, 180)), (Observed::NotOurs, Observed::NotOurs));
     let mut wrong = fragment(UDP, 0);
     wrong[51] ^= 1;
-    assert_eq!(seen6(VXLAN, &too_big6(1400, &wrong)), NOT_QUOTED);
+    assert_eq!(seen6(VXLAN, &too_big6(1400, &wrong)), Observed::NotOurs);
     // Behind the first, there are no ports.
     let mut other = fragment(UDP, 180);
     other[51] ^= 1;

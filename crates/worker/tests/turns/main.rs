@@ -48,6 +48,8 @@ mod tags;
 mod threads;
 #[cfg(test)]
 mod underlay;
+#[cfg(test)]
+mod underlay_shared;
 
 #[global_allocator]
 static ALLOCATOR: helio_testkit::CountingAllocator = helio_testkit::CountingAllocator;

@@ -15,12 +15,12 @@ use crate::sessions::{frames_of, session};
 use crate::stage::{Stage, frame, ordinary, port};
 
 /// The port that plays an uplink, and the one behind which mirror streams end.
-const UPLINK: usize = 1;
-const DECAP: usize = 2;
-const OWN_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
+pub(crate) const UPLINK: usize = 1;
+pub(crate) const DECAP: usize = 2;
+pub(crate) const OWN_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
 const OTHER_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 2]);
-const COLLECTOR_MAC: MacAddr = MacAddr([2, 0xcc, 0, 0, 0, 1]);
-const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const COLLECTOR_MAC: MacAddr = MacAddr([2, 0xcc, 0, 0, 0, 1]);
+pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const COLLECTOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
@@ -146,6 +146,16 @@ fn fragments_that_left_before_one_found_no_room_are_counted() {
     assert_eq!((egress.frames, egress.bytes), (1, fragments[0].len() as u64));
 }
 
+/// RFC 1071, of an even number of bytes.
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    (!u16::try_from(sum).unwrap()).to_be_bytes()
+}
+
 /// Whether the switch is still where it was, as a router asks a neighbour that it knows. RFC 4861, section 7.3.
 fn probe() -> TestFrame {
     let icmp: [&[u8]; 4] =
@@ -154,12 +164,7 @@ fn probe() -> TestFrame {
     let bytes = u8::try_from(icmp.len()).unwrap();
     let summed: [&[u8]; 4] = [&ROUTER_V6.octets(), &OWN_V6.octets(), &[0, bytes, 0, 58], &icmp];
     let summed = summed.concat();
-    let words = summed.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    icmp[2..4].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+    icmp[2..4].copy_from_slice(&checksum(&summed));
     let parts: [&[u8]; 7] = [
         &OWN_MAC.0,
         &COLLECTOR_MAC.0,
