@@ -30,7 +30,7 @@ const TURN_STEPS: Range<u32> = 4 * MAX_CHAIN_DESCRIPTORS as u32..16 * MAX_CHAIN_
 const OFFER_WORK: u32 = 100;
 
 /// Chains looked at ahead of time, at most.
-const MAX_READY: usize = 64;
+const MAX_READY: usize = 128;
 
 /// What the queue said of one frame.
 type Offered = Result<Result<(), DropReason>, PortFault>;
@@ -232,13 +232,14 @@ impl Case {
     /// Where a frame goes that needs `needed` bytes with its net header. VIRTIO 1.2, section 5.1.6.3.
     fn expected(&mut self, needed: u64) -> Expected {
         let mergeable = self.guest.features & feature::MRG_RXBUF != 0;
-        if let Some((head, buffer)) = self.ready.pop_front() {
+        if let Some(&(head, buffer)) = self.ready.front() {
             let bytes = u64::from(buffer.bytes);
             if bytes >= needed {
                 return Expected::Fits(vec![Chain { head, buffers: vec![buffer], bytes }]);
             }
-            // All are looked at anew.
-            self.ready.clear();
+            if !mergeable {
+                return Expected::Stays(DropReason::RxBufferTooSmall);
+            }
         }
         let (mut chains, mut room, mut pieces) = (Vec::new(), 0, 0);
         while room < needed {
@@ -325,6 +326,7 @@ impl Case {
         self.guest.expect_used(self.next, head, written);
         self.next = self.next.wrapping_add(1);
         self.available = self.available.saturating_sub(1);
+        self.ready.pop_front();
     }
 
     fn publish(&mut self) {
