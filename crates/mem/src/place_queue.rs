@@ -105,12 +105,6 @@ impl<const N: usize> PlaceQueue<N> {
     pub fn drop_front(&mut self, count: usize) {
         self.first = self.end.min(self.first.saturating_add(count));
     }
-
-    /// Takes all places out.
-    #[inline]
-    pub fn clear(&mut self) {
-        (self.first, self.end) = (0, 0);
-    }
 }
 
 /// Puts places in a queue.
@@ -219,7 +213,7 @@ mod tests {
         queue.drop_front(4);
         assert!(queue.is_empty() && queue.room() == 4 && put(&mut queue, 0, 1, 7));
         assert_eq!((waiting(&queue), queue.room()), (vec![(1, 7)], 3));
-        queue.clear();
+        queue.drop_front(usize::MAX);
         assert_eq!((queue.len(), queue.room()), (0, 4));
     }
 
