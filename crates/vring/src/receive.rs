@@ -131,6 +131,9 @@ impl ReceiveQueue {
             self.available = self.ring.available().unwrap_or(self.available);
         }
         let found = wanted.min(self.available);
+        if found <= ahead {
+            return;
+        }
         self.ring.prefetch_used(found);
         let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
         // A net header that stands there already is only read, and may have a line of its own.

@@ -111,7 +111,7 @@ impl BurstGuest {
         });
         started.map_err(|error| match error {
             // Whether a back-end counts pairs or rings when it is asked for its limit, nobody knows.
-            GuestError::Refused { .. } if self.config.queue_pairs > 1 => {
+            GuestError::Refused { .. } | GuestError::Closed if self.config.queue_pairs > 1 => {
                 GuestError::Config("the back-end refused a ring: it may have fewer queue pairs")
             }
             other => other,
