@@ -25,24 +25,27 @@ const PATIENCE: u32 = 1000;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Destinations of mirrors, bytes of a frame in a ring, and frames that are sent at once.
+/// Destinations of mirrors, how many of them never give a buffer back, bytes of a frame in a ring, and frames that are sent at
+/// once.
 #[derive(Clone, Copy)]
 struct Scene {
     mirrors: usize,
+    dead: usize,
     bytes: u32,
     frames: u16,
 }
 
 fn scene(name: &str) -> Option<Scene> {
     Some(match name {
-        "v2v-64" => Scene { mirrors: 0, bytes: 60, frames: RING },
+        "v2v-64" => Scene { mirrors: 0, dead: 0, bytes: 60, frames: RING },
         // What a frame costs that comes by itself.
-        "alone-64" => Scene { mirrors: 0, bytes: 60, frames: 1 },
+        "alone-64" => Scene { mirrors: 0, dead: 0, bytes: 60, frames: 1 },
         // What a turn costs that finds nothing: a frame comes in the middle of one.
-        "idle" => Scene { mirrors: 0, bytes: 60, frames: 0 },
-        "v2v-1518" => Scene { mirrors: 0, bytes: 1514, frames: RING },
-        "mirror-1-64" => Scene { mirrors: 1, bytes: 60, frames: RING },
-        "mirror-4-64" => Scene { mirrors: 4, bytes: 60, frames: RING },
+        "idle" => Scene { mirrors: 0, dead: 0, bytes: 60, frames: 0 },
+        "v2v-1518" => Scene { mirrors: 0, dead: 0, bytes: 1514, frames: RING },
+        "mirror-1-64" => Scene { mirrors: 1, dead: 0, bytes: 60, frames: RING },
+        "mirror-4-64" => Scene { mirrors: 4, dead: 0, bytes: 60, frames: RING },
+        "dead-64" => Scene { mirrors: 1, dead: 1, bytes: 60, frames: RING },
         _ => return None,
     })
 }
@@ -51,7 +54,8 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, bursts] = arguments.as_slice() else {
         return Err(
-            "one_worker v2v-64|alone-64|idle|v2v-1518|mirror-1-64|mirror-4-64 BURSTS".into()
+            "one_worker v2v-64|alone-64|idle|v2v-1518|mirror-1-64|mirror-4-64|dead-64 BURSTS"
+                .into(),
         );
     };
     let scene = scene(name).ok_or("there is no such scene")?;
@@ -101,8 +105,10 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
         worker.poll_once();
     }
     forget_what_came(&mut guests);
+    let listening = guests.len() - scene.dead;
+    let listeners = guests.get_mut(..listening).ok_or("no guests")?;
     for _ in 0..bursts {
-        send_burst(&mut worker, &mut guests, scene)?;
+        send_burst(&mut worker, listeners, scene)?;
     }
     // Ports would wait for the worker, which takes no more turns; all ends with the process.
     std::mem::forget(handles);
