@@ -89,15 +89,7 @@ impl Rules {
                     return self.done(&message);
                 }
             }
-            FrontendReq::GET_MAX_MEM_SLOTS => {
-                if !message.payload.is_empty() || !message.fds.is_empty() {
-                    return refuse("a message GET_MAX_MEM_SLOTS that is malformed".to_owned());
-                }
-                return Verdict::Answer(Some(Message::number_reply(
-                    message.id,
-                    MAX_REGIONS as u64,
-                )));
-            }
+            FrontendReq::GET_MAX_MEM_SLOTS => return max_mem_slots(&message),
             FrontendReq::GET_FEATURES
             | FrontendReq::SET_OWNER
             | FrontendReq::SET_VRING_NUM
@@ -199,6 +191,14 @@ fn has_own_reply(request: FrontendReq) -> bool {
             | FrontendReq::GET_PROTOCOL_FEATURES
             | FrontendReq::GET_QUEUE_NUM
     )
+}
+
+/// The answer to GET_MAX_MEM_SLOTS.
+fn max_mem_slots(message: &Message) -> Verdict {
+    if !message.payload.is_empty() || !message.fds.is_empty() {
+        return refuse("a message GET_MAX_MEM_SLOTS that is malformed".to_owned());
+    }
+    Verdict::Answer(Some(Message::number_reply(message.id, MAX_REGIONS as u64)))
 }
 
 /// The ring that a message is about, if it is whole. vhost-user, "A vring state description", "A vring address description"
