@@ -14,15 +14,6 @@ use crate::deliver::longest;
 use crate::mailbox::{Readers, Tagging, Targets};
 use crate::run::Traits;
 
-/// Whether a port is the last one that gets a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// The frames are read again, or may be.
-    More,
-    /// They are not.
-    Last,
-}
-
 impl Core {
     /// Delivers frames that are complete to all `targets`, production first.
     #[inline]
@@ -34,13 +25,12 @@ impl Core {
         targets: &Targets,
         readers: Readers,
     ) {
-        let last = if readers == Readers::NoOthers { Turn::Last } else { Turn::More };
-        let last_of_production = if targets.copies.is_empty() { last } else { Turn::More };
+        let after_production = if targets.copies.is_empty() { readers } else { Readers::Others };
         let mut ports = targets.production.iter();
         while let Some(port) = ports.next() {
-            let turn = if ports.is_done() { last_of_production } else { Turn::More };
+            let readers = if ports.is_done() { after_production } else { Readers::Others };
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, Precedence::Production, targets, turn);
+                self.deliver_run(frames, traits, port, Precedence::Production, targets, readers);
             } else {
                 for frame in &*frames {
                     self.deliver_production(frame, tagging, port, targets);
@@ -49,9 +39,9 @@ impl Core {
         }
         let mut ports = targets.copies.iter();
         while let Some(port) = ports.next() {
-            let turn = if ports.is_done() { last } else { Turn::More };
+            let readers = if ports.is_done() { readers } else { Readers::Others };
             if self.takes_as_it_is(port, traits, tagging) {
-                self.deliver_run(frames, traits, port, Precedence::Copy, targets, turn);
+                self.deliver_run(frames, traits, port, Precedence::Copy, targets, readers);
             } else {
                 for frame in &*frames {
                     self.deliver_copy(frame, tagging, port);
@@ -78,13 +68,13 @@ impl Core {
         to: PortId,
         precedence: Precedence,
         targets: &Targets,
-        turn: Turn,
+        readers: Readers,
     ) {
-        let end = self.offer_run(frames, to, precedence, turn);
+        let end = self.offer_run(frames, to, precedence, readers);
         if end.refused.is_none() {
             return self.count_delivered(traits.wire, to, targets);
         }
-        self.deliver_after_refusal(frames, traits, to, end, targets, turn);
+        self.deliver_after_refusal(frames, traits, to, end, targets, readers);
     }
 
     /// Goes on after `end`, beginning again after each frame that the port refuses.
@@ -96,7 +86,7 @@ impl Core {
         to: PortId,
         end: RunEnd,
         targets: &Targets,
-        turn: Turn,
+        readers: Readers,
     ) {
         let precedence =
             if targets.production.contains(to) { Precedence::Production } else { Precedence::Copy };
@@ -116,7 +106,7 @@ impl Core {
             if left.is_empty() {
                 return;
             }
-            end = self.offer_run(left, to, precedence, turn);
+            end = self.offer_run(left, to, precedence, readers);
         }
     }
 
@@ -126,13 +116,13 @@ impl Core {
         frames: &mut [Frame],
         to: PortId,
         precedence: Precedence,
-        turn: Turn,
+        readers: Readers,
     ) -> RunEnd {
         let place = self.place(to);
         self.give(place);
         let Self { locals, memories, .. } = self;
         match place.and_then(|place| locals.get_mut(place)) {
-            Some(Local { port, .. }) if turn == Turn::Last => {
+            Some(Local { port, .. }) if readers == Readers::NoOthers => {
                 port.offer_last(LastRun { frames, memories, precedence })
             }
             Some(Local { port, .. }) => port.offer_run(Run { frames, memories, precedence }),

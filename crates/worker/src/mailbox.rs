@@ -72,10 +72,10 @@ pub(crate) enum Receipt {
     NotNeeded,
 }
 
-/// Whether a frame is read by others than the worker that delivers it.
+/// Whether a frame is read by others than who gets it now: the worker that delivers it, or the port that it is offered to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Other workers deliver it too, or it is part of something that is read later.
+    /// Other workers or ports get it too, or it is part of something that is read later.
     Others,
     /// Who gets it here last may keep what it lies in.
     NoOthers,
