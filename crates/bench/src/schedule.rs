@@ -124,6 +124,7 @@ impl Schedule {
                     let offered = stage.room(lane).min(self.burst);
                     stage.offer(lane, offered);
                     stage.publish(lane);
+                    seen.standstills.moved(u64::from(offered));
                     stage.skip(lane, u64::from(self.burst - offered));
                     table.gone += 1;
                 }
@@ -190,13 +191,15 @@ impl Schedule {
             let now_ps = picoseconds(began.elapsed());
             seen.standstills.look(now_ps);
             let burst = u64::from(self.burst);
-            frames += stage.receive_with(guest, |lane, sequence| {
+            let received = stage.receive_with(guest, |lane, sequence| {
                 if let Some(table) = tables.get(lane).filter(|table| table.to == guest) {
                     let number = sequence.saturating_sub(table.first) / burst;
                     let waited = now_ps.saturating_sub(table.due_ps(number)) / 1000;
                     seen.record(lane, number, waited.max(1));
                 }
             });
+            seen.standstills.moved(received);
+            frames += received;
         }
         frames
     }

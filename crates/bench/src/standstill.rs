@@ -1,16 +1,22 @@
-//! When the generator itself stood still: the host took its core away, and nothing was sent or seen.
+//! When the generator itself stood still: an interrupt or the host took its core away, and nothing was sent or seen.
 //!
 //! What was due or on its way then is late whatever the switch did, so its latency stands apart. A standstill lasts until
-//! all that became due meanwhile has left. One of the switch is none: the generator goes on sending and looking beside it.
+//! all that became due meanwhile has left. One of the switch is none: the generator goes on sending and looking beside it,
+//! and what then comes at once may take the time that so many frames take.
 
-/// The longest step of the generator between two looks at the clock, in picoseconds: a full ring is received in less.
-const LONGEST_STEP_PS: u64 = 100_000_000;
+/// The longest step of the generator between two looks at the clock when it neither sends nor receives, in picoseconds.
+const LONGEST_STEP_PS: u64 = 2_000_000;
+
+/// What each frame that was sent or received may add to a step: more than the lines of a long frame take.
+const LONGEST_FRAME_PS: u64 = 200_000;
 
 /// The standstills of one schedule.
 #[derive(Debug)]
 pub(crate) struct Standstills {
     /// The last look at the clock, in picoseconds.
     last_ps: u64,
+    /// Frames that were sent or received since.
+    moved: u64,
     /// By lane: frames of bursts before this one are touched by a standstill.
     touched: Box<[u64]>,
     state: State,
@@ -26,17 +32,25 @@ enum State {
 impl Standstills {
     pub(crate) fn new(lanes: usize) -> Self {
         let touched = vec![0; lanes].into_boxed_slice();
-        Self { last_ps: 0, touched, state: State::Running }
+        Self { last_ps: 0, moved: 0, touched, state: State::Running }
+    }
+
+    /// So many frames were sent or received.
+    #[inline]
+    pub(crate) fn moved(&mut self, frames: u64) {
+        self.moved += frames;
     }
 
     /// The clock was looked at.
     #[inline]
     pub(crate) fn look(&mut self, now_ps: u64) {
-        if now_ps.saturating_sub(self.last_ps) > LONGEST_STEP_PS {
+        let longest_ps = LONGEST_STEP_PS + self.moved * LONGEST_FRAME_PS;
+        if now_ps.saturating_sub(self.last_ps) > longest_ps {
             self.state = State::CatchingUp;
             self.touched.fill(u64::MAX);
         }
         self.last_ps = now_ps;
+        self.moved = 0;
     }
 
     /// Nothing is due any more; `gone` are the bursts of each lane that have left.
@@ -68,6 +82,19 @@ mod tests {
         assert!(!standstills.touches(0, 0));
         standstills.look(2 * STEP + 1);
         assert!(standstills.touches(0, 0));
+    }
+
+    #[test]
+    fn a_step_may_be_longer_for_each_frame_of_it() {
+        let longest = STEP + 1024 * LONGEST_FRAME_PS;
+        for (step, frames, is_one) in
+            [(longest, 1024, false), (longest + 1, 1024, true), (longest, 1023, true)]
+        {
+            let mut standstills = Standstills::new(1);
+            standstills.moved(frames);
+            standstills.look(step);
+            assert_eq!(standstills.touches(0, 0), is_one, "{frames} frames in {step} ps");
+        }
     }
 
     #[test]
