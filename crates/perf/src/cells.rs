@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,17 @@ impl Tier {
             Self::Daily => 7,
             Self::Full => 21,
         }
+    }
+
+    /// How long it may take, all cells together; rounds that do not count are not repeated any more then.
+    #[must_use]
+    pub fn time(self) -> Duration {
+        let minutes = match self {
+            Self::Smoke => 2,
+            Self::Daily => 20,
+            Self::Full => 90,
+        };
+        Duration::from_secs(60 * minutes)
     }
 }
 

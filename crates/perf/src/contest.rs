@@ -52,7 +52,7 @@ pub struct Settings {
     pub pages: Pages,
     /// Seed of the order.
     pub seed: u64,
-    /// Where the cores must be for a round to count; without it, where they are most often.
+    /// Where the cores must be for a round to count; without it, near and far are judged apart.
     pub cores: Option<Cores>,
 }
 
@@ -65,6 +65,8 @@ pub struct Outcome {
     pub failures: Vec<(Contestant, String)>,
     /// How each switch was started and configured.
     pub commands: Vec<(Contestant, Vec<String>)>,
+    /// Whether rounds were not repeated because the time was up.
+    pub is_cut_short: bool,
 }
 
 /// Where the cores were in a round, or why it does not count.
@@ -89,7 +91,7 @@ struct Contest<'a> {
     common: Common,
 }
 
-/// Plays all rounds of a cell; `tell` hears of each.
+/// Plays all rounds of a cell; `tell` hears of those that do not count. They are repeated until then.
 ///
 /// # Errors
 ///
@@ -97,6 +99,7 @@ struct Contest<'a> {
 pub fn play(
     cell: &Cell,
     settings: &Settings,
+    until: Instant,
     mut tell: impl FnMut(&str),
 ) -> Result<Outcome, PerfError> {
     let mut contest = Contest {
@@ -119,6 +122,10 @@ pub fn play(
     // Rounds that may count, by where the cores were.
     let mut counted: BTreeMap<Option<Cores>, usize> = BTreeMap::new();
     for round in 0..rounds * TRIES {
+        if round >= rounds && Instant::now() >= until {
+            contest.outcome.is_cut_short = true;
+            break;
+        }
         let mut order: Vec<usize> = (0..contest.seats.len()).collect();
         rng.shuffle(&mut order);
         match contest.round(round, &order)? {
@@ -132,9 +139,9 @@ pub fn play(
             break;
         }
     }
-    // Of two that were met as often, the one where they are far apart.
-    let most = counted.iter().max_by_key(|(_cores, count)| **count).and_then(|(cores, _)| *cores);
-    keep(&mut contest.outcome.windows, settings.cores.or(most));
+    if let Some(wanted) = settings.cores {
+        keep(&mut contest.outcome.windows, wanted);
+    }
     Ok(contest.outcome)
 }
 
@@ -318,14 +325,11 @@ impl Contest<'_> {
     }
 }
 
-/// Figures of cores that are near cannot stand beside those of cores that are far apart: only rounds of one placement count.
-fn keep(windows: &mut [Window], placement: Option<Cores>) {
+/// Only rounds of one placement of the cores were asked for.
+fn keep(windows: &mut [Window], wanted: Cores) {
     for window in windows.iter_mut().filter(|window| window.discarded.is_none()) {
-        if let (Some(wanted), Some(cores)) = (placement, window.cores)
-            && cores != wanted
-        {
-            window.discarded =
-                Some(format!("the cores were {cores}, in rounds that count {wanted}"));
+        if let Some(cores) = window.cores.filter(|cores| *cores != wanted) {
+            window.discarded = Some(format!("the cores were {cores}, asked for was {wanted}"));
         }
     }
 }
@@ -382,14 +386,11 @@ mod tests {
     }
 
     #[test]
-    fn rounds_with_cores_near_and_far_are_not_mixed() {
+    fn only_rounds_with_cores_as_asked_for_count() {
         let mut windows = windows_of(&[Cores::Far, Cores::Near, Cores::Near]);
-        keep(&mut windows, Some(Cores::Near));
+        keep(&mut windows, Cores::Near);
         let kept = windows.iter().filter(|window| window.discarded.is_none());
         assert_eq!(kept.map(|window| window.round).collect::<Vec<_>>(), [1, 2]);
-        let mut windows = windows_of(&[Cores::Far, Cores::Near]);
-        keep(&mut windows, None);
-        assert!(windows.iter().all(|window| window.discarded.is_none()));
     }
 
     fn floor(floor_ns: f64) -> Floor {

@@ -40,6 +40,15 @@ impl std::fmt::Display for Cores {
 }
 
 impl Cores {
+    /// As the command line and tables say it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Near => "near",
+            Self::Far => "far",
+        }
+    }
+
     /// By the time that a cache line takes to and fro.
     pub(crate) fn by(round_trip_ns: f64) -> Self {
         if round_trip_ns < NEAR_NS { Self::Near } else { Self::Far }

@@ -59,7 +59,7 @@ struct Args {
     #[arg(long, default_value = "huge", value_parser = ["huge", "usual"])]
     pages: String,
     /// Count only rounds in which the host runs the two cores "near" each other, as neighbours that share a cache, or
-    /// "far" apart [default: whichever is met most often, cell by cell]
+    /// "far" apart [default: all, and each is judged apart]
     #[arg(long, value_parser = cores)]
     cores: Option<Cores>,
     /// Core of the switches' workers
@@ -123,14 +123,17 @@ fn compare(args: &Args) -> Result<Vec<String>, PerfError> {
     let results = Results::create(&args.results, &about.run)?;
     let mut played = Vec::new();
     let mut problems = Vec::new();
-    for cell in cells {
+    let count = u32::try_from(cells.len()).unwrap_or(u32::MAX);
+    for (number, cell) in (1..).zip(cells) {
+        // What a cell leaves of its share, later ones have.
+        let until = began + args.tier.time() * number / count;
         let say = |text: &str| {
             if !args.quiet {
                 eprintln!("[{:4} s] {text}", began.elapsed().as_secs());
             }
         };
         say(&cell.name);
-        let outcome = contest::play(&cell, &settings, say)?;
+        let outcome = contest::play(&cell, &settings, until, say)?;
         let lines = verdict::judge(&cell, &outcome.windows);
         let cell = Played { cell, outcome, lines };
         results.add(&cell)?;

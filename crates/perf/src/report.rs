@@ -55,7 +55,6 @@ pub fn to_markdown(about: &About, played: &[Played]) -> String {
     text.push_str("\n### Figures\n\n");
     text.push_str(&figures_table(played));
     text.push_str(&generator(played));
-    text.push_str(&placement(played));
     text.push_str(&discarded(played));
     text.push_str(&failures(played));
     text.push_str(&commands(played));
@@ -66,7 +65,7 @@ pub fn to_markdown(about: &About, played: &[Played]) -> String {
 #[must_use]
 pub fn lines_table(played: &[Played]) -> String {
     let mut text = String::from(
-        "| what | against | median | 95 % interval | rounds | asked | aim | verdict |\n|---|---|---|---|---|---|---|---|\n",
+        "| what | against | cores | median | 95 % interval | rounds | asked | aim | verdict |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for line in played.iter().flat_map(|played| &played.lines) {
         let (median, interval) = match &line.estimate {
@@ -79,10 +78,11 @@ pub fn lines_table(played: &[Played]) -> String {
             (verdict, _) => verdict.to_string(),
         };
         let Judged { title, against, rounds, asked, .. } = line;
+        let cores = placement(line.cores);
         let rounds = rounds.len();
         let _ = writeln!(
             text,
-            "| {title} | {against} | {median} | {interval} | {rounds} | {asked} | {aim} | {verdict} |"
+            "| {title} | {against} | {cores} | {median} | {interval} | {rounds} | {asked} | {aim} | {verdict} |"
         );
     }
     text
@@ -91,16 +91,17 @@ pub fn lines_table(played: &[Played]) -> String {
 /// One row for each contestant and figure of each cell, by the rounds that count.
 fn figures_table(played: &[Played]) -> String {
     let mut text = String::from(
-        "| cell | who | figure | median | 95 % interval | ÷ floor | windows | frames lost |\n|---|---|---|---|---|---|---|---|\n",
+        "| cell | who | figure | cores | median | 95 % interval | ÷ floor | windows | frames lost |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for Played { cell, outcome, .. } in played {
-        let mut by_figure: BTreeMap<(&str, &str), Vec<&Window>> = BTreeMap::new();
+        let mut by_figure: BTreeMap<(&str, &str, Option<Cores>), Vec<&Window>> = BTreeMap::new();
         for window in outcome.windows.iter().filter(|window| window.discarded.is_none()) {
             for name in window.measured.figures.keys() {
-                by_figure.entry((&window.contestant, name)).or_default().push(window);
+                let key = (window.contestant.as_str(), *name, window.cores);
+                by_figure.entry(key).or_default().push(window);
             }
         }
-        for ((who, figure), windows) in by_figure {
+        for ((who, figure, cores), windows) in by_figure {
             let figures: Vec<f64> = windows.iter().filter_map(|w| w.figure(figure)).collect();
             let Some(estimate) = Estimate::of(&figures) else { continue };
             let floors: Vec<f64> = match figure {
@@ -113,8 +114,9 @@ fn figures_table(played: &[Played]) -> String {
             let lost: u64 = windows.iter().map(|window| window.measured.lost).sum();
             let _ = writeln!(
                 text,
-                "| {} | {who} | {figure} | {} | {} | {floors} | {} | {lost} |",
+                "| {} | {who} | {figure} | {} | {} | {} | {floors} | {} | {lost} |",
                 cell.name,
+                placement(cores),
                 short(estimate.median),
                 interval(&estimate),
                 windows.len()
@@ -124,46 +126,36 @@ fn figures_table(played: &[Played]) -> String {
     text
 }
 
+/// Where the host ran the two cores.
+fn placement(cores: Option<Cores>) -> &'static str {
+    cores.map_or("-", Cores::word)
+}
+
 /// What the generator cost, by the length of frames.
 fn generator(played: &[Played]) -> String {
-    let mut by_length: BTreeMap<u32, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut by_length = BTreeMap::<_, (Vec<f64>, Vec<f64>)>::new();
     let windows = played.iter().flat_map(|played| &played.outcome.windows);
     for window in windows.filter(|window| window.discarded.is_none()) {
         let (Some(floor), Some(generator)) = (window.floor_ns, window.generator_ns) else {
             continue;
         };
-        let (floors, generators) = by_length.entry(window.wire_bytes).or_default();
+        let (floors, generators) = by_length.entry((window.wire_bytes, window.cores)).or_default();
         floors.extend(floor);
         generators.extend(generator);
     }
     let mut text = String::from("\n### Generator and floor, in ns per frame\n\n");
-    for (bytes, (floors, generators)) in by_length {
+    for ((bytes, cores), (floors, generators)) in by_length {
         let line = Estimate::of(&generators).zip(Estimate::of(&floors));
         let Some((generator, floor)) = line else { continue };
         let _ = writeln!(
             text,
-            "- {bytes} B: sending and receiving {} [{}], the floor {} [{}]",
+            "- {bytes} B, {}: sending and receiving {} [{}], the floor {} [{}]",
+            placement(cores),
             short(generator.median),
             interval(&generator),
             short(floor.median),
             interval(&floor)
         );
-    }
-    text
-}
-
-/// Where the host ran the two cores in the rounds that count.
-fn placement(played: &[Played]) -> String {
-    let mut cells: BTreeMap<Cores, BTreeSet<&str>> = BTreeMap::new();
-    for window in played.iter().flat_map(|played| &played.outcome.windows) {
-        if let (Some(cores), None) = (window.cores, &window.discarded) {
-            cells.entry(cores).or_default().insert(&window.cell);
-        }
-    }
-    let mut text = String::new();
-    for (cores, cells) in cells {
-        let cells: Vec<&str> = cells.into_iter().collect();
-        let _ = writeln!(text, "- the two cores were {cores} in: {}", cells.join(", "));
     }
     text
 }
@@ -178,6 +170,9 @@ fn discarded(played: &[Played]) -> String {
     let mut text = format!("\n### Rounds that do not count: {}\n\n", rounds.len());
     for (cell, round, why) in rounds {
         let _ = writeln!(text, "- {cell}, round {round}: {why}");
+    }
+    for Played { cell, .. } in played.iter().filter(|played| played.outcome.is_cut_short) {
+        let _ = writeln!(text, "- {}: no more rounds, its time was up", cell.name);
     }
     text
 }
@@ -264,6 +259,7 @@ mod tests {
             windows,
             failures: vec![(vpp, "vpp is missing".into())],
             commands: vec![(helio, commands)],
+            is_cut_short: true,
         };
         vec![Played { cell, outcome, lines }]
     }
@@ -278,10 +274,11 @@ mod tests {
         };
         let text = to_markdown(&about, &played());
         for part in [
-            "| C | ovs | 2.40 | 2.40 – 2.40 | 1 | ≥ 2 | 3.00 | reached |",
-            "| c | helio | service_ns | 50.0 | 50.0 – 50.0 | 1.11 | 1 | 0 |",
-            "- 64 B: sending and receiving 20.0",
+            "| C | ovs | - | 2.40 | 2.40 – 2.40 | 1 | ≥ 2 | 3.00 | reached |",
+            "| c | helio | service_ns | - | 50.0 | 50.0 – 50.0 | 1.11 | 1 | 0 |",
+            "- 64 B, -: sending and receiving 20.0",
             "- c, round 1: the floor moved from 40.0 to 60.0 ns",
+            "- c: no more rounds, its time was up",
             "- c, vpp: vpp is missing",
             "helio run -c $RUN/helio.toml",
             "load 0.07 before",

@@ -40,7 +40,8 @@ fn draw_line(svg: &mut String, line: &Judged, y: f64) {
     let margin = ((high - low) * 0.05).max(high.abs() * 0.01).max(1e-6);
     let (low, high) = (low - margin, high + margin);
     let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / (high - low);
-    let name = escape(&format!("{} / {}", line.title, line.against));
+    let cores = line.cores.map(|cores| format!(", {}", cores.word())).unwrap_or_default();
+    let name = escape(&format!("{} / {}{cores}", line.title, line.against));
     // Writing to text cannot fail.
     let _ = writeln!(
         svg,

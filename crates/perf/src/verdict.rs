@@ -6,9 +6,13 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cells::{Cell, Line};
+use crate::cores::Cores;
 use crate::peer_name::PeerName;
 use crate::statistics::Estimate;
 use crate::window::Window;
+
+/// Rounds from which on a placement of the cores is judged even if another one was met more often.
+const ENOUGH_ROUNDS: usize = 3;
 
 /// What came of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +51,8 @@ pub struct Judged {
     pub title: String,
     /// Against whom, in words.
     pub against: String,
+    /// Where the two cores were, if that matters.
+    pub cores: Option<Cores>,
     /// Ratio or figure of each round that counts.
     pub rounds: Vec<f64>,
     /// What they are worth.
@@ -64,34 +70,46 @@ pub struct Judged {
 /// Figures of one round by contestant.
 type Round<'a> = BTreeMap<&'a str, &'a Window>;
 
-/// Judges all lines of a cell, and the two builds of ours against each other when both took part.
+/// Judges all lines of a cell, and the two builds of ours against each other when both took part: once with near cores
+/// and once with far ones, as far as there are rounds. Figures of the two cannot stand beside each other.
 #[must_use]
 pub fn judge(cell: &Cell, windows: &[Window]) -> Vec<Judged> {
-    let rounds = rounds_that_count(windows);
-    let mut judged: Vec<Judged> =
-        cell.lines.iter().map(|line| judge_line(cell, line, &rounds)).collect();
-    let ours: BTreeSet<&str> = windows.iter().map(|window| window.contestant.as_str()).collect();
-    for name in ours.iter().filter_map(|name| name.strip_prefix("helio2")) {
-        let line = Line {
-            title: Some(format!("{}: helio{name} against helio2{name}", cell.title)),
-            of: name.strip_prefix('=').map(str::to_owned),
-            against: Some(format!("helio2{name}")),
-            ..Line::default()
-        };
-        judged.push(judge_line(cell, &line, &rounds));
-    }
-    judged
+    let lines: Vec<Line> = cell.lines.iter().cloned().chain(builds(cell, windows)).collect();
+    let placements = placements(windows);
+    let judged =
+        |line| placements.iter().map(move |(cores, rounds)| judge_line(cell, line, *cores, rounds));
+    lines.iter().flat_map(judged).collect()
 }
 
-fn rounds_that_count(windows: &[Window]) -> Vec<Round<'_>> {
-    let mut rounds: BTreeMap<usize, Round<'_>> = BTreeMap::new();
+/// A line for each variant in which another build of ours took part.
+fn builds(cell: &Cell, windows: &[Window]) -> Vec<Line> {
+    let names: BTreeSet<&str> = windows.iter().map(|window| window.contestant.as_str()).collect();
+    let line = |name: &str| Line {
+        title: Some(format!("{}: helio{name} against helio2{name}", cell.title)),
+        of: name.strip_prefix('=').map(str::to_owned),
+        against: Some(format!("helio2{name}")),
+        ..Line::default()
+    };
+    names.iter().filter_map(|name| name.strip_prefix("helio2")).map(line).collect()
+}
+
+/// The rounds that count, by where the cores were: placements with enough of them, or the one that was met most often.
+fn placements(windows: &[Window]) -> Vec<(Option<Cores>, Vec<Round<'_>>)> {
+    let mut placements: BTreeMap<Option<Cores>, BTreeMap<usize, Round<'_>>> = BTreeMap::new();
     for window in windows.iter().filter(|window| window.discarded.is_none()) {
+        let rounds = placements.entry(window.cores).or_default();
         rounds.entry(window.round).or_default().insert(&window.contestant, window);
     }
-    rounds.into_values().collect()
+    let most = placements.values().map(BTreeMap::len).max().unwrap_or(0);
+    placements.retain(|_cores, rounds| rounds.len() >= ENOUGH_ROUNDS.min(most));
+    if placements.is_empty() {
+        return vec![(None, Vec::new())];
+    }
+    let rounds = |(cores, rounds): (_, BTreeMap<_, _>)| (cores, rounds.into_values().collect());
+    placements.into_iter().map(rounds).collect()
 }
 
-fn judge_line(cell: &Cell, line: &Line, rounds: &[Round<'_>]) -> Judged {
+fn judge_line(cell: &Cell, line: &Line, cores: Option<Cores>, rounds: &[Round<'_>]) -> Judged {
     let ours = match &line.of {
         Some(variant) => format!("{}={variant}", PeerName::Helio),
         None => PeerName::Helio.to_string(),
@@ -112,6 +130,7 @@ fn judge_line(cell: &Cell, line: &Line, rounds: &[Round<'_>]) -> Judged {
             Some("floor") => "the floor (times it)".to_owned(),
             Some(name) => name.trim_start_matches('=').to_owned(),
         },
+        cores,
         rounds: figures,
         estimate,
         asked: match (line.at_least, line.at_most) {
@@ -277,6 +296,37 @@ pub(crate) mod tests {
         let judged = judge(&cell(lines), &windows);
         assert!((judged[0].rounds[0] - 0.9).abs() < 1e-9);
         assert_eq!(judged[0].verdict, Verdict::Reached);
+    }
+
+    #[test]
+    fn near_and_far_cores_are_judged_apart() {
+        let at = |round, cores, theirs| {
+            ["helio", "ovs"].map(|who| {
+                let figure = if who == "helio" { 50.0 } else { theirs };
+                Window { cores: Some(cores), ..window(round, who, figure) }
+            })
+        };
+        let near = (0..4).flat_map(|round| at(round, Cores::Near, 150.0));
+        let far = (4..7).flat_map(|round| at(round, Cores::Far, 75.0));
+        let windows: Vec<Window> = near.chain(far).collect();
+        let judged = judge(&cell(AGAINST_OVS), &windows);
+        let found = judged.iter().map(|line| (line.cores, line.rounds.len(), line.verdict));
+        assert_eq!(
+            found.collect::<Vec<_>>(),
+            [(Some(Cores::Near), 4, Verdict::Reached), (Some(Cores::Far), 3, Verdict::NotReached)]
+        );
+        // Two rounds far are not enough beside four near.
+        let judged = judge(&cell(AGAINST_OVS), &windows[..12]);
+        assert_eq!(judged.len(), 1);
+        assert_eq!((judged[0].cores, judged[0].rounds.len()), (Some(Cores::Near), 4));
+    }
+
+    #[test]
+    fn a_placement_with_few_rounds_is_judged_when_there_is_no_other() {
+        let windows =
+            ["helio", "ovs"].map(|who| Window { cores: Some(Cores::Far), ..window(0, who, 50.0) });
+        let judged = judge(&cell(AGAINST_OVS), &windows);
+        assert_eq!((judged.len(), judged[0].cores), (1, Some(Cores::Far)));
     }
 
     #[test]

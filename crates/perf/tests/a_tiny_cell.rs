@@ -8,7 +8,7 @@
 )]
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use helio_bench::Host;
 use helio_guest::Pages;
@@ -92,7 +92,8 @@ fn every_cell_has_figures_and_every_frame_and_copy_arrives() {
     let results = Results::create(folder.path(), "test").unwrap();
     let mut all = Vec::new();
     for cell in cells::parse(CELLS).unwrap() {
-        let outcome = play(&cell, &settings(), |_told| {}).unwrap();
+        let outcome =
+            play(&cell, &settings(), Instant::now() + Duration::from_secs(60), |_told| {}).unwrap();
         assert_eq!(outcome.failures, [], "{}", cell.name);
         assert!(!outcome.windows.is_empty(), "{}", cell.name);
         for window in &outcome.windows {
