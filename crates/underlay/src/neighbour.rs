@@ -125,15 +125,7 @@ impl Neighbour {
     fn heed(&mut self, message: Message, now: Instant) -> Result<Observed, Refusal> {
         match message {
             Message::Told(claim) => self.hear(&claim, now),
-            Message::TooBig { mtu_bytes } => {
-                let learned = self.path_mtu.learn(mtu_bytes, now);
-                let is_news = learned.map_err(|error| match error {
-                    PathMtuError::Bounds { .. } => Refusal::MtuBounds,
-                    PathMtuError::TooSoon => Refusal::MtuTooSoon,
-                })?;
-                let counts = Observed::PathMtu(self.path_mtu.bytes());
-                Ok(if is_news { counts } else { Observed::Unchanged })
-            }
+            Message::TooBig { mtu_bytes, copy_bytes } => self.shorten(mtu_bytes, copy_bytes, now),
             Message::Asked { asker, claim } => {
                 // It is answered whatever its word is worth: it has asked, and where it is was checked.
                 let heard = claim.map(|claim| self.hear(&claim, now));
@@ -141,6 +133,25 @@ impl Neighbour {
                 self.endpoint.answer(asker).map_or(told, |frame| Ok(Observed::Reply(frame)))
             }
         }
+    }
+
+    /// Heeds a router whose next link takes `mtu_bytes`, and not a copy of `copy_bytes`.
+    fn shorten(
+        &mut self,
+        mtu_bytes: u32,
+        copy_bytes: u32,
+        now: Instant,
+    ) -> Result<Observed, Refusal> {
+        if mtu_bytes >= copy_bytes || copy_bytes > u32::from(self.endpoint.mtu_bytes()) {
+            return Err(Refusal::NotQuoted);
+        }
+        let learned = self.path_mtu.learn(mtu_bytes, now);
+        let is_news = learned.map_err(|error| match error {
+            PathMtuError::Bounds { .. } => Refusal::MtuBounds,
+            PathMtuError::TooSoon => Refusal::MtuTooSoon,
+        })?;
+        let counts = Observed::PathMtu(self.path_mtu.bytes());
+        Ok(if is_news { counts } else { Observed::Unchanged })
     }
 
     fn hear(&mut self, claim: &Claim, now: Instant) -> Result<Observed, Refusal> {
