@@ -19,6 +19,8 @@ pub struct Neighbour {
     resolution: Resolution,
     path_mtu: PathMtu,
     endpoint: Endpoint,
+    /// Longest copy that goes the same way, ours or another's.
+    longest_bytes: u16,
     refused: RefusalCounts,
 }
 
@@ -30,7 +32,8 @@ impl Neighbour {
             Way::V4(_) => PathMtu::v4(endpoint.mtu_bytes()),
             Way::V6(_) => PathMtu::v6(endpoint.mtu_bytes()),
         };
-        Self { resolution: Resolution::new(), path_mtu, endpoint, refused: RefusalCounts::NONE }
+        let (resolution, longest_bytes) = (Resolution::new(), endpoint.mtu_bytes());
+        Self { resolution, path_mtu, endpoint, longest_bytes, refused: RefusalCounts::NONE }
     }
 
     /// Has other settings from now on, and forgets what it knew if they are others indeed. Returns whether they are. What was
@@ -41,6 +44,12 @@ impl Neighbour {
             *self = Self { refused: self.refused, ..Self::new(endpoint) };
         }
         is_other
+    }
+
+    /// Says that the longest copies that go this way, those of others as well, have `bytes`. What a router says of one of those
+    /// is true of the way, and no lie.
+    pub const fn share_path(&mut self, bytes: u16) {
+        self.longest_bytes = bytes;
     }
 
     /// Its settings.
@@ -142,8 +151,12 @@ impl Neighbour {
         copy_bytes: u32,
         now: Instant,
     ) -> Result<Observed, Refusal> {
-        if mtu_bytes >= copy_bytes || copy_bytes > u32::from(self.endpoint.mtu_bytes()) {
+        if mtu_bytes >= copy_bytes || copy_bytes > u32::from(self.longest_bytes) {
             return Err(Refusal::NotQuoted);
+        }
+        if mtu_bytes > u32::from(self.endpoint.mtu_bytes()) {
+            // It was another's: ours pass.
+            return Ok(Observed::Unchanged);
         }
         let learned = self.path_mtu.learn(mtu_bytes, now);
         let is_news = learned.map_err(|error| match error {
