@@ -260,9 +260,9 @@ fn describe_uplink(handle: &UplinkHandle, info: &mut UplinkInfo) {
     ];
     let occurred = reasons.into_iter().filter(|(_, count)| *count > 0);
     info.kernel_drops = occurred.map(|(reason, count)| (reason.to_owned(), count)).collect();
-    let Census { spare, lent, held, free, staged, sent } = handle.census();
+    let Census { spare, lent, held, lost, free, staged, sent } = handle.census();
     let total = handle.facts().map_or(0, |facts| facts.chunks() as usize);
-    info.chunks = ChunkInfo { total, spare, lent, held, free, staged, sent };
+    info.chunks = ChunkInfo { total, spare, lent, held, lost, free, staged, sent };
 }
 
 /// A front-end that connects and goes away in a loop would flood the log, so only what must not happen is a warning; the

@@ -18,6 +18,7 @@ use support::hostile::{self, Hostile};
 use support::lane::ping;
 use support::liar::{self, SCRATCH, Side};
 use support::odd_descriptors::odd_descriptors;
+use support::pair::Pair;
 use support::random::Random;
 use support::switch::mac;
 use support::{PATIENCE, wait_until};
@@ -167,6 +168,35 @@ fn c036_without_mergeable_buffers_a_frame_that_fits_none_is_dropped() {
     let mut lane = support::lane::Lane::of(short);
     lane.send(&mut tempter, 10);
     Capture::take(&mut liar, 10).assert_each_once(&[lane.sender()], 10);
+}
+
+#[test]
+fn c036_a_ring_that_is_too_small_for_a_frame_as_a_whole_costs_its_own_port_only() {
+    let switch = hostile::plan().port("witness", "").start();
+    let pair = Pair::start(switch.guest("columbia"), switch.guest("crusader"));
+    // All buffers are walked for each frame of 600 bytes, and have 512 together.
+    let base = switch.guest_config("liar");
+    let _liar =
+        switch.guest_with("liar", GuestConfig { rx_buffer_bytes: 4, ring_size: 128, ..base });
+    let (mut tempter, mut witness) = (switch.guest("tempter"), switch.guest("witness"));
+    let to_all = helio_guest::Flow::between(tempter.mac(), [0xff; 6]);
+    let mut lane = support::lane::Lane::of(helio_guest::Flow { frame_bytes: 600, ..to_all });
+    let (walked, unwalked) = (DropReason::NoRxBuffer, DropReason::RxBufferTooSmall);
+    wait_until("more frames came in one turn than the ring is walked for", || {
+        let end = lane.sent() + 1000;
+        wait_until("the witness has its frames", || {
+            while lane.send(&mut tempter, end) + lane.receive(&mut witness) > 0 {}
+            lane.received() == end
+        });
+        switch.drops("liar", unwalked) > 0
+    });
+    lane.assert_complete();
+    let port = switch.port("liar");
+    let drops = [walked, unwalked].map(|it| port.egress_drops.get(it.name()).copied().unwrap_or(0));
+    assert_eq!((port.egress_frames, drops[0] + drops[1]), (0, lane.sent()), "{:?}", port.drops);
+    assert!(drops[0] > 0, "{:?}", port.drops);
+    pair.go_on();
+    pair.end();
 }
 
 /// Sends frames with a flag, an unknown flag and a segmentation in their net headers. Returns how many were refused.

@@ -194,3 +194,40 @@ fn copies_are_fragmented_for_what_a_router_says_and_put_together_by_the_kernel()
     assert_eq!(fragments, 2 * streams.into_iter().map(too_long).sum::<usize>());
     assert_same("production", collect(&mut scene.bob, sent.len()), &sent);
 }
+
+#[test]
+fn legs_of_different_lengths_on_one_path_all_heed_the_router_and_none_takes_its_word_for_a_lie() {
+    enter_namespace();
+    let (router, _beyond) = Router::join(PATH_MTU.into());
+    let leg = |network, (id, mtu)| {
+        let more = format!("mtu = {mtu}\noversize = \"truncate\"");
+        let text = router.destination((network, Form::Erspan2), &more);
+        text.replace("id = 702", &format!("id = {id}"))
+    };
+    // What a router quotes of them is alike: the session of a copy is not in what it must quote.
+    let lengths = [(1, 1500), (2, 1400), (3, 1320)];
+    let legs = NETWORKS.iter().flat_map(|network| lengths.map(|length| leg(*network, length)));
+    let session = format!(
+        "[[mirror]]\nname = \"watch\"\nsource-ports = [\"alice\"]\n{}",
+        legs.collect::<String>()
+    );
+    let plan = Plan::new(Placement::OneWorker).port("alice", TEN).port("bob", TEN);
+    let switch = plan.more(UPLINK).more(&session).start();
+    switch.wait_state("uplink0", PortState::Up);
+    switch.wait_collectors("watch");
+    let mut alice = Station::guest(switch.guest("alice"));
+    let remotes = || {
+        let legs = switch.session("watch").destinations;
+        legs.into_iter().map(|leg| leg.remote.unwrap()).collect::<Vec<_>>()
+    };
+    let mut number = 0;
+    wait_until("the router is heeded", || {
+        number += 1;
+        alice.send(&numbered(switch.mac("alice"), switch.mac("bob"), None, number, 1440));
+        std::thread::sleep(Duration::from_millis(20));
+        remotes().iter().all(|remote| remote.path_mtu == PATH_MTU)
+    });
+    for remote in remotes() {
+        assert!(remote.neighbour_refused.is_empty(), "{remote:?}");
+    }
+}

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use helio_api::PortState;
-use helio_guest::{Flow, Guest, Numbered};
+use helio_guest::{Flow, Guest, GuestConfig, NetHeader, Numbered, features};
 use helio_testkit::{FrameBuilder, Seen};
 use helio_types::{DropReason, MacAddr};
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +21,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use support::capture::Capture;
 use support::lane::ping;
 use support::switch::{Placement, Plan, TestSwitch};
+use support::wire::arrived_on;
 use support::{PATIENCE, wait_until};
 
 /// Runs `ip` in the namespace of this thread. Whether it succeeded.
@@ -246,6 +247,42 @@ fn a_tso_frame_of_the_host_arrives_in_right_segments_at_a_guest_without_offloads
         // It came as one frame: the host cut nothing.
         assert_eq!(switch.port("host").ingress_frames, 1);
     }
+}
+
+#[test]
+fn copies_beyond_what_a_tap_takes_in_one_turn_are_dropped_as_host_busy() {
+    enter_namespace();
+    let switch = with_host(Placement::OneWorker, "mirroring = \"destination\"\n");
+    switch.wait_state("host", PortState::Up);
+    switch.set_mirroring("alice", "source");
+    let config = switch.guest_config("alice");
+    let features = config.features | features::OFFLOADS;
+    let mut alice = switch.guest_with("alice", GuestConfig { features, ..config });
+    // Each is 125 frames on a wire, and each of those a call of the kernel.
+    let builder = FrameBuilder::new(MacAddr(alice.mac()), MacAddr(switch.mac("bob")));
+    let frame = builder.tcp().payload(1000, 7).to_segment(8).bytes;
+    let header = NetHeader {
+        flags: NetHeader::NEEDS_CSUM,
+        gso_type: NetHeader::GSO_TCPV4,
+        gso_size: 8,
+        csum_start: 34,
+        csum_offset: 16,
+        ..NetHeader::default()
+    };
+    let mut sent = 0;
+    wait_until("more came in one turn than the host takes", || {
+        for _ in 0..50 {
+            alice.send_on(0, &header, &frame).unwrap();
+            sent += 1;
+        }
+        alice.kick();
+        alice.wait_all_sent(PATIENCE).unwrap();
+        switch.copies("host").dropped.contains_key(DropReason::HostBusy.name())
+    });
+    let copies = switch.settled_copies("host");
+    let dropped = [(DropReason::HostBusy.name().to_owned(), copies.wanted - copies.delivered)];
+    assert_eq!((copies.wanted, copies.dropped), (125 * sent, dropped.into()));
+    wait_until("the host has what was delivered", || arrived_on("helio0") == copies.delivered);
 }
 
 #[test]

@@ -60,8 +60,8 @@ fn wait_up(switch: &TestSwitch) {
 #[track_caller]
 fn chunks(switch: &TestSwitch, name: &str) -> ChunkInfo {
     let chunks = switch.port(name).uplink.unwrap().chunks;
-    let ChunkInfo { total, spare, lent, held, free, staged, sent } = chunks;
-    assert_eq!(total, 2 * CHUNKS, "{name}: {chunks}");
+    let ChunkInfo { total, spare, lent, held, lost, free, staged, sent } = chunks;
+    assert_eq!((total, lost), (2 * CHUNKS, 0), "{name}: {chunks}");
     assert_eq!((spare + lent + held, free + staged + sent), (CHUNKS, CHUNKS), "{name}: {chunks}");
     chunks
 }

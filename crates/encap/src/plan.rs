@@ -116,7 +116,7 @@ pub struct Plan {
     shim_bytes: u32,
     inner_bytes: u32,
     truncation: Truncation,
-    /// IP payload of every fragment but the last.
+    /// IP payload of every fragment but the last, which has no more.
     piece_bytes: u32,
     count: u16,
 }
@@ -150,8 +150,7 @@ impl Plan {
     }
 
     fn in_fragments(self, overhead: Overhead, mtu_bytes: u32) -> Result<Self, NoFit> {
-        let room = overhead.fragment_room(mtu_bytes);
-        let piece_bytes = room / UNIT * UNIT;
+        let piece_bytes = overhead.fragment_room(mtu_bytes) / UNIT * UNIT;
         // The first fragment must tell what the datagram is.
         if piece_bytes < self.shim_bytes + UNIT {
             return Err(NoFit::MtuTooSmall);
@@ -160,8 +159,9 @@ impl Plan {
         if payload_bytes > overhead.longest_payload() {
             return Err(NoFit::TooLong);
         }
-        // The last one need not end where another could begin.
-        let count = payload_bytes.saturating_sub(room).div_ceil(piece_bytes) + 1;
+        // The last one could have a few bytes more, as none begins where it ends. Then it alone could be too long for a router,
+        // and a router that complains of it alone tells nobody of whose copy it was.
+        let count = payload_bytes.div_ceil(piece_bytes);
         match u16::try_from(count) {
             Ok(count) if count <= MAX_FRAGMENTS => Ok(Self { piece_bytes, count, ..self }),
             _ => Err(NoFit::TooManyFragments),

@@ -4,9 +4,11 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::child_process::{ChildProcess, Output};
 use crate::console::Console;
@@ -20,6 +22,9 @@ use crate::vnic::Vnic;
 /// How long a guest may take to boot on a machine that is busy with others.
 const BOOTING: Duration = Duration::from_secs(120);
 
+/// How long a guest may take to give memory back.
+const UNPLUGGING: Duration = Duration::from_secs(30);
+
 /// How long an ordinary command in a guest may take.
 const COMMAND: Duration = Duration::from_secs(60);
 
@@ -30,6 +35,8 @@ pub struct GuestPlan {
     pub name: String,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// How many pieces of memory can be plugged into it while it runs.
+    pub memory_slots: u32,
     /// Number of processors.
     pub processors: u32,
     /// Network cards.
@@ -40,7 +47,7 @@ impl GuestPlan {
     /// A small guest with one processor.
     #[must_use]
     pub fn new(name: &str, nics: Vec<Vnic>) -> Self {
-        Self { name: name.to_owned(), memory_mib: 160, processors: 1, nics }
+        Self { name: name.to_owned(), memory_mib: 160, memory_slots: 0, processors: 1, nics }
     }
 }
 
@@ -269,20 +276,64 @@ impl Qemu {
         &self.process
     }
 
+    /// Plugs a piece of memory into the running guest, which takes it into use by itself and can give it back.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU refuses: it has no slot left, or something of this name.
+    pub fn plug_memory(&mut self, name: &str, mib: u32) -> Result<(), LabError> {
+        let bytes = u64::from(mib) << 20;
+        let backend = json!({
+            "qom-type": "memory-backend-memfd", "id": name, "size": bytes, "share": true
+        });
+        let device = json!({ "driver": "pc-dimm", "id": format!("dimm-{name}"), "memdev": name });
+        self.qmp_with("object-add", &backend)?;
+        self.qmp_with("device_add", &device).map(|_| ())
+    }
+
+    /// Asks the guest to give a piece of memory back, and takes it away when it has.
+    ///
+    /// # Errors
+    ///
+    /// When the guest has not given it back in 30 seconds.
+    pub fn unplug_memory(&mut self, name: &str) -> Result<(), LabError> {
+        self.qmp_with("device_del", &json!({ "id": format!("dimm-{name}") }))?;
+        let deadline = Instant::now() + UNPLUGGING;
+        loop {
+            let devices = self.qmp_with("query-memory-devices", &json!({}))?.to_string();
+            if !devices.contains(&format!("\"dimm-{name}\"")) {
+                return self.qmp_with("object-del", &json!({ "id": name })).map(|_| ());
+            }
+            if Instant::now() > deadline {
+                let waiting_for = format!("a guest to give back memory {name}");
+                return Err(LabError::TooLate { waiting_for, seen: tail_of(&self.kernel_log) });
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn qmp(&mut self, command: &str) -> Result<(), LabError> {
+        self.qmp_with(command, &json!({})).map(|_| ())
+    }
+
+    fn qmp_with(&mut self, command: &str, arguments: &Value) -> Result<Value, LabError> {
         let qmp = match self.qmp.take() {
             Some(qmp) => qmp,
             None => Qmp::open(&self.qmp_socket)?,
         };
-        self.qmp.insert(qmp).run(command).map(|_| ())
+        self.qmp.insert(qmp).run_with(command, arguments)
     }
 }
 
 fn machine_options(plan: &GuestPlan) -> Vec<String> {
     let accelerator = env::var("HELIO_LAB_ACCEL").unwrap_or_else(|_| "tcg".to_owned());
     let memory = plan.memory_mib;
+    let room = match plan.memory_slots {
+        0 => String::new(),
+        slots => format!(",slots={slots},maxmem=4G"),
+    };
     let options = format!(
-        "-name {} -accel {accelerator} -cpu max -smp {} -machine pc,memory-backend=ram -m {memory}M \
+        "-name {} -accel {accelerator} -cpu max -smp {} -machine pc,memory-backend=ram -m {memory}M{room} \
          -object memory-backend-memfd,id=ram,size={memory}M,share=on -nodefaults -display none",
         plan.name, plan.processors
     );
@@ -295,6 +346,10 @@ fn kernel_command_line(plan: &GuestPlan) -> String {
         "console=ttyS0 loglevel=4 ipv6.disable=1 random.trust_cpu=on mitigations=off nokaslr lpj=4000000"
             .to_owned(),
     ];
+    if plan.memory_slots > 0 {
+        // Memory that is plugged in is used for what can be moved out of it again.
+        words.push("memhp_default_state=online_movable".to_owned());
+    }
     words.extend(plan.nics.iter().map(Vnic::kernel_word));
     words.join(" ")
 }

@@ -28,9 +28,14 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// Runs a command without arguments; events that come meanwhile are passed over.
+    /// Runs a command without arguments.
     pub(crate) fn run(&mut self, command: &str) -> Result<Value, LabError> {
-        let request = format!("{}\n", json!({ "execute": command }));
+        self.run_with(command, &json!({}))
+    }
+
+    /// Runs a command; events that come meanwhile are passed over.
+    pub(crate) fn run_with(&mut self, command: &str, arguments: &Value) -> Result<Value, LabError> {
+        let request = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         let write = self.lines.get_mut().write_all(request.as_bytes());
         write.map_err(LabError::io(format!("ask QEMU to {command}")))?;
         loop {

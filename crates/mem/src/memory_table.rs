@@ -294,6 +294,16 @@ impl MemoryTable {
     }
 
     /// The bytes of `segment`, to be reached at once. `None` when it lies outside.
+    ///
+    /// They keep the table from going, and with it the mapping:
+    ///
+    /// ```compile_fail,E0505
+    /// # use helio_mem::{MemoryTable, Segment};
+    /// let table = MemoryTable::anonymous(4096).unwrap();
+    /// let bytes = table.bytes_of(Segment { offset: 0, bytes: 60, region: 0 }).unwrap();
+    /// drop(table);
+    /// assert_eq!(bytes.bytes(), 60);
+    /// ```
     #[inline]
     #[must_use]
     pub fn bytes_of(&self, segment: Segment) -> Option<GuestBytes<'_>> {

@@ -11,8 +11,8 @@ pub(crate) enum Message {
     Asked { asker: Asker, claim: Option<Claim> },
     /// The next hop tells where it is.
     Told(Claim),
-    /// A copy of ours was longer than its path takes.
-    TooBig { mtu_bytes: u32 },
+    /// A copy was longer than its path takes. It is one of ours if it is no longer than those are.
+    TooBig { mtu_bytes: u32, copy_bytes: u32 },
 }
 
 /// Who is to be answered.

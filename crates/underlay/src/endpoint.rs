@@ -159,6 +159,15 @@ impl Endpoint {
         self.mtu_bytes
     }
 
+    /// Whether copies go the way of `other` as well: from the same address of ours to the same collector, in the same carrier. A
+    /// router that quotes one of them does not tell whose it was.
+    #[must_use]
+    pub fn is_way_of(&self, other: &Self) -> bool {
+        let ends = |endpoint: &Self| (endpoint.own_address(), endpoint.remote());
+        let link = |endpoint: &Self| (endpoint.own_mac, endpoint.tag.map(|tag| tag.vlan));
+        ends(self) == ends(other) && link(self) == link(other) && self.carrier == other.carrier
+    }
+
     /// Whether a frame that begins with `head` is worth showing to [`Neighbour::observe`](crate::Neighbour::observe):
     /// ARP, or ICMP to our address or to all, in the VLAN of the underlay. Looks at a few bytes at fixed places, whatever
     /// they say, so it can be asked of each frame that comes from the uplink. A frame of which it is false is not ours.

@@ -1,5 +1,12 @@
 //! ICMP as it arrives: neighbour discovery, and routers that say that a datagram of ours was too long. Nothing else is
 //! heeded, and nothing is echoed.
+//!
+//! Anybody can send such a message, from anywhere. A host is to see to it that what is quoted was really sent (RFC 8201, section
+//! 4), down to what only those know who have seen it (RFC 5927, sections 4 and 7). A fragment behind the first quotes addresses
+//! and a protocol, which are no secret, and tells neither port nor key, so not even whose copy it was: it is nobody's. Nothing is
+//! missed by that, as no fragment of a copy is longer than its first: where one is too long the first is too, and the router
+//! says so of that as well. Over IPv4 our fragments may be cut again, and no router has reason to complain of them (RFC 1191,
+//! section 4).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -53,8 +60,8 @@ pub(crate) fn read_v4(
     }
     let [.., m0, m1] = *icmp.first(ICMP_BYTES)? else { return Err(Refusal::Malformed) };
     let mtu_bytes = u32::from(u16::from_be_bytes([m0, m1]));
-    let is_copy = is_copy_v4(endpoint, hops, &icmp.behind(ICMP_BYTES)?, mtu_bytes)?;
-    Ok(is_copy.then_some(Message::TooBig { mtu_bytes }))
+    let copy_bytes = copied_v4(endpoint, hops, &icmp.behind(ICMP_BYTES)?)?;
+    Ok(copy_bytes.map(|copy_bytes| Message::TooBig { mtu_bytes, copy_bytes }))
 }
 
 /// What the IPv6 datagram in `body` says to us. `None` when that is nothing.
@@ -91,84 +98,71 @@ fn too_big_v6(
         return Err(Refusal::Checksum);
     }
     let mtu_bytes = u32::from_be_bytes(icmp.bytes5to8());
-    let is_copy = is_copy_v6(endpoint, hops, &message.behind(ICMP_BYTES)?, mtu_bytes)?;
-    Ok(is_copy.then_some(Message::TooBig { mtu_bytes }))
+    let copy_bytes = copied_v6(endpoint, hops, &message.behind(ICMP_BYTES)?)?;
+    Ok(copy_bytes.map(|copy_bytes| Message::TooBig { mtu_bytes, copy_bytes }))
 }
 
-/// Whether `quote` is the beginning of a copy to this collector. Addresses of ours are shared: what went to somebody else, or in
-/// another carrier, is the business of another collector, or of none. What is as if it had gone here, but cannot be a copy
-/// that was longer than `mtu_bytes`, is refused. Routers forward those that may be fragmented. Anybody can send such a
-/// message; who has not seen our copies must guess what they look like. RFC 5927, section 7.
-fn is_copy_v4(
+/// How long the datagram is that `quote` is the beginning of, if that is a copy to this collector. Addresses of ours are shared:
+/// what went to somebody else, or in another carrier, is the business of another collector, or of none. What is as if it had gone
+/// here, but cannot be a copy that routers may not cut, is refused.
+fn copied_v4(
     endpoint: &Endpoint,
     hops: &Hops<Ipv4Addr>,
     quote: &Body<'_>,
-    mtu_bytes: u32,
-) -> Result<bool, Refusal> {
+) -> Result<Option<u32>, Refusal> {
     let ip = ipv4_header(quote)?;
-    if ip.destination_addr() != hops.remote {
-        return Ok(false);
+    let is_first = ip.fragments_offset().value() == 0;
+    if ip.destination_addr() != hops.remote || !is_first {
+        return Ok(None);
     }
-    let payload = quote.behind(ip.slice().len())?;
-    let beginning = (ip.fragments_offset().value() == 0).then_some(payload);
-    if !is_carried(endpoint.carrier, ip.protocol(), beginning)? {
-        return Ok(false);
+    let beginning = quote.behind(ip.slice().len())?;
+    if !is_carried(endpoint.carrier, ip.protocol(), &beginning)? {
+        return Ok(None);
     }
     let is_whole = ip.dont_fragment() && !ip.is_fragmenting_payload();
     let is_ours = ip.source_addr() == hops.own && is_whole;
-    let is_likely = is_ours && is_too_long(u32::from(ip.total_len()), endpoint, mtu_bytes);
-    if is_likely { Ok(true) } else { Err(Refusal::NotQuoted) }
+    if is_ours { Ok(Some(u32::from(ip.total_len()))) } else { Err(Refusal::NotQuoted) }
 }
 
 /// The same for IPv6, where also fragments that we made can be too long.
-fn is_copy_v6(
+fn copied_v6(
     endpoint: &Endpoint,
     hops: &Hops<Ipv6Addr>,
     quote: &Body<'_>,
-    mtu_bytes: u32,
-) -> Result<bool, Refusal> {
+) -> Result<Option<u32>, Refusal> {
     let ip = ipv6_header(quote)?;
     if ip.destination_addr() != hops.remote {
-        return Ok(false);
+        return Ok(None);
     }
     let payload = quote.behind(IPV6_BYTES)?;
-    let (protocol, beginning) = match ip.next_header() {
+    let carried = match ip.next_header() {
         IpNumber::IPV6_FRAGMENTATION_HEADER => fragment_v6(&payload)?,
-        protocol => (protocol, Some(payload)),
+        protocol => Some((protocol, payload)),
     };
-    if !is_carried(endpoint.carrier, protocol, beginning)? {
-        return Ok(false);
+    let Some((protocol, beginning)) = carried else { return Ok(None) };
+    if !is_carried(endpoint.carrier, protocol, &beginning)? {
+        return Ok(None);
     }
+    let is_ours = ip.source_addr() == hops.own;
     let bytes = u32::from(ip.payload_length()) + 40;
-    let is_likely = ip.source_addr() == hops.own && is_too_long(bytes, endpoint, mtu_bytes);
-    if is_likely { Ok(true) } else { Err(Refusal::NotQuoted) }
+    if is_ours { Ok(Some(bytes)) } else { Err(Refusal::NotQuoted) }
 }
 
-/// The protocol of a fragment, and the beginning of what is carried if it is the first.
-fn fragment_v6<'a>(fragment: &Body<'a>) -> Result<(IpNumber, Option<Body<'a>>), Refusal> {
+/// The protocol of a first fragment, and the beginning of what it carries. `None` of another one.
+fn fragment_v6<'a>(fragment: &Body<'a>) -> Result<Option<(IpNumber, Body<'a>)>, Refusal> {
     let header = Ipv6FragmentHeaderSlice::from_slice(fragment.first(FRAGMENT_BYTES)?);
     let header = header.map_err(|_| Refusal::Malformed)?;
     let payload = fragment.behind(FRAGMENT_BYTES)?;
     let is_first = header.fragment_offset().value() == 0;
-    Ok((header.next_header(), is_first.then_some(payload)))
+    Ok(is_first.then_some((header.next_header(), payload)))
 }
 
-/// Whether a datagram of `bytes` can be a copy of ours, and one that a link of `mtu_bytes` does not take.
-fn is_too_long(bytes: u32, endpoint: &Endpoint, mtu_bytes: u32) -> bool {
-    mtu_bytes < bytes && bytes <= u32::from(endpoint.mtu_bytes())
-}
-
-/// Whether what was quoted travelled in `carrier`. Looks at no more than the eight bytes that each router quotes. RFC 792. Only
-/// the first fragment has the `beginning` of a copy; of the others the protocol must do.
-fn is_carried(
-    carrier: Carrier,
-    protocol: IpNumber,
-    beginning: Option<Body<'_>>,
-) -> Result<bool, Refusal> {
+/// Whether what was quoted, and has this `beginning`, travelled in `carrier`. Looks at no more than the eight bytes that each
+/// router quotes. RFC 792.
+fn is_carried(carrier: Carrier, protocol: IpNumber, beginning: &Body<'_>) -> Result<bool, Refusal> {
     if Some(protocol) != protocol_of(carrier) {
         return Ok(false);
     }
-    let Some(beginning) = beginning else { return Ok(true) };
     match carrier {
         Carrier::Nothing => Ok(false),
         Carrier::Gre { first_word, key } => Ok(beginning.first(4)? == first_word

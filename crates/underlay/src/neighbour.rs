@@ -19,6 +19,8 @@ pub struct Neighbour {
     resolution: Resolution,
     path_mtu: PathMtu,
     endpoint: Endpoint,
+    /// Longest copy that goes the same way, ours or another's.
+    longest_bytes: u16,
     refused: RefusalCounts,
 }
 
@@ -30,7 +32,8 @@ impl Neighbour {
             Way::V4(_) => PathMtu::v4(endpoint.mtu_bytes()),
             Way::V6(_) => PathMtu::v6(endpoint.mtu_bytes()),
         };
-        Self { resolution: Resolution::new(), path_mtu, endpoint, refused: RefusalCounts::NONE }
+        let (resolution, longest_bytes) = (Resolution::new(), endpoint.mtu_bytes());
+        Self { resolution, path_mtu, endpoint, longest_bytes, refused: RefusalCounts::NONE }
     }
 
     /// Has other settings from now on, and forgets what it knew if they are others indeed. Returns whether they are. What was
@@ -41,6 +44,12 @@ impl Neighbour {
             *self = Self { refused: self.refused, ..Self::new(endpoint) };
         }
         is_other
+    }
+
+    /// Says that the longest copies that go this way, those of others as well, have `bytes`. What a router says of one of those
+    /// is true of the way, and no lie.
+    pub const fn share_path(&mut self, bytes: u16) {
+        self.longest_bytes = bytes;
     }
 
     /// Its settings.
@@ -125,15 +134,7 @@ impl Neighbour {
     fn heed(&mut self, message: Message, now: Instant) -> Result<Observed, Refusal> {
         match message {
             Message::Told(claim) => self.hear(&claim, now),
-            Message::TooBig { mtu_bytes } => {
-                let learned = self.path_mtu.learn(mtu_bytes, now);
-                let is_news = learned.map_err(|error| match error {
-                    PathMtuError::Bounds { .. } => Refusal::MtuBounds,
-                    PathMtuError::TooSoon => Refusal::MtuTooSoon,
-                })?;
-                let counts = Observed::PathMtu(self.path_mtu.bytes());
-                Ok(if is_news { counts } else { Observed::Unchanged })
-            }
+            Message::TooBig { mtu_bytes, copy_bytes } => self.shorten(mtu_bytes, copy_bytes, now),
             Message::Asked { asker, claim } => {
                 // It is answered whatever its word is worth: it has asked, and where it is was checked.
                 let heard = claim.map(|claim| self.hear(&claim, now));
@@ -141,6 +142,29 @@ impl Neighbour {
                 self.endpoint.answer(asker).map_or(told, |frame| Ok(Observed::Reply(frame)))
             }
         }
+    }
+
+    /// Heeds a router whose next link takes `mtu_bytes`, and not a copy of `copy_bytes`.
+    fn shorten(
+        &mut self,
+        mtu_bytes: u32,
+        copy_bytes: u32,
+        now: Instant,
+    ) -> Result<Observed, Refusal> {
+        if mtu_bytes >= copy_bytes || copy_bytes > u32::from(self.longest_bytes) {
+            return Err(Refusal::NotQuoted);
+        }
+        if mtu_bytes > u32::from(self.endpoint.mtu_bytes()) {
+            // It was another's: ours pass.
+            return Ok(Observed::Unchanged);
+        }
+        let learned = self.path_mtu.learn(mtu_bytes, now);
+        let is_news = learned.map_err(|error| match error {
+            PathMtuError::Bounds { .. } => Refusal::MtuBounds,
+            PathMtuError::TooSoon => Refusal::MtuTooSoon,
+        })?;
+        let counts = Observed::PathMtu(self.path_mtu.bytes());
+        Ok(if is_news { counts } else { Observed::Unchanged })
     }
 
     fn hear(&mut self, claim: &Claim, now: Instant) -> Result<Observed, Refusal> {

@@ -1,45 +1,15 @@
 //! The book of the chunks that a queue receives into: where each of them is. Used by the worker.
 //!
 //! A chunk is with us, lent to the kernel, or held. Frames in several chunks are held by their first one, which leads to the
-//! others. The three always add up to the number of chunks that are ours. Where uplinks share a UMEM, those of a frame can be
-//! exchanged for as many others: then it is another number that is ours, and all else is as it was.
+//! others. The three, and those lost, always add up to the number of chunks that the queue began with. Where uplinks share a UMEM,
+//! those of a frame can be exchanged for as many others: then they are others that are ours, and all else is as it was. Should it
+//! not be so, by a fault of ours, then chunks that the sender has are not lent again as far as the book still knows them for those
+//! of the frame, and each that was given away for nothing is counted as lost.
+
+use crate::census::Census;
 
 /// No chunk.
 const NONE: u16 = u16::MAX;
-
-/// Where chunks are, as numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// For receiving, with us: to be lent at the next opportunity.
-    pub spare: usize,
-    /// For receiving, with the kernel: in the fill ring, in the driver, or in the rx ring.
-    pub lent: usize,
-    /// For receiving, read from the rx ring, and not given back by all deliveries.
-    pub held: usize,
-    /// For sending, with us.
-    pub free: usize,
-    /// For sending, written, and not yet shown to the kernel.
-    pub staged: usize,
-    /// For sending, with the kernel: in the tx ring, in the driver, or in the completion ring.
-    pub sent: usize,
-}
-
-impl Census {
-    /// All chunks.
-    #[must_use]
-    pub fn total(&self) -> usize {
-        self.spare + self.lent + self.held + self.free + self.staged + self.sent
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.spare += other.spare;
-        self.lent += other.lent;
-        self.held += other.held;
-        self.free += other.free;
-        self.staged += other.staged;
-        self.sent += other.sent;
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -53,12 +23,22 @@ enum Place {
     Elsewhere,
 }
 
+/// How the chunks of a frame were exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Exchange {
+    /// The frame was held once, and each of its chunks has another in its place.
+    AsHeld,
+    /// It was not, or a chunk is missing, which is counted: somebody broke a rule before.
+    Faulty,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     place: Place,
     /// Deliveries that the frame is still held for; of its first chunk.
     holds: u16,
-    /// The next chunk of the same frame.
+    /// The next chunk of the same frame; kept until the chunk arrives again, to be found after a fault.
     next: u16,
 }
 
@@ -72,6 +52,8 @@ pub(crate) struct Book {
     held: usize,
     /// How many are ours.
     ours: usize,
+    /// How many were given away for nothing.
+    lost: usize,
 }
 
 impl Book {
@@ -84,7 +66,13 @@ impl Book {
                 entry.place = Place::Spare;
             }
         }
-        Self { entries, spare: ours.iter().rev().copied().collect(), held: 0, ours: ours.len() }
+        Self {
+            entries,
+            spare: ours.iter().rev().copied().collect(),
+            held: 0,
+            ours: ours.len(),
+            lost: 0,
+        }
     }
 
     /// The `count` chunks with us that are to be lent next; fewer when there are no more.
@@ -147,11 +135,13 @@ impl Book {
         // A chain of held chunks has no loop: each is put at the end of one chain, once, when it arrives.
         while let Some(entry) = self.entries.get_mut(usize::from(chunk)) {
             debug_assert!(entry.place == Place::Held, "chunk {chunk} is not held");
-            let next = std::mem::replace(&mut entry.next, NONE);
+            if entry.place != Place::Held {
+                return;
+            }
             entry.place = Place::Spare;
             self.spare.push(chunk);
             self.held = self.held.saturating_sub(1);
-            chunk = next;
+            chunk = entry.next;
         }
     }
 
@@ -162,39 +152,54 @@ impl Book {
         first: u16,
         instead: u16,
         after: impl Fn(u16) -> Option<u16>,
-    ) {
+    ) -> Exchange {
+        let begins = self.entries.get(usize::from(first));
+        let mut exchange = match begins {
+            Some(Entry { place: Place::Held, holds: 1, .. }) => Exchange::AsHeld,
+            _ => Exchange::Faulty,
+        };
+        let was_held = begins.is_some_and(|entry| entry.place == Place::Held);
         let (mut chunk, mut given) = (first, Some(instead));
-        while let Some(entry) = self.entries.get_mut(usize::from(chunk)) {
-            debug_assert!(entry.place == Place::Held, "chunk {chunk} is exchanged and not held");
-            debug_assert!(
-                entry.holds == u16::from(chunk == first),
-                "chunk {chunk} is held by others"
-            );
-            if entry.place != Place::Held {
-                return;
+        while let Some(entry) = self.entries.get(usize::from(chunk)).copied() {
+            if entry.place == Place::Elsewhere || (entry.place == Place::Held) != was_held {
+                break;
             }
-            let next = entry.next;
-            *entry = Entry { place: Place::Elsewhere, holds: 0, next: NONE };
-            self.held = self.held.saturating_sub(1);
-            self.ours = self.ours.saturating_sub(1);
-            if let Some(number) = given {
-                self.take_over(number);
+            self.give_away(chunk, entry.place);
+            if !given.is_some_and(|number| self.take_over(number)) {
+                exchange = Exchange::Faulty;
+                self.lost += 1;
             }
-            given = if next == NONE { None } else { given.and_then(&after) };
-            chunk = next;
+            given = if entry.next == NONE { None } else { given.and_then(&after) };
+            chunk = entry.next;
         }
+        exchange
     }
 
-    /// A chunk that was another's is ours, and with us.
-    fn take_over(&mut self, chunk: u16) {
-        let Some(entry) = self.entries.get_mut(usize::from(chunk)) else { return };
-        debug_assert!(entry.place == Place::Elsewhere, "chunk {chunk} is given, and was ours");
-        // Lent twice, it would mix two frames.
-        if entry.place == Place::Elsewhere {
-            entry.place = Place::Spare;
-            self.spare.push(chunk);
-            self.ours += 1;
+    /// A chunk that was ours, in `place`, is another's.
+    fn give_away(&mut self, chunk: u16, place: Place) {
+        if let Some(entry) = self.entries.get_mut(usize::from(chunk)) {
+            *entry = Entry { place: Place::Elsewhere, holds: 0, next: NONE };
         }
+        match place {
+            Place::Held => self.held = self.held.saturating_sub(1),
+            // After a fault: lent again, it would mix two frames.
+            Place::Spare => self.spare.retain(|spare| *spare != chunk),
+            // After a fault, too: it is refused when it comes.
+            Place::Lent | Place::Elsewhere => {}
+        }
+        self.ours = self.ours.saturating_sub(1);
+    }
+
+    /// A chunk that was another's is ours, and with us. `false` when it was ours: lent twice, it would mix two frames.
+    fn take_over(&mut self, chunk: u16) -> bool {
+        let Some(entry) = self.entries.get_mut(usize::from(chunk)) else { return false };
+        if entry.place != Place::Elsewhere {
+            return false;
+        }
+        entry.place = Place::Spare;
+        self.spare.push(chunk);
+        self.ours += 1;
+        true
     }
 
     /// The chunks that are ours and no frame lies in, with us or with the kernel.
@@ -211,7 +216,8 @@ impl Book {
 
     pub(crate) fn census(&self) -> Census {
         let (spare, held) = (self.spare.len(), self.held);
-        Census { spare, held, lent: self.ours.saturating_sub(spare + held), ..Census::default() }
+        let (lent, lost) = (self.ours.saturating_sub(spare + held), self.lost);
+        Census { spare, held, lent, lost, ..Census::default() }
     }
 }
 
@@ -291,7 +297,7 @@ mod tests {
         let mut book = Book::new(8, &[0, 1, 2, 3]);
         assert_eq!(lend_all(&mut book).len(), 4);
         assert!(book.arrive(2, None) && book.arrive(0, Some(2)));
-        book.exchange(2, 7, |chunk| Some(chunk - 2));
+        assert_eq!(book.exchange(2, 7, |chunk| Some(chunk - 2)), Exchange::AsHeld);
         assert_eq!(book.census(), Census { spare: 2, lent: 2, ..Census::default() });
         assert_eq!(book.at_rest().collect::<Vec<_>>(), [1, 3, 5, 7]);
         // What was given away does not arrive, and what was got can be lent.
@@ -300,15 +306,76 @@ mod tests {
         assert!(book.arrive(7, None) && !book.arrive(0, None));
     }
 
+    /// Six chunks of a stock of 16, lent; a frame in 2, 0 and 4 is held once.
+    fn with_a_frame() -> Book {
+        let mut book = Book::new(16, &[0, 1, 2, 3, 4, 5]);
+        assert_eq!(lend_all(&mut book).len(), 6);
+        assert!(book.arrive(2, None) && book.arrive(0, Some(2)) && book.arrive(4, Some(0)));
+        book
+    }
+
+    /// Nobody has a chunk of it twice, and the numbers add up to those it began with.
+    fn assert_adds_up(book: &Book) {
+        assert_eq!(book.census().total(), 6);
+        let mut spare = book.next_spare(usize::MAX).to_vec();
+        spare.sort_unstable();
+        spare.dedup();
+        assert_eq!(spare.len(), book.census().spare);
+        assert_eq!(
+            book.at_rest().count() + book.held(),
+            book.census().total() - book.census().lost
+        );
+    }
+
     #[test]
-    #[cfg(debug_assertions)]
-    #[should_panic(expected = "is held by others")]
-    fn a_frame_that_others_hold_is_not_exchanged() {
-        let mut book = Book::new(3, &[0, 1]);
-        lend_all(&mut book);
-        assert!(book.arrive(0, None));
-        book.hold(0);
-        book.exchange(0, 2, |_| None);
+    fn a_chunk_that_is_given_away_for_none_is_counted_as_lost() {
+        // Nothing follows the first one that was given; what follows it is no chunk; or was ours before.
+        for (after, lost) in [(None, 2), (Some(NONE), 2), (Some(5), 2)] {
+            let mut book = with_a_frame();
+            assert_eq!(book.exchange(2, 9, |_| after), Exchange::Faulty);
+            let census = Census { spare: 1, lent: 3, lost, ..Census::default() };
+            assert_eq!(book.census(), census);
+            assert_adds_up(&book);
+        }
+        let mut book = with_a_frame();
+        assert_eq!(book.exchange(2, 5, |given| Some(given + 5)), Exchange::Faulty);
+        assert_eq!(book.census(), Census { spare: 2, lent: 3, lost: 1, ..Census::default() });
+        assert_adds_up(&book);
+    }
+
+    #[test]
+    fn a_frame_that_was_given_back_before_its_chunks_were_given_away_is_given_away_all_the_same() {
+        // Its chunks are with us, or with the kernel again.
+        for lent in [0, 3] {
+            let mut book = with_a_frame();
+            book.release(2);
+            book.lend(lent);
+            assert_eq!(book.exchange(2, 9, |given| Some(given + 1)), Exchange::Faulty);
+            assert_eq!(book.census(), Census { spare: 3, lent: 3, ..Census::default() });
+            assert_eq!(book.at_rest().collect::<Vec<_>>(), [1, 3, 5, 9, 10, 11]);
+            assert_adds_up(&book);
+            // It may come once more, to somebody else's chunks.
+            assert!(!book.arrive(2, None) && !book.arrive(0, None));
+        }
+    }
+
+    #[test]
+    fn a_frame_is_exchanged_once_however_often_that_is_said() {
+        let mut book = with_a_frame();
+        assert_eq!(book.exchange(2, 9, |given| Some(given + 1)), Exchange::AsHeld);
+        let census = book.census();
+        assert_eq!(book.exchange(2, 9, |given| Some(given + 1)), Exchange::Faulty);
+        assert_eq!((book.census(), census.lost), (census, 0));
+        assert_adds_up(&book);
+    }
+
+    #[test]
+    fn a_frame_that_others_hold_is_exchanged_and_that_is_told() {
+        let mut book = with_a_frame();
+        book.hold(2);
+        assert_eq!(book.exchange(2, 9, |given| Some(given + 1)), Exchange::Faulty);
+        assert_eq!(book.census(), Census { spare: 3, lent: 3, ..Census::default() });
+        assert_adds_up(&book);
     }
 
     proptest! {
@@ -347,7 +414,7 @@ mod tests {
                             let at = given.iter().position(|given| *given == chunk)?;
                             given.get(at + 1).copied()
                         };
-                        book.exchange(chunks[0], given[0], after);
+                        prop_assert_eq!(book.exchange(chunks[0], given[0], after), Exchange::AsHeld);
                         theirs.extend(chunks);
                     }
                     _ => {}

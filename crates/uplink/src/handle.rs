@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use helio_host::{ControlThread, FirstTry, PortState, Senses};
 
-use crate::book::Census;
+use crate::census::Census;
 use crate::control_thread;
 use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkParts, UplinkQueues};
 use crate::sockets::KernelDrops;

@@ -6,6 +6,7 @@
 
 mod book;
 mod busy_poll;
+mod census;
 mod chunk_set;
 mod control_thread;
 mod ethtool;
@@ -36,7 +37,7 @@ mod far_end;
 #[path = "../tests/support/wire.rs"]
 mod wire;
 
-pub use book::Census;
+pub use census::Census;
 pub use handle::UplinkHandle;
 pub use helio_host::{PortEvent as UplinkEvent, PortState as UplinkState, StateWord};
 pub use parts::{UplinkError, UplinkParts, UplinkQueues, WorkerPolling};

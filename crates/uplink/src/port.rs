@@ -14,7 +14,7 @@ use helio_mem::MemoryTable;
 use helio_offload::{Offloads, flow_hash};
 use helio_types::DropReason;
 
-use crate::book::Census;
+use crate::census::Census;
 use crate::handle::UplinkHandle;
 use crate::in_place::pieces_of;
 use crate::parts::{Shared, UplinkError, UplinkParts};

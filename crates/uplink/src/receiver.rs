@@ -8,8 +8,9 @@ use helio_offload::NetHeader;
 use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES, PortId};
 use xsk_rs::{FillQueue, FrameDesc, RxQueue};
 
-use crate::book::{Book, Census};
+use crate::book::{Book, Exchange};
 use crate::busy_poll::{self, Looks};
+use crate::census::Census;
 use crate::sockets::descriptor;
 use crate::umem::{QueueChunks, Stock};
 use crate::window::{Cut, Window};
@@ -81,25 +82,21 @@ impl Receiver {
     #[inline]
     fn take_next(&mut self, table: &MemoryTable, intake: &mut Intake<'_>) -> bool {
         let Some((cut, pieces)) = self.window.cut() else { return false };
-        let (mut first, mut last) = (None, None);
+        let (mut first, mut last, mut is_whole) = (None, None, true);
         for desc in pieces {
             let chunk = self.stock.chunk_at(desc.addr() as u64).unwrap_or(u16::MAX);
             let arrived = self.book.arrive(chunk, last);
             debug_assert!(arrived, "chunk {chunk} came, and it was not lent");
+            is_whole &= arrived;
             if arrived {
                 first.get_or_insert(chunk);
                 last = Some(chunk);
             }
         }
-        let Some(first) = first else { return true };
-        if cut != Cut::Frame {
-            self.book.release(first);
-            // What follows its beginning was counted with it.
-            if cut == Cut::Endless {
-                intake.refuse(DropReason::Oversize);
-            }
+        let (true, Some(first), Cut::Frame) = (is_whole, first, cut) else {
+            self.refuse_pieces(first, cut, intake);
             return true;
-        }
+        };
         let Place { port, queue } = self.place;
         let filled = intake.burst.fill(|frame| {
             frame.memory = MemoryId::of_port(port);
@@ -119,6 +116,20 @@ impl Receiver {
         true
     }
 
+    /// What cannot be a frame: it has more pieces than any, or lies in part where nothing was lent, which the book does not know.
+    #[cold]
+    fn refuse_pieces(&mut self, first: Option<u16>, cut: Cut, intake: &mut Intake<'_>) {
+        if let Some(first) = first {
+            self.book.release(first);
+        }
+        match cut {
+            Cut::Frame => intake.refuse(DropReason::ChainAddress),
+            Cut::Endless => intake.refuse(DropReason::Oversize),
+            // It was counted with its beginning.
+            Cut::Remainder => {}
+        }
+    }
+
     #[inline]
     pub(crate) fn hold(&mut self, chunk: u16) {
         self.book.hold(chunk);
@@ -134,7 +145,8 @@ impl Receiver {
     #[inline]
     pub(crate) fn exchange(&mut self, chunk: u16, instead: u16) {
         let Self { book, stock, .. } = self;
-        book.exchange(chunk, instead, |chunk| stock.after(chunk));
+        let exchange = book.exchange(chunk, instead, |chunk| stock.after(chunk));
+        debug_assert_eq!(exchange, Exchange::AsHeld, "chunk {chunk} is exchanged for {instead}");
     }
 
     /// Lends the kernel what was given back, and wakes it if it asks for that.

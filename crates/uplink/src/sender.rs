@@ -9,7 +9,7 @@ use helio_mem::{MemoryTable, Segment};
 use helio_types::DropReason;
 use xsk_rs::{CompQueue, FrameDesc, TxQueue, Umem};
 
-use crate::book::Census;
+use crate::census::Census;
 use crate::chunk_set::ChunkSet;
 use crate::in_place::Pieces;
 use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks, Stock, TX_CHUNKS};

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use helio_frame::PortFault;
 use helio_guest::{
-    FrontEnd, Guest, GuestConfig, MemoryLayout, MemoryRegion, MessageId, PAGE_BYTES, Sealing,
+    FrontEnd, Guest, GuestConfig, MemoryLayout, MemoryRegion, MessageId, PAGE_BYTES, RegionPlan,
+    Sealing,
 };
 use helio_vhost_user::StateWord;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -251,6 +252,39 @@ fn c013_a_guest_whose_memory_lies_in_many_regions_exchanges_frames() {
     let layout =
         |index| GuestConfig { memory: MemoryLayout::adjacent(8, 64 * PAGE_BYTES), ..config(index) };
     let (mut one, mut other) = (lab.guest_with(0, layout(0)), lab.guest_with(1, layout(1)));
+    ping(&mut one, &mut other);
+}
+
+/// A guest with memory in these places, all of it in the order of one file as a PC has it.
+fn scattered(index: usize, places: &[(u64, u64)]) -> GuestConfig {
+    let region = |&(guest_addr, size_bytes): &(u64, u64)| RegionPlan {
+        guest_addr,
+        size_bytes,
+        file_offset: guest_addr,
+        sealing: Sealing::Sealed,
+    };
+    let memory = MemoryLayout::Regions(places.iter().map(region).collect());
+    GuestConfig { memory, ..config(index) }
+}
+
+#[test]
+fn c065_a_guest_with_a_hole_in_its_memory_exchanges_frames() {
+    let lab = Lab::new(2);
+    let guest = |index| scattered(index, &[(0, 0xa_0000), (0xc_0000, 0x40_0000)]);
+    let (mut one, mut other) = (lab.guest_with(0, guest(0)), lab.guest_with(1, guest(1)));
+    ping(&mut one, &mut other);
+}
+
+#[test]
+fn c067_a_guest_whose_buffers_lie_in_the_last_of_as_many_regions_as_can_be_exchanges_frames() {
+    let lab = Lab::new(2);
+    let guest = |index| {
+        // Too small for a ring, each.
+        let pages = (0..63).map(|number| (number * 0x10_0000, PAGE_BYTES));
+        scattered(index, &pages.chain([(63 * 0x10_0000, 0x40_0000)]).collect::<Vec<_>>())
+    };
+    let (mut one, mut other) = (lab.guest_with(0, guest(0)), lab.guest_with(1, guest(1)));
+    assert_eq!(one.session().memory_slots(), Some(64));
     ping(&mut one, &mut other);
 }
 

@@ -157,3 +157,24 @@ fn buffers_that_were_looked_at_are_written_also_when_the_guest_takes_its_offer_b
         assert_eq!(guest.settle(), [(0, 72), (1, 72)]);
     }
 }
+
+#[test]
+fn a_ring_too_small_for_a_frame_as_a_whole_is_walked_for_some_frames_of_a_turn_and_no_more() {
+    let (mut guest, mut source) = (Receiver::new(128, MERGED), Source::new());
+    // All together have less than 1514 bytes; to find that out, each is walked.
+    guest.post_many(DATA, 11, 128);
+    let (long, short) = (burst(&mut source, 1514), [source.plain(&pattern(60))]);
+    for _turn in 0..3 {
+        let outcomes = deliver(&mut guest, &source, &long);
+        let walked = outcomes.iter().take_while(|it| **it == Err(DropReason::NoRxBuffer)).count();
+        // Two steps for each of its chains. That there is no more is seen before it is asked whether there are more chains.
+        assert_eq!(walked, 8 * 1024 / (2 * 128) - 1);
+        let unwalked = &outcomes[walked..];
+        assert!(unwalked.iter().all(|it| *it == Err(DropReason::RxBufferTooSmall)), "{unwalked:?}");
+        // That is what it costs itself: until the turn ends a frame that would fit is refused as well.
+        assert_eq!(deliver(&mut guest, &source, &short), [Err(DropReason::RxBufferTooSmall)]);
+        assert_eq!(guest.settle(), []);
+    }
+    assert_eq!(deliver(&mut guest, &source, &short), [Ok(())]);
+    assert_eq!(guest.settle().len(), 7);
+}

@@ -8,7 +8,7 @@ use helio_frame::{Delivery, Port, Precedence, RestBytes};
 use helio_mirror::{Leg, LegForm, Remote};
 use helio_offload::{NetHeader, Rest, RunningSum};
 use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MacAddr, PortId};
-use helio_underlay::{Neighbour, Observed, OwnFrame};
+use helio_underlay::{Endpoint, Neighbour, Observed, OwnFrame};
 
 use crate::core::Core;
 
@@ -185,7 +185,21 @@ impl Collectors {
                 self.legs = self.legs.union(LegSet::of(leg));
             }
         }
+        self.share_paths();
         self.next_tick_ns = 0;
+    }
+
+    /// Tells each collector how long the copies are that a router cannot tell from its own. Not part of a turn: it compares
+    /// each with all.
+    fn share_paths(&mut self) {
+        for leg in self.legs {
+            let Some(own) = self.get(leg).map(|it| *it.neighbour.endpoint()) else { continue };
+            let all = self.by_leg.iter().flatten().map(|it| it.neighbour.endpoint());
+            let longest = all.filter(|other| other.is_way_of(&own)).map(Endpoint::mtu_bytes).max();
+            if let (Some(collector), Some(bytes)) = (self.get_mut(leg), longest) {
+                collector.neighbour.share_path(bytes);
+            }
+        }
     }
 
     /// Whether one more answer may be given now.

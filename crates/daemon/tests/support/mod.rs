@@ -38,6 +38,7 @@ pub mod process;
 pub mod random;
 pub mod router;
 pub mod station;
+pub mod stopped_thread;
 pub mod switch;
 pub mod tshark;
 pub mod wire;

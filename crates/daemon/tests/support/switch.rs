@@ -148,6 +148,13 @@ impl TestSwitch {
         wait_until("the switch answers", || UnixStream::connect(&path).is_ok());
     }
 
+    /// The process of a switch that runs in its own.
+    #[track_caller]
+    pub fn process(&self) -> u32 {
+        let Running::Apart(process) = &self.running else { panic!("it has no process of its own") };
+        process.id()
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -69,6 +69,14 @@ pub fn mac_of(interface: &str) -> [u8; 6] {
     std::array::from_fn(|_| bytes.next().unwrap())
 }
 
+/// Frames that have arrived on an interface, as the kernel counts them.
+#[track_caller]
+pub fn arrived_on(interface: &str) -> u64 {
+    let told = ip(&format!("-s -j link show {interface}"));
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    told[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+}
+
 /// As people write it.
 pub fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")

@@ -51,12 +51,12 @@ fn one_byte_more_is_dropped_truncated_or_fragmented() {
 }
 
 #[test]
-fn only_the_last_fragment_fills_a_path_that_is_no_multiple_of_eight() {
-    // 1487 bytes of payload, of which a fragment that others follow has 1480.
-    let fits = plan(underlay_v4(), 1480 + 1487 - 16, 1507, Oversize::Fragment).unwrap();
-    assert_eq!(ranges(&fits), [(0, 1464), (1464, 1487)]);
-    let more = plan(underlay_v4(), 1480 + 1488 - 16, 1507, Oversize::Fragment).unwrap();
-    assert_eq!(ranges(&more), [(0, 1464), (1464, 1480), (2944, 8)]);
+fn no_fragment_is_longer_than_the_first_also_where_the_last_could_be() {
+    // 1487 bytes of payload would fit, of which a fragment that others follow has 1480.
+    for (bytes, last) in [(1480, vec![(1464, 1480)]), (1481, vec![(1464, 1480), (2944, 1)])] {
+        let split = plan(underlay_v4(), 1464 + bytes, 1507, Oversize::Fragment).unwrap();
+        assert_eq!(ranges(&split), [vec![(0, 1464)], last].concat());
+    }
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn only_copies_of_ours_to_the_collector_count() {
     assert_eq!(quote(|it| it.protocol = 6), Observed::NotOurs);
     // A router would have fragmented these.
     assert_eq!(quote(|it| it.fragment = 0), NOT_QUOTED);
-    assert_eq!(quote(|it| it.fragment = MAY_NOT_BE_FRAGMENTED | 1), NOT_QUOTED);
+    assert_eq!(quote(|it| it.fragment = MAY_NOT_BE_FRAGMENTED | 0x2000), NOT_QUOTED);
     for (place, expected) in [(8, NOT_QUOTED), (24, Observed::NotOurs)] {
         let mut other = copy6(GRE, &[0; 8]);
         other[place + 15] ^= 1;
@@ -200,23 +200,37 @@ fn a_path_becomes_shorter_once_in_a_second() {
     }
 }
 
+/// A quoted fragment, at this offset in units of eight bytes, of a copy that carries `beginning` there.
+fn fragment6(next: u8, offset: u16, beginning: &[u8]) -> Vec<u8> {
+    let [high, low] = (offset << 3 | 1).to_be_bytes();
+    copy6(44, &[&[next, 0, high, low, 0, 0, 0, 9][..], beginning].concat())
+}
+
 #[test]
 fn a_fragment_that_we_made_may_be_too_long_over_ipv6() {
-    let fragment = |next, offset: u16| {
-        let [high, low] = (offset << 3 | 1).to_be_bytes();
-        let header = [next, 0, high, low, 0, 0, 0, 9];
-        copy6(44, &[&header[..], &PORTS].concat())
-    };
-    let seen = |next, offset| seen6(VXLAN, &too_big6(1400, &fragment(next, offset)));
-    assert_eq!((seen(UDP, 0), seen(UDP, 180)), (Observed::PathMtu(1400), Observed::PathMtu(1400)));
-    assert_eq!((seen(GRE, 0), seen(GRE, 180)), (Observed::NotOurs, Observed::NotOurs));
-    let mut wrong = fragment(UDP, 0);
-    wrong[51] ^= 1;
-    assert_eq!(seen6(VXLAN, &too_big6(1400, &wrong)), Observed::NotOurs);
-    // Behind the first, there are no ports.
-    let mut other = fragment(UDP, 180);
-    other[51] ^= 1;
-    assert_eq!(seen6(VXLAN, &too_big6(1400, &other)), Observed::PathMtu(1400));
+    let seen =
+        |next, beginning: &[u8]| seen6(VXLAN, &too_big6(1400, &fragment6(next, 0, beginning)));
+    assert_eq!(
+        (seen(UDP, &PORTS), seen(GRE, &PORTS)),
+        (Observed::PathMtu(1400), Observed::NotOurs)
+    );
+    assert_eq!(seen(UDP, &[0xc0, 0, 0x12, 0xb4, 5, 0, 0, 0]), Observed::NotOurs);
+}
+
+#[test]
+fn a_fragment_behind_the_first_tells_nobody_of_whose_copy_it_is_and_is_nobodys() {
+    // Also when there stands by chance, or by design, what a copy begins with.
+    for offset in [1, 180, 0x1fff] {
+        for (carrier, protocol, beginning) in [(VXLAN, UDP, PORTS), (SOME_GRE, GRE, [0; 8])] {
+            let quote = fragment6(protocol, offset, &beginning);
+            assert_eq!(seen6(carrier, &too_big6(1400, &quote)), Observed::NotOurs, "{offset}");
+            for flags in [0, MAY_NOT_BE_FRAGMENTED, 0x2000] {
+                let fragment = flags | offset;
+                let quote = ipv4(Ipv4 { fragment, ..copy4(protocol) }, &beginning);
+                assert_eq!(seen4(carrier, &too_big4(1400, &quote)), Observed::NotOurs, "{offset}");
+            }
+        }
+    }
 }
 
 #[test]
