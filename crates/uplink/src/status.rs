@@ -141,6 +141,11 @@ impl Status {
         self.longest.load(Ordering::Relaxed)
     }
 
+    /// Longest packet, in bytes; not known, and no limit, before the interface was opened first.
+    pub(crate) fn mtu(&self) -> u32 {
+        self.longest().checked_sub(LINK_BYTES).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn set_mtu(&self, mtu: u32) {
         self.longest.store(mtu.saturating_add(LINK_BYTES), Ordering::Relaxed);
         if let Stage::Open(facts) = &mut self.details().stage {
@@ -279,6 +284,7 @@ mod tests {
         assert_eq!(told(&status), ("up", "eth1 in mode copy, 1 queue, MTU 1500".to_owned()));
         status.set_mtu(9000);
         assert_eq!((status.longest(), status.facts().unwrap().mtu), (9018, 9000));
+        assert_eq!((status.mtu(), Status::default().mtu()), (9000, u32::MAX));
         status.close("eth1 is gone".to_owned());
         assert_eq!(told(&status), ("waiting", "eth1 is gone".to_owned()));
     }
