@@ -148,6 +148,7 @@ fn refusals_are_one_sentence_with_what_to_write() {
     let help = String::from_utf8(lab.helio("mirror add --help").stdout).unwrap();
     assert!(help.contains("encapsulation=erspan-2") && help.contains("pcap-filter(7)"), "{help}");
 }
+    assert!(!lab.complains(loops).contains("not understood"), "it was, and is refused");
 
 #[test]
 fn labels_are_given_to_ports_and_taken_away() {
