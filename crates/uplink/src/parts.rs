@@ -83,7 +83,7 @@ pub enum UplinkError {
     },
     /// It has fewer queues.
     #[error(
-        "{interface} has {there} queues, and {wanted} are asked for: ask for fewer, or add some by ethtool -L"
+        "{interface} receives on {there} of {wanted} queues that are asked for: ask for fewer, or add some by ethtool -L"
     )]
     Queues {
         /// Its name.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use helio_host::{Link, PortState, Stage};
+use helio_host::{Interface, Link, PortState, Stage};
 use helio_types::UplinkMode;
 
 use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover, Source};
@@ -112,6 +112,8 @@ struct Details {
     sockets: Vec<OwnedFd>,
     /// What is not as an operator would expect, while the interface is open.
     note: Option<String>,
+    /// The operator has set it down: that it has no link is no fault of the wire.
+    is_set_down: bool,
     /// What the kernel dropped before the sockets that are open now.
     dropped_before: KernelDrops,
 }
@@ -134,6 +136,12 @@ impl Status {
 
     pub(crate) fn set_link(&self, link: Link) {
         self.has_link.store(link == Link::Up, Ordering::Relaxed);
+    }
+
+    /// Notes whether the interface carries frames, and if not, whose turn it is.
+    pub(crate) fn look(&self, interface: &Interface) {
+        self.details().is_set_down = !interface.is_set_up;
+        self.set_link(interface.link);
     }
 
     #[inline]
@@ -222,8 +230,12 @@ impl Status {
     pub(crate) fn describe(&self, interface: &str) -> PortState {
         let details = self.details();
         let stage = &details.stage;
-        let mut state = stage
-            .describe(interface, self.link(), "has no link", |facts| sentence(interface, facts));
+        let no_link = match details.is_set_down {
+            true => format!("is set down: set it up by ip link set {interface} up"),
+            false => "has no link".to_owned(),
+        };
+        let mut state =
+            stage.describe(interface, self.link(), &no_link, |facts| sentence(interface, facts));
         if let Some(note) = &details.note {
             state.detail.push_str("; ");
             state.detail.push_str(note);

@@ -31,9 +31,13 @@ fn a_link_that_goes_down_stops_the_uplink_and_one_that_comes_up_starts_it_again(
         let _wire = Wire::new(1500);
         let mut rig = Rig::up(mode);
         carries_frames(&mut rig);
-        for end in ["far", "near"] {
+        let set_down = "near is set down: set it up by ip link set near up";
+        for (end, told) in [("far", "near has no link"), ("near", set_down)] {
             ip(&format!("link set {end} down"));
-            assert_eq!(rig.until_state(StateWord::Waiting), "near has no link");
+            rig.until(told, |rig| {
+                let state = rig.state();
+                (state.word, state.detail.as_str()) == (StateWord::Waiting, told)
+            });
             assert_eq!(rig.offer(&frame(60, 0)), Err(DropReason::PortDown));
             ip(&format!("link set {end} up"));
             carries_frames(&mut rig);
