@@ -147,6 +147,17 @@ pub enum UplinkError {
         /// What the host says.
         cause: io::Error,
     },
+    /// The process may not keep as much memory in place.
+    #[error(
+        "{interface} needs {mib} MiB of locked memory, and this process may not have as much: run it as root, give it \
+         CAP_IPC_LOCK, or raise its limit (ulimit -l, or LimitMEMLOCK= in its unit)"
+    )]
+    LockedMemory {
+        /// Its name.
+        interface: String,
+        /// How much its queues need.
+        mib: u32,
+    },
     /// The host refused for another reason.
     #[error("{interface} cannot be used: {what}: {cause}")]
     Host {
