@@ -221,7 +221,7 @@ impl Listener {
         let more = "
 [[port]]
 name = \"remote0\"
-decap = { uplink = \"uplink0\", local = \"10.9.0.2/24\" }
+decap = { uplink = \"uplink0\", local = \"10.9.0.2/24\", udp-port = 8472 }
 [[port]]
 name = \"remote6\"
 decap = { uplink = \"uplink0\", local = \"fd09::2/64\" }
@@ -299,7 +299,7 @@ fn wrong(listener: &Listener) -> Vec<(&'static str, Vec<u8>)> {
         datagram.payload[place] = value;
         datagram.frame()
     };
-    let mut udp_length = vxlan(4789, 8, &frame);
+    let mut udp_length = vxlan(8472, 8, &frame);
     udp_length[4] = 0xff;
     vec![
         ("outer-ip-checksum", with(|it| it.sum_lie = 1)),
@@ -311,9 +311,9 @@ fn wrong(listener: &Listener) -> Vec<(&'static str, Vec<u8>)> {
         ("gre-flags", byte(0, 0x50)),
         ("gre-protocol", byte(2, 0x08)),
         ("erspan-version", byte(8, 0x50)),
-        ("udp-port", udp(vxlan(53, 8, &frame))),
+        ("udp-port", udp(vxlan(4789, 8, &frame))),
         ("udp-length", udp(udp_length)),
-        ("vxlan-flags", udp(vxlan(4789, 0, &frame))),
+        ("vxlan-flags", udp(vxlan(8472, 0, &frame))),
         ("inner-runt", listener.gre(erspan_2(7, 0, &frame[..13])).frame()),
     ]
 }
@@ -326,14 +326,15 @@ fn datagrams_that_are_no_copies_are_refused_and_each_reason_is_counted() {
         listener.far.send(&frame);
         *reasons.entry(reason.to_owned()).or_default() += 1;
     }
-    let last = inner(2, 200);
-    listener.far.send(&listener.gre(erspan_2(7, 1, &last)).frame());
-    assert_same("sniffie", collect(&mut listener.sniffie, 1), &[last]);
+    let right = [inner(2, 200), inner(3, 300)];
+    listener.far.send(&listener.gre(erspan_2(7, 1, &right[0])).frame());
+    listener.far.send(&Datagram::new(listener.mac, 17, vxlan(8472, 8, &right[1])).frame());
+    assert_same("sniffie", collect(&mut listener.sniffie, 2), &right);
     let info = decap(&listener.switch, "remote0");
     assert_eq!(info.refused, reasons);
-    assert_eq!(listener.switch.port("remote0").ingress_frames, 1);
+    assert_eq!(listener.switch.port("remote0").ingress_frames, 2);
     for leg in listener.switch.settled("in") {
-        assert_eq!((leg.wanted, leg.delivered), (1, 1), "{leg:?}");
+        assert_eq!((leg.wanted, leg.delivered), (2, 2), "{leg:?}");
     }
 }
 

@@ -164,7 +164,10 @@ fn labels_are_given_to_ports_and_taken_away() {
     assert_eq!((&decap["uplink"], &decap["vlan"]), (&json!("uplink0"), &json!(7)));
     assert_eq!(decap["local"], "10.0.0.2/24");
     let shown = lab.says("port show remote0");
-    assert!(shown.contains("streams for  10.0.0.2/24 by uplink0 VLAN 7\n"), "{shown}");
+    assert!(
+        shown.contains("streams for  10.0.0.2/24 by uplink0 VLAN 7, VXLAN port 4789\n"),
+        "{shown}"
+    );
 }
 
 #[test]
