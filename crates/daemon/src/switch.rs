@@ -308,6 +308,9 @@ impl Switch for RunningSwitch {
         let old = std::mem::replace(&mut port.config, changed.clone());
         let id = port.id;
         if old.mirroring == Mirroring::Destination || changed.mirroring == Mirroring::Destination {
+        self.lock_config()
+            .check_labels(&changed)
+            .map_err(|error| ControlError::conflict(error.to_string()))?;
             self.begin_mirror_counts(&mut ports, &old, &changed)?;
         }
         self.install(&ports)?;
