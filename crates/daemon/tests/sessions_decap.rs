@@ -382,3 +382,26 @@ fn a_decap_port_answers_a_neighbour_that_asks_it_alone_whether_it_is_still_there
     let info = decap(&listener.switch, "remote6");
     assert!(info.refused.is_empty(), "{info:?}");
 }
+
+#[test]
+fn a_decap_port_and_destinations_wait_while_their_uplink_carries_nothing() {
+    let switch = joined(Placement::OneWorker, Tag::Absent, "");
+    let out = || switch.session("out").destinations.remove(0).detail;
+    switch.wait_state("remote4", PortState::Up);
+    assert_eq!(out(), "");
+    ip("link set near down");
+    switch.wait_detail("remote4", "port \"uplink1\" is waiting: far has no link");
+    switch.wait_detail("uplink0", "near is set down");
+    assert!(out().starts_with("port \"uplink0\" is waiting: near is set down"), "{}", out());
+    assert_eq!(switch.port("remote4").state, PortState::Waiting);
+    ip("link set near up");
+    switch.wait_state("remote4", PortState::Up);
+    switch.control().request("DELETE", "/v1/ports/uplink1", "");
+    switch.wait_detail("remote4", "there is no port \"uplink1\"");
+    let vm = json!({ "name": "uplink1", "socket": switch.socket("uplink1") });
+    assert_eq!(switch.control().request("POST", "/v1/ports", &vm.to_string()).status, 201);
+    switch.wait_detail("remote4", "port \"uplink1\" is no uplink");
+    // Nobody is at the other end of that socket, nor at that of sniffie, who watches.
+    let sniffie = switch.session("in").destinations.remove(0);
+    assert!(sniffie.detail.starts_with("port \"sniffie\" is waiting"), "{}", sniffie.detail);
+}
