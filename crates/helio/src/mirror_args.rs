@@ -111,13 +111,13 @@ pub(crate) struct MirrorLiveArgs {
     /// Only one frame in so many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) sample: Option<u32>,
-    /// Most bytes of copies in a second, of which each worker has an even part; with "set", 0 stands for no limit
+    /// Most bytes of copies in a second; with "set", 0 stands for no limit
     #[arg(long, value_name = "BYTES", conflicts_with = "rate_frames_per_s")]
     pub(crate) rate_bytes_per_s: Option<u64>,
     /// Bytes that may leave at once after a silence [default: what the rate gives in 10 ms, at least the longest frame]
     #[arg(long, value_name = "BYTES")]
     pub(crate) rate_burst_bytes: Option<u64>,
-    /// Most copies in a second, of which each worker has an even part; with "set", 0 stands for no limit
+    /// Most copies in a second; with "set", 0 stands for no limit
     #[arg(long, value_name = "COUNT")]
     pub(crate) rate_frames_per_s: Option<u64>,
     /// Copies that may leave at once after a silence [default: what the rate gives in 10 ms]
