@@ -16,6 +16,8 @@ pub struct DecapInfo {
     /// VLAN of the outer tag; `None`: no tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// UDP port of VXLAN streams.
+    pub udp_port: u16,
     /// Datagrams for that address that were no copies, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,
@@ -62,6 +64,7 @@ impl DecapInfo {
             uplink: point.uplink.clone(),
             local: format!("{}/{}", point.local, point.prefix_len),
             vlan: point.vlan.map(helio_types::VlanId::get),
+            udp_port: point.udp_port,
             refused: BTreeMap::new(),
             neighbour_refused: BTreeMap::new(),
             sessions: Vec::new(),
@@ -71,9 +74,10 @@ impl DecapInfo {
 }
 
 impl fmt::Display for DecapInfo {
-    /// `10.0.0.2/24 by uplink0`, `10.0.0.2/24 by uplink0 VLAN 7`.
+    /// `10.0.0.2/24 by uplink0, VXLAN port 4789`, `10.0.0.2/24 by uplink0 VLAN 7, VXLAN port 8472`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} by {}", self.local, self.uplink)?;
-        self.vlan.map_or(Ok(()), |vlan| write!(f, " VLAN {vlan}"))
+        self.vlan.map_or(Ok(()), |vlan| write!(f, " VLAN {vlan}"))?;
+        write!(f, ", VXLAN port {}", self.udp_port)
     }
 }

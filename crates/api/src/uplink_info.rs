@@ -74,10 +74,11 @@ impl fmt::Display for UplinkInfo {
                 let pages = if self.huge_pages { "huge pages" } else { "ordinary pages" };
                 let shared = if self.shared_umem { " shared with other uplinks" } else { "" };
                 let busy = if self.busy_poll { "; busy polling" } else { "" };
+                let many = if self.queues == 1 { "" } else { "s" };
                 let jumbo = if self.multi_buffer { "" } else { ", no frames above 3840 bytes" };
                 write!(
                     f,
-                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queues; MTU {}{jumbo}; {pages}{shared}{busy})",
+                    "{interface} (mode {mode}, {wanted_mode} wanted; {} queue{many}; MTU {}{jumbo}; {pages}{shared}{busy})",
                     self.queues, self.interface_mtu
                 )
             }
@@ -104,6 +105,8 @@ mod tests {
         (info.queues, info.interface_mtu, info.multi_buffer) = (2, 1500, true);
         let told = "eth1 (mode copy, auto wanted; 2 queues; MTU 1500; ordinary pages)";
         assert_eq!(info.to_string(), told);
+        let one = UplinkInfo { queues: 1, ..info.clone() };
+        assert_eq!(one.to_string(), told.replace("2 queues", "1 queue"));
         info.huge_pages = true;
         assert_eq!(info.to_string(), told.replace("ordinary", "huge"));
         info.shared_umem = true;

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use helio_encap::Cos;
+use helio_encap::{Cos, VXLAN_PORT};
 use helio_types::{MacAddr, VlanId};
 use serde::{Deserialize, Serialize};
 
 use crate::destination_entry::check_tag;
 use crate::port::check_port_name;
 use crate::problem::Faults;
+use crate::range::within;
 use crate::underlay::{card_address, local_address};
 
 /// Where mirror streams arrive: ERSPAN, GRE and VXLAN for one address behind one uplink.
@@ -26,6 +27,8 @@ pub struct DecapPoint {
     pub pcp: Cos,
     /// MAC address of the switch itself there; `None`: that of the interface.
     pub mac: Option<MacAddr>,
+    /// UDP port that VXLAN streams are sent to.
+    pub udp_port: u16,
 }
 
 impl DecapPoint {
@@ -52,6 +55,9 @@ pub struct DecapEntry {
     /// MAC address of the switch itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// UDP port of VXLAN streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_port: Option<u64>,
 }
 
 impl DecapEntry {
@@ -63,10 +69,13 @@ impl DecapEntry {
         let mac = self.mac.as_deref().map(|mac| card_address("mac", mac)).transpose();
         let mac = own.keep("mac", mac);
         let tag = check_tag(self.vlan, self.pcp, &mut own);
+        let udp_port = within("udp-port", self.udp_port.unwrap_or(VXLAN_PORT.into()), 1..=65_535);
+        let udp_port = own.keep("udp-port", udp_port);
         faults.take_as("decap", own);
         uplink?;
         let ((local, prefix_len), (vlan, pcp)) = (local?, tag?);
-        Some(DecapPoint { uplink: self.uplink.clone(), local, prefix_len, vlan, pcp, mac: mac? })
+        let (uplink, mac, udp_port) = (self.uplink.clone(), mac?, udp_port?);
+        Some(DecapPoint { uplink, local, prefix_len, vlan, pcp, mac, udp_port })
     }
 }
 
@@ -78,6 +87,7 @@ impl From<&DecapPoint> for DecapEntry {
             vlan: point.vlan.map(|vlan| u64::from(vlan.get())),
             pcp: point.vlan.map(|_| u64::from(point.pcp.get())),
             mac: point.mac.map(|mac| mac.to_string()),
+            udp_port: Some(u64::from(point.udp_port)),
         }
     }
 }

@@ -30,7 +30,7 @@ impl FromStr for DestinationEntry {
 
     /// As `encapsulation=erspan-2,uplink=uplink0,local=10.0.0.1/24,remote=10.0.0.9,id=7`.
     fn from_str(text: &str) -> Result<Self, String> {
-        read(text, DESTINATION_KEYS)
+        read(text, DESTINATION_KEYS, &[])
     }
 }
 
@@ -39,11 +39,11 @@ impl FromStr for DecapEntry {
 
     /// As `uplink=uplink0,local=10.0.0.2/24`.
     fn from_str(text: &str) -> Result<Self, String> {
-        read(text, DECAP_KEYS)
+        read(text, DECAP_KEYS, &["uplink", "local"])
     }
 }
 
-fn read<T: DeserializeOwned>(text: &str, known: &[&str]) -> Result<T, String> {
+fn read<T: DeserializeOwned>(text: &str, known: &[&str], needed: &[&str]) -> Result<T, String> {
     let mut table = Table::new();
     for pair in text.split(',') {
         let (key, written) = pair.split_once('=').ok_or_else(|| {
@@ -58,6 +58,11 @@ fn read<T: DeserializeOwned>(text: &str, known: &[&str]) -> Result<T, String> {
         if table.insert(key.replace('-', "_"), value(key, written)?).is_some() {
             return Err(format!("{key} is there twice; keep one of the two"));
         }
+    }
+    if let Some(missing) = needed.iter().find(|key| !table.contains_key(**key)) {
+        return Err(format!(
+            "the {missing} is missing; write, for example, uplink=uplink0,local=10.0.0.1/24"
+        ));
     }
     table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
 }
@@ -96,7 +101,10 @@ mod tests {
     fn an_address_of_ours_has_the_keys_it_has_in_the_configuration() {
         let entry: DecapEntry = "uplink=uplink0,local=10.0.0.2/24,vlan=7".parse().unwrap();
         assert_eq!((entry.local.as_str(), entry.vlan, entry.mac), ("10.0.0.2/24", Some(7), None));
-        assert!("uplink=uplink0".parse::<DecapEntry>().unwrap_err().contains("local"));
+        for (text, missing) in [("uplink=uplink0", "local"), ("local=10.0.0.2/24", "uplink")] {
+            let refused = text.parse::<DecapEntry>().unwrap_err();
+            assert!(refused.starts_with(&format!("the {missing} is missing; write")), "{refused}");
+        }
     }
 
     #[test]

@@ -204,6 +204,7 @@ impl Config {
             );
         }
         self.check_static_entries(port, &mut faults);
+        self.check_labels_into(port, &mut faults);
         faults.none_or(Some(()))
     }
 

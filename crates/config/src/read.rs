@@ -22,7 +22,7 @@ const FILE_KEYS: &[&str] = &["switch", "worker", "port", "mirror"];
 const SWITCH_KEYS: &[&str] =
     &["control", "socket-group", "socket-mode", "fdb-size", "fdb-ageing-s"];
 const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
-pub(crate) const DECAP_KEYS: &[&str] = &["uplink", "local", "vlan", "pcp", "mac"];
+pub(crate) const DECAP_KEYS: &[&str] = &["uplink", "local", "vlan", "pcp", "mac", "udp-port"];
 const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
 const PORT_KEYS: &[&str] = &[
     "name",
@@ -326,6 +326,7 @@ fn read_decap(
         vlan: table.number("vlan", "vlan = 7", problems),
         pcp: table.number("pcp", "pcp = 0", problems),
         mac: table.string("mac", "mac = \"52:54:00:12:34:56\"", problems),
+        udp_port: table.number("udp-port", "udp-port = 4789", problems),
         uplink: uplink?,
         local: local?,
     })

@@ -4,8 +4,8 @@ use helio_types::MAX_LEGS;
 
 use crate::own_address::OwnAddress;
 use crate::problem::{Faults, SessionFaults};
-use crate::session::{MirrorDestination, SessionConfig};
-use crate::{Attachment, Config, SessionError};
+use crate::session::{MirrorDestination, MirrorDirection, SessionConfig};
+use crate::{Attachment, Config, PortConfig, PortError, SessionError};
 
 impl Config {
     /// Whether `session` can join the sessions of this plan.
@@ -62,17 +62,43 @@ impl Config {
         }
         all.take(None, own);
         for (position, destination) in session.destinations.iter().enumerate() {
-            if old.is_some_and(|old| old.destinations.contains(destination)) {
-                continue;
-            }
             let mut faults = Faults::default();
-            faults.keep(destination.port_key(), self.check_destination(destination));
-            let beside = |other| check_own_addresses(destination, other);
-            let beside_all = others().try_for_each(beside);
-            faults.keep("mac", beside_all.and_then(|()| self.check_decap_addresses(destination)));
+            if !old.is_some_and(|old| old.destinations.contains(destination)) {
+                faults.keep(destination.port_key(), self.check_destination(destination));
+                let beside = |other| check_own_addresses(destination, other);
+                let beside_all = others().try_for_each(beside);
+                let own = beside_all.and_then(|()| self.check_decap_addresses(destination));
+                faults.keep("mac", own);
+            }
+            // It may be watched only now.
+            if let Some(port) = self.port_named(destination.port()) {
+                let no_loop = check_labels(port, session, destination);
+                faults.keep(destination.port_key(), no_loop);
+            }
             all.take(Some(position), faults);
         }
         all.none_or(Some(()))
+    }
+
+    /// Whether `port` can have its labels beside the sessions of this plan.
+    ///
+    /// # Errors
+    ///
+    /// One of them would make it a source of a session whose copies it gets, or lets out.
+    pub fn check_labels(&self, port: &PortConfig) -> Result<(), PortError> {
+        let mut faults = Faults::default();
+        self.check_labels_into(port, &mut faults);
+        faults.none_or(Some(()))
+    }
+
+    pub(crate) fn check_labels_into(&self, port: &PortConfig, faults: &mut Faults) {
+        for session in &self.sessions {
+            let here = session.destinations.iter().filter(|other| other.port() == port.name);
+            let no_loop = here.map(|here| check_labels(port, session, here));
+            let no_loop = no_loop.collect::<Result<Vec<()>, _>>();
+            let said = |why| format!("of the mirror session {:?}: {why}", session.name);
+            faults.keep("labels", no_loop.map_err(said));
+        }
     }
 
     fn check_destination(&self, destination: &MirrorDestination) -> Result<(), String> {
@@ -99,6 +125,28 @@ impl Config {
             }
             _ => Ok(()),
         })
+    }
+}
+
+/// Whether a label of `port`, which is that of `destination`, lets copies of `session` be watched again.
+fn check_labels(
+    port: &PortConfig,
+    session: &SessionConfig,
+    destination: &MirrorDestination,
+) -> Result<(), String> {
+    let name = &port.name;
+    let Some(label) = port.labels.iter().find(|label| session.sources.labels.contains(label))
+    else {
+        return Ok(());
+    };
+    match destination {
+        MirrorDestination::Remote(_) if session.direction == MirrorDirection::Ingress => Ok(()),
+        MirrorDestination::Remote(_) => Err(format!(
+            "copies leave by {name:?}, which the label {label:?} makes a source, and would be watched again; write direction = \"ingress\", or take the label from that port"
+        )),
+        MirrorDestination::Port { .. } | MirrorDestination::Rspan { .. } => Err(format!(
+            "the label {label:?} makes {name:?} a source too, and its copies would be watched again; write another port, or take the label from that one"
+        )),
     }
 }
 

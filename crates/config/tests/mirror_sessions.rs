@@ -382,6 +382,38 @@ fn copies_that_would_be_watched_again_are_refused_with_the_reason() {
 }
 
 #[test]
+fn copies_that_would_be_watched_again_by_a_label_are_refused_with_the_reason() {
+    let labels = "source-labels = [\"sql\"]\n";
+    for (to, wanted) in [
+        ("port = \"columbia\"\n", "the label \"sql\" makes \"columbia\" a source too"),
+        ("port = \"columbia\"\nrspan-vlan = 9\n", "take the label from that one"),
+    ] {
+        let (_, name, message) = problem(&format!("{HEAD}{labels}[[mirror.destination]]\n{to}"));
+        assert_eq!(name, "mirror.sql.destination[0].port");
+        assert!(message.contains(wanted), "{message}");
+    }
+    let far = format!("{HEAD}{labels}[[mirror.destination]]\n{ERSPAN_2}");
+    let mut config = load(&far).unwrap();
+    let mut uplink = config.ports.remove(2);
+    assert_eq!(config.check_labels(&uplink), Ok(()));
+    uplink.labels.push("sql".to_owned());
+    let told = config.check_labels(&uplink).unwrap_err().to_string();
+    assert!(
+        told.starts_with("of the mirror session \"sql\": copies leave by \"uplink0\""),
+        "{told}"
+    );
+    assert_eq!(config.check_fits(&uplink).unwrap_err().to_string(), told);
+    config.ports.push(uplink);
+    // It is watched only now.
+    let watching = config.sessions[0].clone();
+    let mut before = watching.clone();
+    before.sources.labels.clear();
+    assert!(config.check_session_change(&watching, &before).is_err());
+    let ingress = SessionConfig { direction: MirrorDirection::Ingress, ..watching };
+    assert_eq!(config.check_session_change(&ingress, &before), Ok(()));
+}
+
+#[test]
 fn a_destination_is_there_once_and_16_of_them_are_enough() {
     let (line, key, message) = problem(&format!("{HEAD}{SOURCE}{TO_PORT}{TO_PORT}"));
     assert_eq!((line, key.as_str()), (19, "mirror.sql.destination[1].port"));

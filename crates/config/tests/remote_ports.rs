@@ -47,6 +47,7 @@ fn mistakes_in_a_port_that_takes_mirror_streams_are_explained() {
         ("uplink0", "sniffie", "decap", "the port \"sniffie\" is no uplink"),
         ("uplink0", "nobody", "decap", "there is no port \"nobody\""),
         ("10.0.0.2/24", "10.0.0.2", "decap", "write, for example, local = \"10.0.0.1/24\""),
+        ("vlan = 7", "udp-port = 0", "decap", "from 1 to 65535"),
         ("vlan = 7", "vlan = 0", "decap", "from 1 to 4094"),
         ("vlan = 7", "vlann = 7", "decap.vlann", "did you mean \"vlan\"?"),
         ("uplink = \"uplink0\",", "", "decap.uplink", "the uplink is missing"),

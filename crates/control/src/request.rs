@@ -40,6 +40,18 @@ pub(crate) async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Resp
     })
 }
 
+/// What stands in `body`, after a check that says in a sentence of its own what is wrong with it.
+pub(crate) async fn read_checked<W: DeserializeOwned, T, E>(
+    body: Body,
+    check: impl FnOnce(&W) -> Result<T, E>,
+) -> Result<T, Response>
+where
+    ControlError: From<E>,
+{
+    let written = read_json(body).await?;
+    check(&written).map_err(|error| ControlError::from(error).into_response())
+}
+
 /// The query of a request, as `?vlan=10`.
 #[derive(Debug)]
 pub(crate) struct Asked<T>(pub(crate) T);

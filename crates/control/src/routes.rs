@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use helio_api::{
-    FdbFilter, PortConfig, PortSettings, QemuRequest, SessionConfig, SessionSettings, VersionInfo,
+    FdbFilter, PortEntry, PortSettings, QemuRequest, SessionEntry, SessionSettings, VersionInfo,
 };
 use serde::Serialize;
 
 use crate::control_error::error_response;
-use crate::request::{Asked, Named, NamedMirror, read_json};
+use crate::request::{Asked, Named, NamedMirror, read_checked, read_json};
 use crate::{ControlError, Switch};
 
 const PATHS: &str = "the paths are /v1/ports, /v1/ports/NAME, /v1/ports/NAME/qemu-args, /v1/mirrors, /v1/mirrors/NAME, /v1/fdb, /v1/workers and /v1/version";
@@ -65,7 +65,7 @@ async fn ports<S: Switch>(State(switch): State<Arc<S>>) -> Response {
 }
 
 async fn add_port<S: Switch>(State(switch): State<Arc<S>>, body: Body) -> Response {
-    match read_json::<PortConfig>(body).await {
+    match read_checked(body, PortEntry::check).await {
         Ok(port) => answer(StatusCode::CREATED, switch, move |s| s.add_port(port)).await,
         Err(refusal) => refusal,
     }
@@ -115,7 +115,7 @@ async fn mirrors<S: Switch>(State(switch): State<Arc<S>>) -> Response {
 }
 
 async fn add_mirror<S: Switch>(State(switch): State<Arc<S>>, body: Body) -> Response {
-    match read_json::<SessionConfig>(body).await {
+    match read_checked(body, SessionEntry::check).await {
         Ok(session) => answer(StatusCode::CREATED, switch, move |s| s.add_mirror(session)).await,
         Err(refusal) => refusal,
     }

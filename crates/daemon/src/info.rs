@@ -14,6 +14,7 @@ use helio_vhost_user::VhostPortHandle;
 use helio_worker::{Fleet, UnderlayReport, WorkerReport};
 
 use crate::feature_names::feature_names;
+use crate::port_state::{port_state, why_nothing_arrives};
 use crate::ports::{Ports, ServedPort};
 use crate::stream_info::describe_streams;
 
@@ -27,9 +28,14 @@ pub(crate) fn underlay_for<'a>(
 }
 
 /// One port with its counters.
-pub(crate) fn port_info(port: &ServedPort, fleet: &Fleet, underlay: &UnderlayReport) -> PortInfo {
+pub(crate) fn port_info(
+    port: &ServedPort,
+    ports: &Ports,
+    fleet: &Fleet,
+    underlay: &UnderlayReport,
+) -> PortInfo {
     let counts = counts(port, fleet);
-    let (state, detail) = port.handle.state();
+    let (state, detail) = port_state(port, ports);
     let vm = port.handle.vm();
     let mut info = PortInfo {
         state,
@@ -100,6 +106,7 @@ fn destination_info(port: &ServedPort, fleet: &Fleet) -> MirrorDestinationInfo {
     let counts = counts(port, fleet).mirror;
     MirrorDestinationInfo {
         port: port.config.name.clone(),
+        detail: why_nothing_arrives(port).unwrap_or_default(),
         wanted: counts.wanted.frames,
         delivered: counts.delivered.frames,
         dropped: by_reason(&counts.dropped.map(|count| count.frames)),

@@ -9,6 +9,7 @@ mod feature_names;
 mod housekeeping;
 mod info;
 mod port_handle;
+mod port_state;
 mod ports;
 mod session_info;
 mod sessions;

@@ -8,6 +8,7 @@ use helio_underlay::{NeighbourState, RefusalCounts};
 use helio_worker::{CollectorReport, Fleet, UnderlayReport};
 
 use crate::info::by_reason;
+use crate::port_state::why_nothing_arrives;
 use crate::ports::Ports;
 use crate::sessions::{ServedLeg, ServedSession, source_ports};
 use crate::underlay::uplink_of;
@@ -82,13 +83,13 @@ pub(crate) fn disbelieved(refused: &RefusalCounts) -> BTreeMap<String, u64> {
 /// Why no copies can go there, whatever comes.
 fn detail(leg: &ServedLeg, ports: &Ports) -> String {
     let name = leg.destination.port();
-    if ports.find(name).is_none() {
+    let Some(port) = ports.find(name) else {
         return format!("there is no port {name:?}; copies go there once there is one");
-    }
+    };
     match &leg.destination {
         MirrorDestination::Remote(_) if uplink_of(ports, name).is_none() => {
             format!("port {name:?} is no uplink; name the one behind which the collector is")
         }
-        _ => String::new(),
+        _ => why_nothing_arrives(port).unwrap_or_default(),
     }
 }

@@ -23,6 +23,7 @@ use crate::cards::Cards;
 use crate::compile::compile;
 use crate::info;
 use crate::port_handle::{self, Surroundings};
+use crate::port_state::port_state;
 use crate::ports::{Ports, ServedPort};
 use crate::session_info::session_info;
 use crate::sessions::ServedSessions;
@@ -88,8 +89,9 @@ impl RunningSwitch {
 
     /// The names of all ports, with what each does in a word and in a sentence.
     pub(crate) fn port_states(&self) -> Vec<(String, (PortState, String))> {
-        let state = |port: &ServedPort| (port.config.name.clone(), port.handle.state());
-        self.lock_ports().iter().map(state).collect()
+        let ports = self.lock_ports();
+        let state = |port: &ServedPort| (port.config.name.clone(), port_state(port, &ports));
+        ports.iter().map(state).collect()
     }
 
     fn lock_config(&self) -> MutexGuard<'_, Config> {
@@ -253,7 +255,8 @@ impl RunningSwitch {
         let started = self.install(&ports).and_then(|()| {
             let port = ports.find_mut(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
             let first_try = port.handle.start()?;
-            let info = info::port_info(port, &self.fleet, &UnderlayReport::default());
+            let port = ports.find(&name).ok_or_else(|| ControlError::no_such_port(&name))?;
+            let info = info::port_info(port, &ports, &self.fleet, &UnderlayReport::default());
             Ok(Begun { info, first_try })
         });
         drop(ports);
@@ -280,14 +283,14 @@ impl Switch for RunningSwitch {
     fn ports(&self) -> Result<Vec<PortInfo>, ControlError> {
         let ports = self.lock_ports();
         let underlay = info::underlay_for(ports.iter(), &self.fleet);
-        Ok(ports.iter().map(|port| info::port_info(port, &self.fleet, &underlay)).collect())
+        Ok(ports.iter().map(|port| info::port_info(port, &ports, &self.fleet, &underlay)).collect())
     }
 
     fn port(&self, name: &str) -> Result<PortInfo, ControlError> {
         let ports = self.lock_ports();
         let port = ports.find(name).ok_or_else(|| ControlError::no_such_port(name))?;
         let underlay = info::underlay_for(std::iter::once(port), &self.fleet);
-        Ok(info::port_info(port, &self.fleet, &underlay))
+        Ok(info::port_info(port, &ports, &self.fleet, &underlay))
     }
 
     fn add_port(&self, port: PortConfig) -> Result<PortInfo, ControlError> {
@@ -305,6 +308,9 @@ impl Switch for RunningSwitch {
         let changed = settings
             .applied_to(&port.config)
             .map_err(|error| ControlError::invalid(error.to_string()))?;
+        self.lock_config()
+            .check_labels(&changed)
+            .map_err(|error| ControlError::conflict(error.to_string()))?;
         let old = std::mem::replace(&mut port.config, changed.clone());
         let id = port.id;
         if old.mirroring == Mirroring::Destination || changed.mirroring == Mirroring::Destination {
@@ -322,7 +328,7 @@ impl Switch for RunningSwitch {
             self.settle_fdb(port);
         }
         let underlay = info::underlay_for(std::iter::once(port), &self.fleet);
-        Ok(info::port_info(port, &self.fleet, &underlay))
+        Ok(info::port_info(port, &ports, &self.fleet, &underlay))
     }
 
     fn remove_port(&self, name: &str) -> Result<(), ControlError> {

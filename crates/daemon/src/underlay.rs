@@ -1,7 +1,7 @@
 //! The switch's own addresses in the networks behind its uplinks.
 
 use helio_config::{Attachment, DecapPoint as DecapConfig, RemoteDestination};
-use helio_encap::{Encapsulation, VXLAN_PORT};
+use helio_encap::Encapsulation;
 use helio_mirror::DecapPoint;
 use helio_underlay::{Carrier, Endpoint, EndpointError, EndpointSettings, IpNet, UnderlayTag};
 
@@ -71,7 +71,7 @@ fn decap_point(
             port: port.id,
             uplink: ports.find(&config.uplink)?.id,
             endpoint,
-            vxlan_port: VXLAN_PORT,
+            vxlan_port: config.udp_port,
         }),
         Err(error) => {
             tracing::warn!("port {} takes nothing: {error}", port.config.name);

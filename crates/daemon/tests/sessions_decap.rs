@@ -221,7 +221,7 @@ impl Listener {
         let more = "
 [[port]]
 name = \"remote0\"
-decap = { uplink = \"uplink0\", local = \"10.9.0.2/24\" }
+decap = { uplink = \"uplink0\", local = \"10.9.0.2/24\", udp-port = 8472 }
 [[port]]
 name = \"remote6\"
 decap = { uplink = \"uplink0\", local = \"fd09::2/64\" }
@@ -299,7 +299,7 @@ fn wrong(listener: &Listener) -> Vec<(&'static str, Vec<u8>)> {
         datagram.payload[place] = value;
         datagram.frame()
     };
-    let mut udp_length = vxlan(4789, 8, &frame);
+    let mut udp_length = vxlan(8472, 8, &frame);
     udp_length[4] = 0xff;
     vec![
         ("outer-ip-checksum", with(|it| it.sum_lie = 1)),
@@ -311,9 +311,9 @@ fn wrong(listener: &Listener) -> Vec<(&'static str, Vec<u8>)> {
         ("gre-flags", byte(0, 0x50)),
         ("gre-protocol", byte(2, 0x08)),
         ("erspan-version", byte(8, 0x50)),
-        ("udp-port", udp(vxlan(53, 8, &frame))),
+        ("udp-port", udp(vxlan(4789, 8, &frame))),
         ("udp-length", udp(udp_length)),
-        ("vxlan-flags", udp(vxlan(4789, 0, &frame))),
+        ("vxlan-flags", udp(vxlan(8472, 0, &frame))),
         ("inner-runt", listener.gre(erspan_2(7, 0, &frame[..13])).frame()),
     ]
 }
@@ -326,14 +326,15 @@ fn datagrams_that_are_no_copies_are_refused_and_each_reason_is_counted() {
         listener.far.send(&frame);
         *reasons.entry(reason.to_owned()).or_default() += 1;
     }
-    let last = inner(2, 200);
-    listener.far.send(&listener.gre(erspan_2(7, 1, &last)).frame());
-    assert_same("sniffie", collect(&mut listener.sniffie, 1), &[last]);
+    let right = [inner(2, 200), inner(3, 300)];
+    listener.far.send(&listener.gre(erspan_2(7, 1, &right[0])).frame());
+    listener.far.send(&Datagram::new(listener.mac, 17, vxlan(8472, 8, &right[1])).frame());
+    assert_same("sniffie", collect(&mut listener.sniffie, 2), &right);
     let info = decap(&listener.switch, "remote0");
     assert_eq!(info.refused, reasons);
-    assert_eq!(listener.switch.port("remote0").ingress_frames, 1);
+    assert_eq!(listener.switch.port("remote0").ingress_frames, 2);
     for leg in listener.switch.settled("in") {
-        assert_eq!((leg.wanted, leg.delivered), (1, 1), "{leg:?}");
+        assert_eq!((leg.wanted, leg.delivered), (2, 2), "{leg:?}");
     }
 }
 
@@ -380,4 +381,27 @@ fn a_decap_port_answers_a_neighbour_that_asks_it_alone_whether_it_is_still_there
     }
     let info = decap(&listener.switch, "remote6");
     assert!(info.refused.is_empty(), "{info:?}");
+}
+
+#[test]
+fn a_decap_port_and_destinations_wait_while_their_uplink_carries_nothing() {
+    let switch = joined(Placement::OneWorker, Tag::Absent, "");
+    let out = || switch.session("out").destinations.remove(0).detail;
+    switch.wait_state("remote4", PortState::Up);
+    assert_eq!(out(), "");
+    ip("link set near down");
+    switch.wait_detail("remote4", "port \"uplink1\" is waiting: far has no link");
+    switch.wait_detail("uplink0", "near is set down");
+    assert!(out().starts_with("port \"uplink0\" is waiting: near is set down"), "{}", out());
+    assert_eq!(switch.port("remote4").state, PortState::Waiting);
+    ip("link set near up");
+    switch.wait_state("remote4", PortState::Up);
+    switch.control().request("DELETE", "/v1/ports/uplink1", "");
+    switch.wait_detail("remote4", "there is no port \"uplink1\"");
+    let vm = json!({ "name": "uplink1", "socket": switch.socket("uplink1") });
+    assert_eq!(switch.control().request("POST", "/v1/ports", &vm.to_string()).status, 201);
+    switch.wait_detail("remote4", "port \"uplink1\" is no uplink");
+    // Nobody is at the other end of that socket, nor at that of sniffie, who watches.
+    let sniffie = switch.session("in").destinations.remove(0);
+    assert!(sniffie.detail.starts_with("port \"sniffie\" is waiting"), "{}", sniffie.detail);
 }

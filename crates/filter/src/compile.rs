@@ -24,7 +24,7 @@ pub enum RefusalCause {
     #[error("it is longer than {MAX_TEXT_BYTES} bytes")]
     TooLong,
     /// libpcap refused it, in its words.
-    #[error("{0}")]
+    #[error("{0}; pcap-filter(7) says what can be written, as \"tcp port 1433\"")]
     Libpcap(String),
     /// What libpcap made of it is no program for a worker.
     #[error("{0}")]
@@ -89,6 +89,7 @@ mod tests {
     fn a_filter_is_refused_with_its_text_and_the_words_of_libpcap() {
         let told = compile("tcp prot 80").unwrap_err().to_string();
         assert!(told.starts_with("the filter \"tcp prot 80\" cannot be used: "), "{told}");
+        assert!(told.contains("pcap-filter(7)"), "{told}");
         assert!(told.contains("syntax error"), "{told}");
         for text in
             ["host 10.0.0.256", "tcp and", "port 70000", "vlan 5000", "wlan type mgt", "tcp\0"]

@@ -43,6 +43,12 @@ pub trait Port: Send {
         true
     }
 
+    /// Bytes of the longest packet that the link takes, without link headers. Asked by those who can make a packet shorter:
+    /// what is too long is refused all the same.
+    fn link_mtu(&self) -> u32 {
+        u32::MAX
+    }
+
     /// These frames will be offered soon: what they need may be fetched now. Not called for frames that are offered at once;
     /// a port may do nothing. Returns whether it found room for one of them.
     fn prepare(&mut self, frames: &[Frame]) -> bool {

@@ -137,7 +137,7 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "decap")]
     pub(crate) tap: Option<String>,
     /// Address on an uplink that takes mirror streams of ERSPAN, GRE and VXLAN, as uplink=uplink0,local=10.0.0.2/24; also with
-    /// vlan, pcp and mac
+    /// vlan, pcp, mac and udp-port (of VXLAN)
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub(crate) decap: Option<DecapEntry>,
     /// "server": the switch listens; "client": QEMU listens [default: server]. Of an uplink: "auto", "zero-copy", "copy" or "skb" [default: auto]

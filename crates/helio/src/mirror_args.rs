@@ -65,7 +65,7 @@ pub(crate) struct MirrorAddArgs {
     /// Copy every frame once into private memory, so that all receive identical bytes whatever the sender does
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Copy frames that the switch refused, too
+    /// Copy frames that the switch refused, too, when a watched port or address sent them; they belong to no VLAN
     #[arg(long)]
     pub(crate) include_dropped: bool,
 }
@@ -79,7 +79,7 @@ pub(crate) struct MirrorSetArgs {
     /// Whether to copy every frame once into private memory
     #[arg(long, value_name = "true|false")]
     pub(crate) exact: Option<bool>,
-    /// Whether to copy frames that the switch refused, too
+    /// Whether to copy frames that the switch refused, too, when a watched port or address sent them
     #[arg(long, value_name = "true|false")]
     pub(crate) include_dropped: Option<bool>,
 }

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn streams_that_a_port_takes_are_shown_with_what_was_lost_of_them() {
         let decap = serde_json::from_value(serde_json::json!({
-            "uplink": "uplink0", "local": "10.0.0.2/24", "refused": {"checksum": 2, "runt": 3},
+            "uplink": "uplink0", "local": "10.0.0.2/24", "udp_port": 4789, "refused": {"checksum": 2, "runt": 3},
             "sessions": [{"source": "10.0.0.1", "encapsulation": "erspan-2", "id": 7, "received": 90,
                 "lost": 5, "late": 4, "duplicates": 3, "strays": 2, "restarts": 1}],
             "unfollowed": 8, "neighbour_refused": {"neighbour-checksum": 1, "neighbour-sender-mac": 6}

@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use helio_api::{MirrorDestinationInfo, MirrorDestinationKind, MirrorInfo, SessionEntry};
+use helio_api::{
+    DestinationEntry, MirrorDestinationInfo, MirrorDestinationKind, MirrorInfo, RemoteInfo,
+    SessionEntry,
+};
 
 use crate::print::{disbelieved, reasons};
 use crate::table::Table;
@@ -26,7 +29,7 @@ pub(crate) fn mirrors(out: &mut impl Write, mirrors: &[MirrorInfo]) -> io::Resul
         }
         for destination in &mirror.destinations {
             let cells = [
-                place(destination),
+                place_and_form(destination),
                 destination.wanted.to_string(),
                 destination.delivered.to_string(),
                 format!("{}{}", destination.dropped_total(), reasons(&destination.dropped)),
@@ -51,15 +54,17 @@ pub(crate) fn mirror(out: &mut impl Write, mirror: &MirrorInfo) -> io::Result<()
         }
     }
     line(out, "exact", if mirror.exact { "yes" } else { "no" })?;
+    // In the same order.
+    let mut told = mirror.settings.iter().flat_map(|settings| &settings.destination);
     for destination in &mirror.destinations {
-        show_destination(out, destination)?;
+        show_destination(out, destination, told.next())?;
     }
     Ok(())
 }
 
 /// What one line says after a session was added or changed.
 pub(crate) fn mirror_line(out: &mut impl Write, mirror: &MirrorInfo) -> io::Result<()> {
-    let to: Vec<_> = mirror.destinations.iter().map(place).collect();
+    let to: Vec<_> = mirror.destinations.iter().map(place_and_form).collect();
     writeln!(out, "{}: sources {}; to {}", mirror.title(), sources(mirror, ", "), to.join(", "))
 }
 
@@ -92,6 +97,37 @@ fn place(destination: &MirrorDestinationInfo) -> String {
     }
 }
 
+/// As `place`, and by what a collector can tell the copies from others for the same address.
+fn place_and_form(destination: &MirrorDestinationInfo) -> String {
+    let place = place(destination);
+    destination
+        .remote
+        .as_ref()
+        .map_or(place.clone(), |remote| format!("{place} ({})", form(remote)))
+}
+
+/// `erspan-2 id 7`.
+fn form(remote: &RemoteInfo) -> String {
+    let id = remote.id.map_or_else(String::new, |id| format!(" id {id}"));
+    format!("{}{id}", remote.encapsulation)
+}
+
+/// What a collector was configured with and no other line shows, as it is written behind `--to`.
+fn told(settings: &DestinationEntry) -> String {
+    const SHOWN: [&str; 5] = ["uplink", "encapsulation", "id", "local", "remote"];
+    let Ok(serde_json::Value::Object(keys)) = serde_json::to_value(settings) else {
+        return String::new();
+    };
+    let others = keys.iter().filter(|(key, _)| !SHOWN.contains(&key.as_str()));
+    let written = |(key, value): (&String, &serde_json::Value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{}={value}", key.replace('_', "-"))
+    };
+    let mut words: Vec<_> = others.map(written).collect();
+    words.sort_unstable();
+    words.join(",")
+}
+
 fn lines(settings: &SessionEntry) -> [(&'static str, String); 6] {
     let or = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
     let burst = |count: Option<u64>| count.unwrap_or(0);
@@ -118,13 +154,19 @@ fn lines(settings: &SessionEntry) -> [(&'static str, String); 6] {
     ]
 }
 
-fn show_destination(out: &mut impl Write, info: &MirrorDestinationInfo) -> io::Result<()> {
+fn show_destination(
+    out: &mut impl Write,
+    info: &MirrorDestinationInfo,
+    settings: Option<&DestinationEntry>,
+) -> io::Result<()> {
     line(out, "destination", &place(info))?;
     if let Some(remote) = &info.remote {
-        let id = remote.id.map_or_else(String::new, |id| format!(" id {id}"));
         let mac = remote.mac.as_deref().unwrap_or("not known");
-        let (encapsulation, local, mtu) = (&remote.encapsulation, &remote.local, remote.path_mtu);
-        line(out, "  form", &format!("{encapsulation}{id} from {local}, path MTU {mtu} bytes"))?;
+        let (form, local, mtu) = (form(remote), &remote.local, remote.path_mtu);
+        line(out, "  form", &format!("{form} from {local}, path MTU {mtu} bytes"))?;
+        if let Some(settings) = settings {
+            line(out, "  told", &told(settings))?;
+        }
         line(out, "  next hop", &format!("{mac}: {}", remote.neighbour))?;
         disbelieved(out, "  refused", &remote.neighbour_refused)?;
     }

@@ -65,9 +65,11 @@ fn width(cell: &str) -> usize {
     cell.chars().count()
 }
 
-/// Digits, also with a unit behind them or a dash instead of them.
+/// Digits, also with a unit behind them or a dash instead of them. Addresses are none.
 fn is_number(cell: &str) -> bool {
-    cell == "-" || cell.starts_with(|first: char| first.is_ascii_digit()) && !cell.contains(':')
+    let first = cell.split(' ').next().unwrap_or_default();
+    cell == "-"
+        || first.starts_with(|digit: char| digit.is_ascii_digit()) && first.parse::<f64>().is_ok()
 }
 
 #[cfg(test)]
@@ -85,5 +87,22 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "NAME       FRAMES  DETAIL\ncolumbia        7\ngröße     1234567  up\n"
         );
+    }
+
+    #[test]
+    fn a_number_may_have_a_unit_and_an_address_is_none() {
+        for number in ["-", "0", "3 (rate-limit 2, no-neighbour 1)", "1.9 us", "12.3 %"] {
+            assert!(is_number(number), "{number}");
+        }
+        for text in [
+            "",
+            "none",
+            "10.0.0.9 by uplink0 (gre)",
+            "52:54:00:00:00:01",
+            "fd00::9 by up",
+            "infinity",
+        ] {
+            assert!(!is_number(text), "{text}");
+        }
     }
 }

@@ -71,7 +71,7 @@ fn a_session_is_added_changed_and_removed() {
     let lab = Lab::new();
     assert_eq!(
         lab.says(ADD),
-        "sql: sources columbia, label sql, VLAN 10; to sniffie, uplink0 VLAN 99, 10.0.0.9 by uplink0\n"
+        "sql: sources columbia, label sql, VLAN 10; to sniffie, uplink0 VLAN 99, 10.0.0.9 by uplink0 (erspan-2 id 7)\n"
     );
     let session = lab.json("mirror show sql");
     assert_eq!(session["settings"]["filter"], "tcp port 1433");
@@ -96,7 +96,7 @@ fn a_list_has_sessions_with_a_number_and_with_a_name() {
     assert!(lines[1].starts_with("0        no     none"), "{table}");
     assert!(lines[2].starts_with("sql      no     columbia,label sql,VLAN 10"), "{table}");
     assert!(lines[2].contains("sniffie") && lines[2].ends_with("3 (rate-limit 2, no-neighbour 1)"));
-    assert!(lines[4].contains("10.0.0.9 by uplink0"), "{table}");
+    assert!(lines[4].contains("  10.0.0.9 by uplink0 (erspan-2 id 7)  "), "{table}");
     assert_eq!(lab.json("mirror list")[0]["session"], 0);
     assert_eq!(lab.json("mirror list")[1]["name"], "sql");
 }
@@ -119,6 +119,7 @@ fn a_session_is_shown_with_its_settings_and_what_became_of_its_copies() {
         "exact        no",
         "destination  10.0.0.9 by uplink0",
         "  form       erspan-2 id 7 from 10.0.0.1/24, path MTU 1500 bytes",
+        "  told       dscp=0,mtu=1500,oversize=truncate,ttl=64",
         "  next hop   not known: the next hop has not been asked for",
         "  detail     this is only a fake",
         "  wanted     7 frames, 0 bytes",
@@ -126,6 +127,13 @@ fn a_session_is_shown_with_its_settings_and_what_became_of_its_copies() {
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
     }
+    let far = "uplink=uplink0,encapsulation=gre,local=10.0.0.1/24,remote=192.0.2.9,gateway=10.0.0.254,sequence=true,\
+        mac=52:54:00:00:00:07,vlan=30,pcp=5,dscp=10,oversize=fragment";
+    lab.says(&format!("mirror set sql --to {far}"));
+    let told = "  told       dscp=10,gateway=10.0.0.254,mac=52:54:00:00:00:07,mtu=1500,oversize=fragment,pcp=5,\
+        sequence=true,ttl=64,vlan=30";
+    let shown = lab.says("mirror show sql");
+    assert!(shown.lines().any(|shown| shown == told), "{told}\n{shown}");
     let shown = lab.says("mirror show 0");
     assert!(shown.starts_with("session      0\nsources      none\nexact        no\n"), "{shown}");
     assert!(shown.contains("destination  sniffie\n"), "{shown}");
@@ -140,6 +148,7 @@ fn refusals_are_one_sentence_with_what_to_write() {
     assert!(lab.complains("mirror set nobody --sample 2").contains("no mirror session"));
     let loops = "mirror add a --source-port b --to-port b";
     assert!(lab.complains(loops).contains("its copies would be watched again"));
+    assert!(!lab.complains(loops).contains("not understood"), "it was, and is refused");
     let far = ADD.replace("10.0.0.9", "192.0.2.9").replace("add sql", "add far");
     assert!(lab.complains(&far).contains("destination[2]: 192.0.2.9 is not in the network"));
     for line in ["mirror add a --to-port b", "mirror remove 0", "mirror add a --to uplnk=b"] {
@@ -163,7 +172,10 @@ fn labels_are_given_to_ports_and_taken_away() {
     assert_eq!((&decap["uplink"], &decap["vlan"]), (&json!("uplink0"), &json!(7)));
     assert_eq!(decap["local"], "10.0.0.2/24");
     let shown = lab.says("port show remote0");
-    assert!(shown.contains("streams for  10.0.0.2/24 by uplink0 VLAN 7\n"), "{shown}");
+    assert!(
+        shown.contains("streams for  10.0.0.2/24 by uplink0 VLAN 7, VXLAN port 4789\n"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Workers ask for each frame; the control thread builds a new [`MirrorTable`] whenever the configuration
 //! changes. A table never changes, and nothing here allocates except its constructor.
 //!
-//! [`Sampler`] and [`RateLimit`] say which of the wanted copies are made. They count, so each worker has its own.
+//! [`Sampler`] and [`RateLimit`] say which of the wanted copies are made. They count: each worker has its own sampler, and all share a limit.
 #![forbid(unsafe_code)]
 
 mod decap_point;

@@ -102,20 +102,12 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// The share of one of `workers` workers, with its bucket full at `now_ns`.
+    /// What holds it, with a full bucket.
     #[must_use]
-    pub fn share(self, workers: NonZeroU32, now_ns: u64) -> RateLimit {
-        let part = |per_second: NonZeroU64| {
-            NonZeroU64::new(per_second.get() / u64::from(workers.get())).unwrap_or(NonZeroU64::MIN)
-        };
+    pub fn limit(self) -> RateLimit {
         match self {
-            Self::Bytes { per_second, burst } => {
-                RateLimit::bytes_per_second(part(per_second), burst / workers, now_ns)
-            }
-            Self::Frames { per_second, burst } => {
-                let burst = NonZeroU32::new(burst.get() / workers).unwrap_or(NonZeroU32::MIN);
-                RateLimit::frames_per_second(part(per_second), burst, now_ns)
-            }
+            Self::Bytes { per_second, burst } => RateLimit::bytes_per_second(per_second, burst),
+            Self::Frames { per_second, burst } => RateLimit::frames_per_second(per_second, burst),
         }
     }
 }
@@ -161,23 +153,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn workers_share_a_rate_and_each_gets_something() {
-        let workers = NonZeroU32::new(4).unwrap();
-        let rate = |per_second, burst| Rate::Frames {
-            per_second: NonZeroU64::new(per_second).unwrap(),
-            burst: NonZeroU32::new(burst).unwrap(),
-        };
-        let copy = crate::Copies { frames: 1, bytes: 60 };
-        let passed = |rate: Rate, until_ns| {
-            let mut limit = rate.share(workers, 0);
-            let at_once = (0..1000).filter(|_| limit.passes(copy, 0)).count();
-            (at_once, (0..1000).filter(|_| limit.passes(copy, until_ns)).count())
-        };
-        assert_eq!(passed(rate(400, 40), 50_000_000), (10, 5));
-        assert_eq!(passed(rate(2, 1), 1_000_000_000), (1, 1));
-    }
 
     #[test]
     fn each_direction_is_watched_alone_or_with_the_other() {

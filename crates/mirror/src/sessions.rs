@@ -1,9 +1,11 @@
 //! All named sessions, compiled so that a worker finds those that a frame concerns by a few masks.
 
+use std::sync::Arc;
+
 use helio_types::{LegId, LegSet, MAX_LEGS, MAX_PORTS, MacAddr, PortId, PortSet, VlanId};
 
 use crate::session::RefusedFrames;
-use crate::{Leg, Session};
+use crate::{Leg, RateLimit, Session};
 
 /// A set of named sessions, by their place in [`Sessions`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub struct Crossing<'a> {
 #[derive(Debug)]
 pub struct Sessions {
     sessions: Vec<Session>,
+    /// What holds the rate of each; one for all workers.
+    limits: Vec<Option<Arc<RateLimit>>>,
     /// For each port the sessions that watch what it sends, and what it receives.
     sent: Box<[SessionSet]>,
     received: Box<[SessionSet]>,
@@ -134,13 +138,16 @@ impl Sessions {
             legs: vec![None; MAX_LEGS].into_boxed_slice(),
             plain: vec![LegSet::EMPTY; MAX_PORTS].into_boxed_slice(),
             sessions: Vec::new(),
+            limits: Vec::new(),
         };
         for (place, session) in sessions.iter_mut().enumerate() {
             session.sources.macs.sort_unstable();
             all.compile_sources(place, session);
             all.compile_legs(place, session);
         }
-        Self { sessions, ..all }
+        let limit = |session: &Session| session.rate.map(|rate| Arc::new(rate.limit()));
+        let limits = sessions.iter().map(limit).collect();
+        Self { sessions, limits, ..all }
     }
 
     fn compile_sources(&mut self, place: usize, session: &Session) {
@@ -276,6 +283,13 @@ impl Sessions {
     #[must_use]
     pub fn session(&self, place: usize) -> Option<&Session> {
         self.sessions.get(place)
+    }
+
+    /// What holds the rate of the session at `place`. The bucket is full: whoever went on from one with the same number and
+    /// the same rate goes on with the limit of that.
+    #[must_use]
+    pub fn limit(&self, place: usize) -> Option<&Arc<RateLimit>> {
+        self.limits.get(place)?.as_ref()
     }
 
     /// A leg with its session.

@@ -30,6 +30,7 @@ pub(crate) struct State {
     pub(crate) accepts: Offloads,
     /// It was unplugged.
     pub(crate) is_unplugged: bool,
+    pub(crate) link_mtu: u32,
     /// Frames it still has buffers for.
     pub(crate) room: usize,
     /// Longest frame a buffer holds.
@@ -60,6 +61,7 @@ impl State {
             log: Log::new(),
             accepts: Offloads::NONE,
             is_unplugged: false,
+            link_mtu: u32::MAX,
             room: usize::MAX,
             longest: u32::MAX,
             script: VecDeque::new(),
@@ -94,6 +96,10 @@ impl FakePort {
 impl Port for FakePort {
     fn has_link(&self) -> bool {
         !self.state().is_unplugged
+    }
+
+    fn link_mtu(&self) -> u32 {
+        self.state().link_mtu
     }
 
     fn take(&mut self, intake: &mut Intake<'_>) {

@@ -150,6 +150,11 @@ impl FarSide {
         self.state().is_unplugged = false;
     }
 
+    /// Has a link that takes packets of up to `bytes` bytes from now on.
+    pub fn set_link_mtu(&self, bytes: u32) {
+        self.state().link_mtu = bytes;
+    }
+
     /// Has room for `frames` frames from now on.
     pub fn set_room(&self, frames: usize) {
         self.state().room = frames;

@@ -42,7 +42,7 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     drop(refused);
     shared.tell(&PortEvent::Opened(sentence(&shared.interface, &facts)));
     shared.status.open(facts, watched, note);
-    shared.status.set_link(interface.link);
+    shared.status.look(&interface);
     // What came before the worker could be woken shows now.
     shared.wakeups.wake();
 
@@ -124,9 +124,9 @@ fn watch(
             return format!("the XDP program was taken away from {name}");
         }
         shared.status.set_mtu(now.mtu);
+        shared.status.look(&now);
         if now.link != link {
             link = now.link;
-            shared.status.set_link(link);
             // What waits to be sent can go now, or need not be tried any more.
             shared.wakeups.wake();
             let text = match (link, now.is_set_up) {

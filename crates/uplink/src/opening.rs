@@ -20,6 +20,7 @@ use crate::sender::Sender;
 use crate::shared_umem::Lots;
 use crate::sockets::{BindError, Mover, Sockets};
 use crate::status::{UmemUse, UplinkFacts, UplinkWay};
+use crate::umem::{CHUNK_BYTES, CHUNKS};
 use crate::waker::Waker;
 
 /// How long a queue or a program of a process that has just ended is waited for: the kernel takes them away a little later.
@@ -27,6 +28,8 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
 /// The number of the loopback in each network namespace: the first socket of a shared UMEM is bound to such a one, and libraries
 /// tell sockets of a UMEM apart by the number.
 const LOOPBACK: u32 = 1;
+/// Memory of the chunks of one queue.
+const MIB_OF_QUEUE: u32 = (CHUNKS * CHUNK_BYTES) >> 20;
 /// First pause between two tries; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -239,6 +242,11 @@ impl Opener<'_> {
                 }
                 (Some(libc::ENODEV), _) => {
                     return Err(UplinkError::NoInterface { interface: self.name.to_owned() });
+                }
+                // Linux 6.18, net/xdp/xdp_umem.c, xdp_umem_account_pages: beyond RLIMIT_MEMLOCK.
+                (Some(libc::ENOBUFS), None) => {
+                    let mib = queues * MIB_OF_QUEUE;
+                    return Err(UplinkError::LockedMemory { interface: self.name.to_owned(), mib });
                 }
                 (_, None) => {
                     return Err(self.host("there is no memory for its chunks", error.cause));

@@ -83,7 +83,7 @@ pub enum UplinkError {
     },
     /// It has fewer queues.
     #[error(
-        "{interface} has {there} queues, and {wanted} are asked for: ask for fewer, or add some by ethtool -L"
+        "{interface} receives on {there} of {wanted} queues that are asked for: ask for fewer, or add some by ethtool -L"
     )]
     Queues {
         /// Its name.
@@ -146,6 +146,17 @@ pub enum UplinkError {
         mode: UplinkMode,
         /// What the host says.
         cause: io::Error,
+    },
+    /// The process may not keep as much memory in place.
+    #[error(
+        "{interface} needs {mib} MiB of locked memory, and this process may not have as much: run it as root, give it \
+         CAP_IPC_LOCK, or raise its limit (ulimit -l, or LimitMEMLOCK= in its unit)"
+    )]
+    LockedMemory {
+        /// Its name.
+        interface: String,
+        /// How much its queues need.
+        mib: u32,
     },
     /// The host refused for another reason.
     #[error("{interface} cannot be used: {what}: {cause}")]

@@ -293,6 +293,10 @@ impl Port for UplinkPort {
         self.shared.status.link() == Link::Up && self.queues.is_some() && self.leaving.is_none()
     }
 
+    fn link_mtu(&self) -> u32 {
+        self.shared.status.mtu()
+    }
+
     /// Nothing: a wire shows frames as they are.
     fn accepts(&self) -> Offloads {
         Offloads::NONE

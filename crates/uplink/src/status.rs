@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use helio_host::{Link, PortState, Stage};
+use helio_host::{Interface, Link, PortState, Stage};
 use helio_types::UplinkMode;
 
 use crate::sockets::{KERNEL_TX_BUDGET, KernelDrops, LINK_BYTES, Mover, Source};
@@ -112,6 +112,8 @@ struct Details {
     sockets: Vec<OwnedFd>,
     /// What is not as an operator would expect, while the interface is open.
     note: Option<String>,
+    /// The operator has set it down: that it has no link is no fault of the wire.
+    is_set_down: bool,
     /// What the kernel dropped before the sockets that are open now.
     dropped_before: KernelDrops,
 }
@@ -136,9 +138,20 @@ impl Status {
         self.has_link.store(link == Link::Up, Ordering::Relaxed);
     }
 
+    /// Notes whether the interface carries frames, and if not, whose turn it is.
+    pub(crate) fn look(&self, interface: &Interface) {
+        self.details().is_set_down = !interface.is_set_up;
+        self.set_link(interface.link);
+    }
+
     #[inline]
     pub(crate) fn longest(&self) -> u32 {
         self.longest.load(Ordering::Relaxed)
+    }
+
+    /// Longest packet, in bytes; not known, and no limit, before the interface was opened first.
+    pub(crate) fn mtu(&self) -> u32 {
+        self.longest().checked_sub(LINK_BYTES).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn set_mtu(&self, mtu: u32) {
@@ -217,8 +230,12 @@ impl Status {
     pub(crate) fn describe(&self, interface: &str) -> PortState {
         let details = self.details();
         let stage = &details.stage;
-        let mut state = stage
-            .describe(interface, self.link(), "has no link", |facts| sentence(interface, facts));
+        let no_link = match details.is_set_down {
+            true => format!("is set down: set it up by ip link set {interface} up"),
+            false => "has no link".to_owned(),
+        };
+        let mut state =
+            stage.describe(interface, self.link(), &no_link, |facts| sentence(interface, facts));
         if let Some(note) = &details.note {
             state.detail.push_str("; ");
             state.detail.push_str(note);
@@ -279,6 +296,7 @@ mod tests {
         assert_eq!(told(&status), ("up", "eth1 in mode copy, 1 queue, MTU 1500".to_owned()));
         status.set_mtu(9000);
         assert_eq!((status.longest(), status.facts().unwrap().mtu), (9018, 9000));
+        assert_eq!((status.mtu(), Status::default().mtu()), (9000, u32::MAX));
         status.close("eth1 is gone".to_owned());
         assert_eq!(told(&status), ("waiting", "eth1 is gone".to_owned()));
     }

@@ -181,7 +181,7 @@ fn fewer_queues_than_the_interface_has_are_possible_and_more_are_not() {
     drop(rig);
     let mut rig = Rig::started(setting(3));
     rig.until("it was refused", |rig| !rig.events().is_empty());
-    assert!(rig.state().detail.starts_with("near has 2 queues, and 3 are asked for"));
+    assert!(rig.state().detail.starts_with("near receives on 2 of 3 queues that are asked for"));
 }
 
 #[test]

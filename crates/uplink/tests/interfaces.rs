@@ -8,6 +8,8 @@ use std::sync::Arc;
 use helio_frame::Port;
 use helio_types::{DropReason, UplinkMode};
 use helio_uplink::{Census, StateWord, UplinkEvent};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use support::{FarEnd, Rig, Setting, Wire, frame, ip};
 
 fn carries_frames(rig: &mut Rig) {
@@ -31,9 +33,13 @@ fn a_link_that_goes_down_stops_the_uplink_and_one_that_comes_up_starts_it_again(
         let _wire = Wire::new(1500);
         let mut rig = Rig::up(mode);
         carries_frames(&mut rig);
-        for end in ["far", "near"] {
+        let set_down = "near is set down: set it up by ip link set near up";
+        for (end, told) in [("far", "near has no link"), ("near", set_down)] {
             ip(&format!("link set {end} down"));
-            assert_eq!(rig.until_state(StateWord::Waiting), "near has no link");
+            rig.until(told, |rig| {
+                let state = rig.state();
+                (state.word, state.detail.as_str()) == (StateWord::Waiting, told)
+            });
             assert_eq!(rig.offer(&frame(60, 0)), Err(DropReason::PortDown));
             ip(&format!("link set {end} up"));
             carries_frames(&mut rig);
@@ -176,6 +182,23 @@ fn a_process_without_rights_is_told_which_it_needs() {
         rig.state().detail,
         "near cannot be used without the right to receive all frames: run this process as root, or give it CAP_NET_RAW"
     );
+}
+
+#[test]
+fn a_process_that_may_lock_less_memory_than_the_chunks_take_is_told_what_to_raise() {
+    let _wire = Wire::new(1500);
+    // Of this thread, and of those that it starts; whoever has the capability does not feel the limit.
+    let mut rights = capabilities(None).unwrap();
+    rights.effective.remove(CapabilitySet::IPC_LOCK);
+    set_capabilities(None, rights).unwrap();
+    let limit = getrlimit(Resource::Memlock);
+    setrlimit(Resource::Memlock, Rlimit { current: Some(1 << 20), ..limit }).unwrap();
+    let mut rig = Rig::started(Setting::default());
+    rig.until("it was refused", |rig| !rig.events().is_empty());
+    let detail = rig.state().detail;
+    assert!(detail.starts_with("near needs 16 MiB of locked memory"), "{detail}");
+    assert!(detail.contains("CAP_IPC_LOCK") && detail.contains("ulimit -l"), "{detail}");
+    assert!(!has_program());
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! taken out of the burst before anything else is done to it.
 
 use helio_frame::{Burst, Frame};
+use helio_mirror::Leg;
 use helio_types::{LegId, MacAddr, PortId};
 use helio_underlay::{NeighbourState, RefusalCounts};
 
 use crate::core::Core;
 use crate::decap::DecapReport;
+use crate::remote::link_bytes;
 
 /// What a worker knows of the networks behind its uplinks.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +28,7 @@ pub struct CollectorReport {
     pub state: NeighbourState,
     /// Where that is.
     pub next_hop: Option<MacAddr>,
-    /// Longest datagram of the path, in bytes.
+    /// Longest datagram of the path, in bytes; no longer than its first link takes.
     pub mtu_bytes: u16,
     /// What neighbours and routers said that was not believed.
     pub refused: RefusalCounts,
@@ -68,11 +70,15 @@ impl Core {
     pub(crate) fn report_underlay(&self) -> UnderlayReport {
         let collector = |leg| {
             let neighbour = self.collectors.get(leg)?.neighbour();
+            let (_, Leg { port, .. }) = self.snapshot.sessions.leg(leg)?;
+            let settings = self.snapshot.switch.port(*port)?;
+            let local = self.place(*port).and_then(|place| self.locals.get(place))?;
+            let mtu_bytes = neighbour.mtu_bytes().min(link_bytes(settings, &*local.port));
             Some(CollectorReport {
                 leg,
                 state: neighbour.state(),
                 next_hop: neighbour.mac(),
-                mtu_bytes: neighbour.mtu_bytes(),
+                mtu_bytes,
                 refused: *neighbour.refused(),
             })
         };

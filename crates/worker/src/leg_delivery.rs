@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::deliver::{Outcome, Purpose, in_form, longest, on_the_wire};
 use crate::legs::{LegTargets, egress_view};
 use crate::mailbox::{Tagging, Targets};
-use crate::remote::{Collector, Sent};
+use crate::remote::{Collector, Limits, Sent, link_bytes};
 
 impl Core {
     /// Delivers one frame to all `targets` and by all `legs`, which are for this worker to deal with: production first. A port
@@ -212,7 +212,9 @@ impl LegWay<'_> {
             (LegForm::RemoteVlan(vlan), _) => self.send_tagged(&seen, *vlan, port, sent),
             (LegForm::Remote(remote), Some(collector)) => {
                 let facts = self.facts(&seen);
-                collector.send(remote, &seen, self.session.snap_len, facts, port, sent)
+                let snap_len = self.session.snap_len;
+                let limits = Limits { snap_len, link_bytes: link_bytes(self.settings, port) };
+                collector.send(remote, &seen, limits, facts, port, sent)
             }
             (LegForm::Plain, _) | (LegForm::Remote(_), None) => Err(DropReason::PortDown),
         }

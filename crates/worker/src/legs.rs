@@ -2,6 +2,7 @@
 //! the frame goes to any other worker.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use helio_counters::FrameCount;
 use helio_filter::Program;
@@ -85,22 +86,24 @@ pub(crate) struct SessionMeter {
     number: u64,
     sampler: Sampler,
     one_in: NonZeroU32,
-    limit: Option<RateLimit>,
+    /// That of all workers.
+    limit: Option<Arc<RateLimit>>,
     rate: Option<Rate>,
 }
 
 impl SessionMeter {
-    fn new(session: &Session, workers: NonZeroU32, random: u32, now_ns: u64) -> Self {
+    fn new(session: &Session, limit: Option<&Arc<RateLimit>>, random: u32) -> Self {
         Self {
             number: session.number,
             sampler: Sampler::new(session.one_in, random),
             one_in: session.one_in,
-            limit: session.rate.map(|rate| rate.share(workers, now_ns)),
+            limit: limit.cloned(),
             rate: session.rate,
         }
     }
 
-    /// The same, but what is set as it was for `before` goes on from there.
+    /// The same, but what is set as it was for `before` goes on from there. All workers do that alike, so they go on sharing a
+    /// limit.
     fn continuing(self, before: Self) -> Self {
         let is_sampled_alike = self.one_in == before.one_in;
         Self {
@@ -132,8 +135,8 @@ impl SessionMeter {
     }
 
     /// Whether its rate allows copies of a frame.
-    fn passes(&mut self, session: &Session, frame: &Frame, now_ns: u64) -> bool {
-        let Some(limit) = &mut self.limit else { return true };
+    fn passes(&self, session: &Session, frame: &Frame, now_ns: u64) -> bool {
+        let Some(limit) = &self.limit else { return true };
         let frames = on_the_wire(frame).frames;
         let bytes = snapped_bytes(frame, session.snap_len.bytes());
         limit.passes(Copies { frames, bytes }, now_ns)
@@ -147,21 +150,20 @@ impl Core {
         self.adopt_collectors();
         self.adopt_decaps();
         self.note_own_uplinks();
-        let workers = u32::try_from(self.peers.len()).ok().and_then(NonZeroU32::new);
-        let workers = workers.unwrap_or(NonZeroU32::MIN);
         self.now_ns = self.clock.now_ns();
         let mut before = std::mem::take(&mut self.meters);
-        let meter = |session: &Session| {
+        let sessions = &self.snapshot.sessions;
+        let meter = |(place, session): (usize, &Session)| {
             let (low, worker) = (self.now_ns / 1000, self.id.index() as u64);
             let random = low.wrapping_mul(2_654_435_761).wrapping_add(worker) & 0xffff_ffff;
             let random = u32::try_from(random).unwrap_or(0);
-            let fresh = SessionMeter::new(session, workers, random, self.now_ns);
+            let fresh = SessionMeter::new(session, sessions.limit(place), random);
             match before.iter().position(|meter| meter.number == session.number) {
                 Some(place) => fresh.continuing(before.swap_remove(place)),
                 None => fresh,
             }
         };
-        self.meters = self.snapshot.sessions.all().iter().map(meter).collect();
+        self.meters = sessions.all().iter().enumerate().map(meter).collect();
     }
 
     /// Whether anything needs the time: a named session, or a decap port.

@@ -7,6 +7,7 @@ use helio_encap::{CopyFields, OuterHeader, Path, SnapLen, Template};
 use helio_frame::{Delivery, Port, Precedence, RestBytes};
 use helio_mirror::{Leg, LegForm, Remote};
 use helio_offload::{NetHeader, Rest, RunningSum};
+use helio_switch::PortSettings;
 use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MacAddr, PortId};
 use helio_underlay::{Endpoint, Neighbour, Observed, OwnFrame};
 
@@ -81,7 +82,7 @@ impl Collector {
         &mut self,
         remote: &Remote,
         seen: &Delivery<'_>,
-        snap_len: SnapLen,
+        limits: Limits,
         facts: CopyFields,
         port: &mut dyn Port,
         sent: &mut Sent,
@@ -95,8 +96,9 @@ impl Collector {
             self.template = remote.template(next_hop).map(|template| (next_hop, template));
         }
         let (_, template) = self.template.as_ref().ok_or(DropReason::NoNeighbour)?;
-        let path = Path { mtu_bytes: self.neighbour.mtu_bytes(), oversize: remote.oversize };
-        let plan = template.plan(seen.bytes(), snap_len, path)?;
+        let mtu_bytes = self.neighbour.mtu_bytes().min(limits.link_bytes);
+        let path = Path { mtu_bytes, oversize: remote.oversize };
+        let plan = template.plan(seen.bytes(), limits.snap_len, path)?;
         let inner_sum = match template.wants_inner_sum() {
             true => sum(&seen.range(0, plan.inner_bytes())),
             false => 0,
@@ -113,6 +115,20 @@ impl Collector {
         }
         Ok(())
     }
+}
+
+/// How long copies may be, whatever is known of their path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Of the frame.
+    pub(crate) snap_len: SnapLen,
+    /// Longest datagram that leaves by the port.
+    pub(crate) link_bytes: u16,
+}
+
+/// Longest datagram that leaves by a port with these settings: its link may take less than they allow.
+pub(crate) fn link_bytes(settings: &PortSettings, port: &dyn Port) -> u16 {
+    u16::try_from(port.link_mtu()).unwrap_or(u16::MAX).min(settings.mtu)
 }
 
 /// Frames that copies took.

@@ -11,7 +11,7 @@ use helio_types::MacAddr;
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
 
 use crate::sessions::{session, stage_with};
-use crate::stage::{Stage, mac, ordinary};
+use crate::stage::{Stage, frame, mac, ordinary};
 
 const OWN_MAC: MacAddr = MacAddr([2, 9, 9, 9, 9, 9]);
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -19,6 +19,12 @@ const COLLECTOR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 9);
 
 /// A session that watches port 0 and sends its copies to a collector behind port 1, of whom nobody has told where he is.
 fn with_collector() -> Stage {
+    let form = LegForm::Remote(collector().into());
+    let plans = [ordinary(), ordinary(), ordinary()];
+    stage_with(&plans, vec![session(&[0], &[(0, 1, form)])])
+}
+
+fn collector() -> Remote {
     let endpoint = Endpoint::new(&EndpointSettings {
         own_mac: OWN_MAC,
         own: IpNet::new_assert(IpAddr::V4(OWN), 24),
@@ -28,7 +34,7 @@ fn with_collector() -> Stage {
         carrier: Carrier::Gre { first_word: [0, 0, 0x88, 0xbe], key: None },
         mtu_bytes: 1500,
     });
-    let remote = Remote {
+    Remote {
         number: 1,
         endpoint: endpoint.unwrap(),
         next_hop: None,
@@ -36,10 +42,7 @@ fn with_collector() -> Stage {
         oversize: Oversize::Fragment,
         dscp: Dscp::of_low_bits(0),
         hop_limit: NonZeroU8::MIN,
-    };
-    let form = LegForm::Remote(remote.into());
-    let plans = [ordinary(), ordinary(), ordinary()];
-    stage_with(&plans, vec![session(&[0], &[(0, 1, form)])])
+    }
 }
 
 #[test]
@@ -123,4 +126,27 @@ fn what_is_sent_to_the_switch_itself_is_shown_to_nobody_and_copied_to_nobody() {
     stage.send(1, &datagram(icmp, Ipv4Addr::new(10, 9, 0, 2)));
     stage.settle();
     assert_eq!((stage.received(0).len(), stage.received(2).len()), (1, 1));
+}
+
+#[test]
+fn the_first_link_of_a_path_takes_no_more_than_its_port_and_its_wire() {
+    let remote = Remote { next_hop: Some(mac(1)), oversize: Oversize::Truncate, ..collector() };
+    let sessions = || vec![session(&[0], &[(0, 1, LegForm::Remote(remote.clone().into()))])];
+    let plans = |mtu| [ordinary(), ordinary().mtu(mtu), ordinary()];
+    let mut stage = stage_with(&plans(9000), sessions());
+    let mut longest = |port_mtu: u16, link_mtu: u32| {
+        stage.configure_sessions(&plans(port_mtu), sessions());
+        stage.ports[1].set_link_mtu(link_mtu);
+        stage.send(0, &frame(0, 2).payload(1450, 1).complete());
+        stage.settle();
+        let report = stage.ask(|fleet, _| fleet.report_underlay());
+        let copy = stage.bytes_at(1).pop().unwrap();
+        (copy.len() - 14, usize::from(report.collectors[0].mtu_bytes))
+    };
+    // What is configured of the path, what its link takes, and what its port may send.
+    for (port_mtu, link_mtu, least) in
+        [(9000, u32::MAX, 1500), (9000, 1501, 1500), (9000, 1400, 1400), (1300, 1400, 1300)]
+    {
+        assert_eq!(longest(port_mtu, link_mtu), (least, least), "{port_mtu}, {link_mtu}");
+    }
 }

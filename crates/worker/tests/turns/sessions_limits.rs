@@ -208,20 +208,26 @@ fn a_rate_is_that_of_the_session_whatever_the_number_of_its_legs() {
 }
 
 #[test]
-fn workers_share_a_rate_evenly() {
+fn workers_share_a_rate_and_who_has_frames_gets_it() {
     let plans = vec![ordinary(), ordinary(), ordinary(), ordinary().on(1)];
     let mut stage = Stage::new(2, &plans);
     stage.know_all(vid(0));
     let limited =
         Session { rate: frames_rate(10, 8), ..session(&[0, 3], &[(0, 2, LegForm::Plain)]) };
     stage.configure_sessions(&plans, vec![limited]);
-    for (pause_ns, expected) in [(0, 4), (199_999_999, 0), (1, 1)] {
+    for (pause_ns, from, expected) in [
+        (0, 3, 8),
+        (0, 0, 0),
+        (99_999_999, 3, 0),
+        (1, 0, 1),
+        (0, 3, 0),
+        (200_000_000, 3, 2),
+        (2_000_000_000, 0, 8),
+    ] {
         wait(&stage, pause_ns);
-        for from in [0, 3] {
-            (0..10).for_each(|_| stage.send(from, &frame(from, 1).complete()));
-            stage.settle();
-            assert_eq!(stage.received(2).len(), expected, "from {from}");
-        }
+        (0..10).for_each(|_| stage.send(from, &frame(from, 1).complete()));
+        stage.settle();
+        assert_eq!(stage.received(2).len(), expected, "from {from} after {pause_ns}");
     }
 }
 
