@@ -137,3 +137,13 @@ fn ports_that_do_not_reach_each_other_are_named() {
     let refused = try_task(&plan, &short_rate(Loop::Closed)).unwrap_err();
     assert!(matches!(refused, BenchError::Silent { .. }), "{refused}");
 }
+
+#[test]
+fn guests_that_were_at_other_ports_before_are_found_where_they_are_now() {
+    let lab = Lab::new(&["", "", "", ""]);
+    let mut plan = lab.plan();
+    let elsewhere = plan.sockets.split_off(2);
+    assert_nothing_is_lost(&plan);
+    plan.sockets = elsewhere;
+    assert_nothing_is_lost(&plan);
+}
