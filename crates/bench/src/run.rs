@@ -38,9 +38,7 @@ impl Task {
             Self::Latency(_) if plan.frames.payload == Payload::None => {
                 refuse("latency needs numbered frames: payload \"line\" or \"all\"")
             }
-            Self::Learning(_) if plan.sockets.len() < 3 => {
-                refuse("address learning needs three guests: name the sockets of three ports")
-            }
+            Self::Learning(_) => learning::check(plan),
             Self::Drain(_) | Self::Rate(_, Some(_)) => drain::check(plan),
             _ => Ok(()),
         }
