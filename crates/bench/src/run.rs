@@ -1,5 +1,6 @@
 //! A run from beginning to end: for each kind of frames the self-test, the guests, and the task.
 
+use crate::contention::CoreTime;
 use crate::drain::DrainPlan;
 use crate::error::BenchError;
 use crate::frame_plan::{FramePlan, Payload};
@@ -79,12 +80,15 @@ pub fn run(
         plan.check()?;
         task.check(&plan)?;
         let self_test = SelfTest::run(&plan)?;
+        let before = CoreTime::now();
         let found = carry_out(&plan, task, helpers, progress)?;
+        let generator_waited = CoreTime::now().waited_since(before);
         report.cells.push(Cell {
             name: name.clone(),
             frames: frames.clone(),
             features: feature_names(found.features),
             self_test,
+            generator_waited,
             oddities: found.oddities,
             outcome: found.outcome,
         });
