@@ -31,7 +31,11 @@ pub(crate) fn bench(args: &BenchArgs, control: Option<PathBuf>, form: Form) -> R
     }
     let (mut workers, mut table) =
         (control.clone().map(Workers::of), control.map(AddressTable::of));
-    let mut process = common.pid.map(ProcessTime::of);
+    let pid = match &args.task {
+        BenchTask::Rate { rate, .. } => rate.pid,
+        _ => None,
+    };
+    let mut process = pid.map(ProcessTime::of);
     let mut helpers = Helpers {
         meter: match (&mut process, &mut workers) {
             (Some(process), _) => Some(process),
@@ -42,10 +46,10 @@ pub(crate) fn bench(args: &BenchArgs, control: Option<PathBuf>, form: Form) -> R
     };
     let kinds: Vec<_> = common.frame.iter().map(|kind| frames(*kind, common)).collect();
     let report = run(&stage(common), &kinds, &task, &mut helpers, &mut Progress::for_people())?;
-    save(&report, common)?;
+    // First, so that it is not lost when a file cannot be written.
     let text = if form.json { report.to_json() } else { to_markdown(&report) };
     io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    save(&report, common)
 }
 
 fn save(report: &Report, common: &CommonArgs) -> Result<(), Failure> {

@@ -165,6 +165,21 @@ fn drain_prints_saves_and_draws_the_same_figures() {
     assert_is_picture(&svg, "64");
 }
 
+#[test]
+fn a_file_that_cannot_be_written_does_not_lose_the_figures() {
+    let lab = Lab::new(&["", ""]);
+    let sockets = ["0.sock", "1.sock"].map(|name| lab.path(name));
+    let file = lab.path("nowhere/drain.json");
+    let output = bench(&format!("drain --rounds 5 --save {}", file.display()), &sockets);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot write "), "{}", stderr(&output));
+    assert_table(
+        &String::from_utf8(output.stdout).unwrap(),
+        "| frames | payload | service ns |",
+        1,
+    );
+}
+
 /// Whether it is an SVG that any program can read, with a text like this in it.
 fn assert_is_picture(path: &Path, label: &str) {
     let text = std::fs::read_to_string(path).unwrap();
@@ -386,6 +401,7 @@ fn values_that_make_no_sense_are_usage_errors() {
         "rate --queue-pairs 0",
         "rate --vlan 0",
         "rate --pages large",
+        "drain --pid 1",
         "drain --rounds 0",
         "latency --load 0%",
         "latency --duration 0",
@@ -395,6 +411,16 @@ fn values_that_make_no_sense_are_usage_errors() {
     ] {
         let output = bench(line, &sockets);
         assert_eq!(output.status.code(), Some(2), "{line}: {}", stderr(&output));
+    }
+    for (line, range) in [
+        ("rate --frame -5", "64 to 65553 bytes"),
+        ("drain --vlan 4095", "1..=4094"),
+        ("latency --duration -1", "a number of seconds"),
+        ("throughput --loss -1", "0 to 100 percent"),
+        ("learning --ageing -1", "a number of seconds"),
+    ] {
+        let said = stderr(&bench(line, &sockets));
+        assert!(said.contains(range), "{line}: {said}");
     }
     assert_eq!(bench("rate", &[]).status.code(), Some(2), "without sockets");
     assert_eq!(bench("rate --help", &[]).status.code(), Some(0));
