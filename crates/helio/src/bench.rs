@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use helio_api::{FlushReply, WorkerInfo};
 use helio_bench::{
-    Attach, BenchError, Busy, BusyMeter, Carried, DrainPlan, FramePlan, Helpers, IMIX, LanePlan,
-    LatencyPlan, LearningPlan, Loop, Payload, ProcessTime, Progress, RatePlan, Report, RingPlan,
-    StagePlan, SwitchControl, Task, ThroughputPlan, pin, run, to_markdown, to_svg,
+    Attach, BenchError, Busy, BusyMeter, Carried, DrainPlan, FCS_BYTES, FramePlan, Helpers, IMIX,
+    LanePlan, LatencyPlan, LearningPlan, Loop, Payload, ProcessTime, Progress, RatePlan, Report,
+    RingPlan, StagePlan, SwitchControl, Task, ThroughputPlan, pin, run, to_markdown, to_svg,
 };
 use helio_guest::{Cutting, HeaderPlace, Pages, Rewriting, SetupOrder, features};
 use hyper::Method;
@@ -176,7 +176,11 @@ fn frames(kind: FrameKind, common: &CommonArgs) -> (String, FramePlan) {
         ..FramePlan::default()
     };
     match kind {
-        FrameKind::Bytes(bytes) => (bytes.to_string(), plan.with_wire_sizes(&[bytes])),
+        FrameKind::Bytes(bytes) => {
+            let plan = plan.with_wire_sizes(&[bytes]);
+            // What a tag or TCP leaves no room for makes a frame longer than was asked for.
+            ((plan.max_bytes() + FCS_BYTES).to_string(), plan)
+        }
         FrameKind::Imix => ("imix".to_owned(), plan.with_wire_sizes(&IMIX)),
     }
 }

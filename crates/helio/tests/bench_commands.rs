@@ -282,6 +282,15 @@ fn guests_have_the_rings_that_were_asked_for() {
 }
 
 #[test]
+fn a_row_is_named_by_the_length_that_was_sent() {
+    let lab = Lab::new(&["", ""]);
+    // A frame that proves itself has no room for a tag in 64 bytes.
+    for (line, name) in [("--frame 64", "64"), ("--frame 64 --vlan 10", "68")] {
+        assert_eq!(lab.cell(&format!("drain --rounds 5 {line}"))["name"], name);
+    }
+}
+
+#[test]
 fn tcp_that_is_not_segmented_yet_goes_through() {
     let lab = Lab::new(&["", ""]);
     let cell = lab.cell(&format!("{RATE} --tso --frame 65000 --mergeable --piece 4096"));
