@@ -57,7 +57,7 @@ pub enum BenchError {
     SelfTest(GuestError),
     /// Nothing comes through.
     #[error(
-        "no frame from {from} reaches {to} within {seconds} s; are both ports in one VLAN, and do they take such frames?",
+        "no frame from {from} reaches {to} within {waited:?}; are both ports in one VLAN, and do they take such frames?",
         from = from.display(),
         to = to.display()
     )]
@@ -67,7 +67,7 @@ pub enum BenchError {
         /// Socket of the receiver.
         to: PathBuf,
         /// How long it was tried.
-        seconds: u64,
+        waited: Duration,
     },
     /// The switch broke a rule of the ring, so that the figures are worth nothing.
     #[error("the switch broke a rule on the rings of {socket}: {faults}", socket = socket.display())]

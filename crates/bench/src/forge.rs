@@ -100,10 +100,12 @@ impl Forge {
         }
     }
 
-    /// Uses these addresses from now on, instead of those of the plan.
+    /// Uses these addresses from now on, instead of those of the plan. The plan begins anew, so that the same number of an
+    /// address meets the same VLAN on every lane.
     pub(crate) fn set_addresses(&mut self, sources: Addresses, destinations: Addresses) {
         (self.sources, self.destinations) = (sources, destinations);
         (self.source_at, self.destination_at) = (0, 0);
+        (self.size_at, self.flow_at, self.vlan_at) = (0, 0, 0);
         (self.are_addresses_fixed, self.is_varied) = (false, true);
     }
 

@@ -96,6 +96,8 @@ pub struct LoadLatency {
     pub undisturbed_ns: Percentiles,
     /// Share of frames that did not arrive.
     pub loss: f64,
+    /// Share of frames that the generator could not even offer in time; part of the loss, and no word about the switch.
+    pub missed: f64,
     /// How far the generator was behind its schedule at worst, in nanoseconds; part of the latencies.
     pub generator_lag_ns: u64,
 }
@@ -127,13 +129,16 @@ pub(crate) fn measure(
         true => Some(closed_loop(stage, plan, progress)?),
         false => None,
     };
+    let count = u32::try_from(latency.loads.len()).unwrap_or(u32::MAX);
+    progress.expect(latency.duration.saturating_mul(count));
     let mut loads = Vec::new();
     for (number, load) in latency.loads.iter().enumerate() {
-        progress.step(number, latency.loads.len(), "latency");
         let fps = match load {
             Load::Frames(fps) => *fps,
             Load::Percent(percent) => closed_loop_mpps.unwrap_or(0.0) * 1e4 * percent,
         };
+        let what = format!("latency, {:.3} Mpps for {:?}", fps / 1e6, latency.duration);
+        progress.step(number, latency.loads.len(), &what);
         let schedule = Schedule { fps, duration: latency.duration, burst: latency.burst };
         stage.settle();
         let kept = schedule.keep(stage)?;
@@ -143,6 +148,7 @@ pub(crate) fn measure(
             latency_ns: Percentiles::of(&kept.latency),
             undisturbed_ns: Percentiles::of(&kept.undisturbed),
             loss: kept.loss(),
+            missed: kept.missed_share(),
             generator_lag_ns: u64::try_from(kept.lag.as_nanos()).unwrap_or(u64::MAX),
         });
     }

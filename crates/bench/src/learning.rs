@@ -63,6 +63,29 @@ pub trait SwitchControl {
     fn forget_addresses(&mut self) -> Result<(), BenchError>;
 }
 
+/// What the plan asks for must be possible: pairs, addresses and queues are chosen here.
+pub(crate) fn check(plan: &StagePlan) -> Result<(), BenchError> {
+    let refuse = |text: &str| Err(BenchError::Plan(text.to_owned()));
+    if plan.sockets.len() < 3 {
+        return refuse("address learning needs three guests: name the sockets of three ports");
+    }
+    if plan.lanes != lanes() || plan.rings.queue_pairs != 1 || plan.frames.macs != 1 {
+        return refuse(
+            "address learning chooses who sends to whom from which address, with one queue pair: leave out pairs, \
+             addresses and queue pairs",
+        );
+    }
+    if plan.frames.payload == Payload::None {
+        return refuse("address learning needs numbered frames: payload \"line\" or \"all\"");
+    }
+    Ok(())
+}
+
+/// One guest teaches, the other one asks.
+fn lanes() -> Vec<LanePlan> {
+    vec![LanePlan { from: 0, to: 1 }, LanePlan { from: 1, to: 0 }]
+}
+
 /// One trial.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Lesson {
@@ -103,21 +126,15 @@ struct School<'a> {
     lessons: Vec<Lesson>,
 }
 
-/// Sets its own lanes on the guests of `plan`, and measures.
+/// Sets the stage of `plan`, and measures.
 pub(crate) fn measure<'a>(
     plan: &StagePlan,
     learning: &LearningPlan,
     control: Option<&'a mut (dyn SwitchControl + 'a)>,
     progress: &mut Progress,
 ) -> Result<Learning, BenchError> {
-    let mut plan = plan.clone();
-    plan.lanes = vec![LanePlan { from: 0, to: 1 }, LanePlan { from: 1, to: 0 }];
-    plan.frames.macs = 1;
-    plan.rings.queue_pairs = 1;
-    if plan.frames.payload == Payload::None {
-        plan.frames.payload = Payload::Line;
-    }
-    let stage = Stage::set(&plan)?;
+    check(plan)?;
+    let stage = Stage::set(plan)?;
     let (ageing, lessons) = (learning.ageing, Vec::new());
     let window = u64::from(plan.window());
     let mut school = School { stage, control, ageing, window, fresh: 1, lessons };

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod contention;
 mod core;
 mod drain;
 mod error;

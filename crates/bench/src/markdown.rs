@@ -3,13 +3,17 @@
 use std::fmt::Write as _;
 
 use crate::drain::Drain;
-use crate::latency::Latency;
+use crate::latency::{Latency, LoadLatency};
 use crate::learning::Learning;
 use crate::rate::{Loop, Rate};
 use crate::report::{Cell, Outcome, Report};
+use crate::schedule::MAY_BE_MISSED;
 use crate::spread::Spread;
 use crate::stage::Oddities;
 use crate::throughput::Throughput;
+
+/// Share of its time that a generator may wait for its core without a word: what the kernel's own threads take is less.
+const MAY_WAIT: f64 = 0.02;
 
 /// Rows of a table, the heading first.
 type Rows = Vec<Vec<String>>;
@@ -136,9 +140,10 @@ fn drain(cell: &Cell, drain: &Drain) -> Vec<String> {
 
 fn latency(cell: &Cell, latency: &Latency) -> Rows {
     let row = |name: &str, mpps: String, at: &crate::Percentiles, loss: String| {
-        let [p50, p90, p99, p999, p9999, max, count] =
-            [at.p50, at.p90, at.p99, at.p999, at.p9999, at.max, at.count].map(|n| n.to_string());
-        vec![name.to_owned(), mpps, p50, p90, p99, p999, p9999, max, loss, count]
+        let seen = |ns: u64| if at.count == 0 { dash() } else { ns.to_string() };
+        let [p50, p90, p99, p999, p9999, max] =
+            [at.p50, at.p90, at.p99, at.p999, at.p9999, at.max].map(seen);
+        vec![name.to_owned(), mpps, p50, p90, p99, p999, p9999, max, loss, at.count.to_string()]
     };
     let mut rows: Rows = latency
         .loads
@@ -160,11 +165,15 @@ fn throughput(cell: &Cell, throughput: &Throughput) -> Rows {
     let row = |found: &crate::Found| {
         vec![
             cell.name.clone(),
-            format!("{} %", found.loss * 100.0),
+            format!("{} %", found.loss_percent()),
             format!("{:.3}", found.mpps),
             format!("{:.2}", gbps(found.mpps)),
             found.upper_mpps.map_or_else(dash, |mpps| format!("{mpps:.3}")),
-            if found.is_generator_limit { "the generator" } else { "the switch" }.to_owned(),
+            match found.upper_mpps {
+                None => dash(),
+                Some(_) if found.is_generator_limit => "the generator".to_owned(),
+                Some(_) => "the switch".to_owned(),
+            },
             throughput.tried.len().to_string(),
         ]
     };
@@ -219,6 +228,10 @@ fn remarks(cell: &Cell) -> Vec<String> {
     if !odd.is_empty() {
         remarks.push(format!("Besides, {}: {odd}.", cell.name));
     }
+    remarks.extend(generator_waited(cell));
+    if let Outcome::Latency(latency) = &cell.outcome {
+        remarks.extend(latency.loads.iter().filter_map(|load| could_not_offer(cell, load)));
+    }
     let Outcome::Rate { sustained, .. } = &cell.outcome else { return remarks };
     if sustained.kind == Loop::Open {
         remarks.push(format!("{}: open loop, {} frames sent.", cell.name, sustained.sent));
@@ -227,6 +240,28 @@ fn remarks(cell: &Cell) -> Vec<String> {
         remarks.push(format!("Busy time: {source}."));
     }
     remarks
+}
+
+/// A generator without a core of its own makes any switch look slow, that of the worker on that core most of all.
+fn generator_waited(cell: &Cell) -> Option<String> {
+    let waited = cell.generator_waited.filter(|share| *share > MAY_WAIT)?;
+    Some(format!(
+        "Generator, {}: waited {:.0} % of the time for its core, which others used. The figures say little of the switch: \
+         give the generator a core of its own (--core).",
+        cell.name,
+        waited * 100.0
+    ))
+}
+
+fn could_not_offer(cell: &Cell, load: &LoadLatency) -> Option<String> {
+    (load.missed > MAY_BE_MISSED).then(|| {
+        format!(
+            "Generator, {} at {:.3} Mpps: could not offer {:.1} % of the frames in time. That part of the loss is its own.",
+            cell.name,
+            load.mpps,
+            load.missed * 100.0
+        )
+    })
 }
 
 /// Those that there were, in words.

@@ -16,6 +16,8 @@ const CELLS: usize = 30;
 #[derive(Debug)]
 pub struct Progress {
     is_shown: bool,
+    /// Whether it will take long: then a word is said at once.
+    is_long: bool,
     began: Instant,
     said: Option<Instant>,
 }
@@ -24,19 +26,24 @@ impl Progress {
     /// For whoever sits in front of stderr, if anybody does.
     #[must_use]
     pub fn for_people() -> Self {
-        Self { is_shown: std::io::stderr().is_terminal(), began: Instant::now(), said: None }
+        Self { is_shown: std::io::stderr().is_terminal(), ..Self::silent() }
     }
 
     /// Says nothing.
     #[must_use]
     pub fn silent() -> Self {
-        Self { is_shown: false, began: Instant::now(), said: None }
+        Self { is_shown: false, is_long: false, began: Instant::now(), said: None }
+    }
+
+    /// What comes next takes so long.
+    pub fn expect(&mut self, time: Duration) {
+        self.is_long = time >= SHORT;
     }
 
     /// `done` of `all` steps are done, and `what` comes next.
     pub fn step(&mut self, done: usize, all: usize, what: &str) {
         let is_due = self.said.is_none_or(|said| said.elapsed() >= PAUSE);
-        if !self.is_shown || !is_due || self.began.elapsed() < SHORT {
+        if !self.is_shown || !is_due || (!self.is_long && self.began.elapsed() < SHORT) {
             return;
         }
         self.said = Some(Instant::now());
@@ -83,17 +90,27 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_a_run_that_just_began_or_to_nobody() {
-        let mut shown = Progress { is_shown: true, began: Instant::now(), said: None };
+        let mut shown = Progress { is_shown: true, ..Progress::silent() };
         shown.step(1, 2, "draining");
         assert!(shown.said.is_none());
         let long_ago = Instant::now() - 2 * SHORT;
-        let mut silent = Progress { is_shown: false, began: long_ago, said: None };
+        let mut silent = Progress { began: long_ago, ..Progress::silent() };
         silent.step(1, 2, "draining");
         assert!(silent.said.is_none());
-        let mut due = Progress { is_shown: true, began: long_ago, said: None };
+        let mut due = Progress { is_shown: true, began: long_ago, ..Progress::silent() };
         due.step(1, 2, "draining");
         assert!(due.said.is_some());
         due.end();
         assert!(due.said.is_none());
+    }
+
+    #[test]
+    fn of_a_run_that_will_take_long_something_is_said_at_once() {
+        for (time, is_said) in [(SHORT / 2, false), (SHORT, true)] {
+            let mut shown = Progress { is_shown: true, ..Progress::silent() };
+            shown.expect(time);
+            shown.step(0, 1, "latency");
+            assert_eq!(shown.said.is_some(), is_said, "{time:?}");
+        }
     }
 }

@@ -126,6 +126,7 @@ pub(crate) fn measure(
     run.stage.check()?;
     let busy_before = meter.as_mut().map(|meter| meter.read()).transpose()?;
     let kicks = run.stage.kicks();
+    progress.expect(rate.window.saturating_mul(u32::try_from(rate.windows).unwrap_or(u32::MAX)));
     let mut moments = vec![run.moment()];
     for number in 0..rate.windows {
         progress.step(number, rate.windows, "sustained rate");

@@ -66,8 +66,10 @@ pub struct Cell {
     pub frames: FramePlan,
     /// Features that were negotiated, by name.
     pub features: Vec<String>,
-    /// What the generator itself costs with these frames and rings.
+    /// What the generator itself costs with these frames and rings of this size.
     pub self_test: SelfTest,
+    /// Share of its time that the generator was ready to run while somebody else had its core; `None` when nobody knows.
+    pub generator_waited: Option<f64>,
     /// What became of frames besides arriving and being lost.
     pub oddities: Oddities,
     /// What was found.

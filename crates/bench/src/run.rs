@@ -1,5 +1,6 @@
 //! A run from beginning to end: for each kind of frames the self-test, the guests, and the task.
 
+use crate::contention::CoreTime;
 use crate::drain::DrainPlan;
 use crate::error::BenchError;
 use crate::frame_plan::{FramePlan, Payload};
@@ -38,9 +39,7 @@ impl Task {
             Self::Latency(_) if plan.frames.payload == Payload::None => {
                 refuse("latency needs numbered frames: payload \"line\" or \"all\"")
             }
-            Self::Learning(_) if plan.sockets.len() < 3 => {
-                refuse("address learning needs three guests: name the sockets of three ports")
-            }
+            Self::Learning(_) => learning::check(plan),
             Self::Drain(_) | Self::Rate(_, Some(_)) => drain::check(plan),
             _ => Ok(()),
         }
@@ -81,12 +80,15 @@ pub fn run(
         plan.check()?;
         task.check(&plan)?;
         let self_test = SelfTest::run(&plan)?;
+        let before = CoreTime::now();
         let found = carry_out(&plan, task, helpers, progress)?;
+        let generator_waited = CoreTime::now().waited_since(before);
         report.cells.push(Cell {
             name: name.clone(),
             frames: frames.clone(),
             features: feature_names(found.features),
             self_test,
+            generator_waited,
             oddities: found.oddities,
             outcome: found.outcome,
         });

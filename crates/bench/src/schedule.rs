@@ -18,6 +18,9 @@ const MAX_LATENCY_NS: u64 = 60_000_000_000;
 /// How long the generator may still send what was due before the end: it may have been kept from running just then.
 const GRACE: Duration = Duration::from_millis(50);
 
+/// One frame in a thousand may come too late to be offered at all.
+pub(crate) const MAY_BE_MISSED: f64 = 0.001;
+
 /// Frames at a fixed rate for some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Schedule {
@@ -51,9 +54,14 @@ impl Kept {
         if self.due == 0 { 0.0 } else { as_f64(self.lost) / as_f64(self.due) }
     }
 
-    /// Whether the generator did its part: less than one frame in a thousand came too late to be offered at all.
+    /// The share of frames that the generator could not even offer in time.
+    pub(crate) fn missed_share(&self) -> f64 {
+        if self.due == 0 { 0.0 } else { as_f64(self.missed) / as_f64(self.due) }
+    }
+
+    /// Whether the generator did its part.
     pub(crate) fn is_valid(&self) -> bool {
-        self.missed * 1000 <= self.due
+        self.missed_share() <= MAY_BE_MISSED
     }
 }
 

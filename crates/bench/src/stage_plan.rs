@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::error::BenchError;
 use crate::frame_plan::{FramePlan, Payload};
 
+/// Bytes before each frame in a ring.
+const NET_HEADER_BYTES: u32 = 12;
+
 /// Which end of the sockets we are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,7 +92,7 @@ pub struct StagePlan {
 }
 
 impl StagePlan {
-    /// Two guests that send to each other over these sockets, or all pairs of neighbours with more.
+    /// The first two guests send to each other; those at the other sockets watch.
     #[must_use]
     pub fn new(sockets: Vec<PathBuf>) -> Self {
         let lanes = vec![LanePlan { from: 0, to: 1 }, LanePlan { from: 1, to: 0 }];
@@ -139,6 +142,13 @@ impl StagePlan {
         if self.rings.queue_pairs > 1 && self.frames.payload == Payload::None {
             return refuse("with payload \"none\" a guest has one queue pair");
         }
+        if !self.is_mergeable()
+            && self.rx_buffer_bytes() < self.frames.max_bytes() + NET_HEADER_BYTES
+        {
+            return refuse(
+                "receive buffers are shorter than the frames: take longer ones, or mergeable ones",
+            );
+        }
         if self.window() == 0 {
             return refuse(
                 "the rings hold not one frame for each sender: take larger rings, shorter frames, or fewer senders",
@@ -177,14 +187,17 @@ impl StagePlan {
 
     /// Receive buffers that the longest frame takes.
     pub(crate) fn buffers_per_frame(&self) -> u32 {
-        (self.frames.max_bytes() + 12).div_ceil(self.rx_buffer_bytes()).max(1)
+        (self.frames.max_bytes() + NET_HEADER_BYTES).div_ceil(self.rx_buffer_bytes()).max(1)
     }
 
     fn rx_buffer_bytes(&self) -> u32 {
         let needed = self.frames.max_bytes() + 16;
-        let mergeable = self.rings.features & features::MRG_RXBUF != 0;
-        let usual = if mergeable { 1536 } else { needed.max(1536) };
+        let usual = if self.is_mergeable() { 1536 } else { needed.max(1536) };
         self.rings.rx_buffer_bytes.unwrap_or(usual)
+    }
+
+    fn is_mergeable(&self) -> bool {
+        self.rings.features & features::MRG_RXBUF != 0
     }
 
     /// The guest that plays by this plan.
@@ -254,6 +267,18 @@ mod tests {
         plan.rings.queue_pairs = 2;
         plan.frames.payload = Payload::None;
         assert!(plan.check().is_err());
+    }
+
+    #[test]
+    fn buffers_hold_a_whole_frame_unless_they_are_merged() {
+        let mut plan = plan(2, &[(0, 1)]);
+        plan.frames.sizes = vec![600];
+        plan.rings.rx_buffer_bytes = Some(612);
+        assert!(plan.check().is_ok());
+        plan.rings.rx_buffer_bytes = Some(611);
+        assert!(plan.check().is_err());
+        plan.rings.features |= features::MRG_RXBUF;
+        assert!(plan.check().is_ok());
     }
 
     #[test]

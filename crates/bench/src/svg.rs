@@ -49,7 +49,7 @@ fn bars_of(report: &Report) -> Vec<Bar> {
             }
             Outcome::Throughput(throughput) => {
                 for found in &throughput.found {
-                    let name = format!("{}, loss {} %", cell.name, found.loss * 100.0);
+                    let name = format!("{}, loss {} %", cell.name, found.loss_percent());
                     bars.push((name, found.mpps, [found.mpps; 2]));
                 }
             }

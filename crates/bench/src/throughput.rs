@@ -91,6 +91,9 @@ pub(crate) fn measure(
     progress: &mut Progress,
 ) -> Result<Throughput, BenchError> {
     let closed_loop_mpps = closed_loop(stage, plan, progress)?;
+    // Some ten loads for each goal, and more than half of the trials for each load.
+    let trials = u32::try_from(throughput.losses.len() * throughput.trials * 5).unwrap_or(u32::MAX);
+    progress.expect(throughput.trial.saturating_mul(trials));
     let mut search = Search { stage, plan: throughput, tried: Vec::new() };
     let mut found = Vec::new();
     for (number, loss) in throughput.losses.iter().enumerate() {
@@ -98,6 +101,13 @@ pub(crate) fn measure(
         found.push(search.find(*loss, closed_loop_mpps * 1.5, progress)?);
     }
     Ok(Throughput { found, tried: search.tried, closed_loop_mpps })
+}
+
+impl Found {
+    /// The loss that is allowed, in percent and without what the computation adds far behind the point.
+    pub(crate) fn loss_percent(&self) -> f64 {
+        (self.loss * 1e8).round() / 1e6
+    }
 }
 
 impl Search<'_> {
@@ -186,6 +196,13 @@ fn majority(losses: &[f64], loss: f64, trials: usize) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loss_is_printed_as_it_was_asked_for() {
+        let found = |loss| Found { loss, mpps: 1.0, upper_mpps: None, is_generator_limit: false };
+        let printed = [0.29, 0.5, 0.001, 100.0].map(|percent: f64| found(percent / 100.0));
+        assert_eq!(printed.map(|found| found.loss_percent()), [0.29, 0.5, 0.001, 100.0]);
+    }
 
     #[test]
     fn the_majority_of_trials_decides_and_no_more_are_made_than_needed() {

@@ -137,3 +137,31 @@ fn ports_that_do_not_reach_each_other_are_named() {
     let refused = try_task(&plan, &short_rate(Loop::Closed)).unwrap_err();
     assert!(matches!(refused, BenchError::Silent { .. }), "{refused}");
 }
+
+#[test]
+fn guests_that_were_at_other_ports_before_are_found_where_they_are_now() {
+    let lab = Lab::new(&["", "", "", ""]);
+    let mut plan = lab.plan();
+    let elsewhere = plan.sockets.split_off(2);
+    assert_nothing_is_lost(&plan);
+    plan.sockets = elsewhere;
+    assert_nothing_is_lost(&plan);
+}
+
+#[test]
+fn addresses_are_learned_and_asked_for_in_the_same_vlan() {
+    let trunk = "vlan = { trunk = [10, 20, 30] }";
+    let lab = Lab::new(&[trunk, trunk, trunk]);
+    let mut plan = lab.plan();
+    plan.frames.vlans = vec![10, 20, 30];
+    plan.frames = plan.frames.clone().with_wire_sizes(&[68]);
+    let task = Task::Learning(LearningPlan {
+        max_addresses: 400,
+        rate_addresses: 100,
+        ..LearningPlan::default()
+    });
+    let Outcome::Learning(learning) = outcome(&plan, &task) else {
+        panic!("another outcome than was asked for")
+    };
+    assert_eq!((learning.capacity, learning.is_capacity_open), (400, true), "{learning:?}");
+}

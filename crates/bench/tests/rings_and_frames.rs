@@ -183,6 +183,20 @@ fn a_hundred_thousand_addresses_and_flows_are_told_apart() {
 }
 
 #[test]
+fn all_addresses_are_learned_when_a_ring_holds_few_frames() {
+    let lab = Lab::new(&["", "", ""]);
+    let mut plan = lab.plan();
+    plan.rings.size = 64;
+    // The net header apart: a frame takes four descriptors, and a ring holds sixteen.
+    plan.rings.cutting = Cutting::Linked(24);
+    plan.lanes = vec![LanePlan { from: 0, to: 1 }];
+    plan.burst = 8;
+    plan.frames = FramePlan { macs: 200, ..plan.frames };
+    let (_sent, strangers) = assert_nothing_is_lost(&plan);
+    assert_eq!(strangers, [0], "a frame was flooded: an address was not learned");
+}
+
+#[test]
 fn a_switch_that_sleeps_is_woken_by_index() {
     let lab = Lab::new(&["", ""]);
     let mut plan = lab.plan();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use helio_api::{FlushReply, WorkerInfo};
 use helio_bench::{
-    Attach, BenchError, Busy, BusyMeter, Carried, DrainPlan, FramePlan, Helpers, IMIX, LanePlan,
-    LatencyPlan, LearningPlan, Loop, Payload, ProcessTime, Progress, RatePlan, Report, RingPlan,
-    StagePlan, SwitchControl, Task, ThroughputPlan, pin, run, to_markdown, to_svg,
+    Attach, BenchError, Busy, BusyMeter, Carried, DrainPlan, FCS_BYTES, FramePlan, Helpers, IMIX,
+    LanePlan, LatencyPlan, LearningPlan, Loop, Payload, ProcessTime, Progress, RatePlan, Report,
+    RingPlan, StagePlan, SwitchControl, Task, ThroughputPlan, pin, run, to_markdown, to_svg,
 };
 use helio_guest::{Cutting, HeaderPlace, Pages, Rewriting, SetupOrder, features};
 use hyper::Method;
@@ -31,7 +31,11 @@ pub(crate) fn bench(args: &BenchArgs, control: Option<PathBuf>, form: Form) -> R
     }
     let (mut workers, mut table) =
         (control.clone().map(Workers::of), control.map(AddressTable::of));
-    let mut process = common.pid.map(ProcessTime::of);
+    let pid = match &args.task {
+        BenchTask::Rate { rate, .. } => rate.pid,
+        _ => None,
+    };
+    let mut process = pid.map(ProcessTime::of);
     let mut helpers = Helpers {
         meter: match (&mut process, &mut workers) {
             (Some(process), _) => Some(process),
@@ -42,10 +46,10 @@ pub(crate) fn bench(args: &BenchArgs, control: Option<PathBuf>, form: Form) -> R
     };
     let kinds: Vec<_> = common.frame.iter().map(|kind| frames(*kind, common)).collect();
     let report = run(&stage(common), &kinds, &task, &mut helpers, &mut Progress::for_people())?;
-    save(&report, common)?;
+    // First, so that it is not lost when a file cannot be written.
     let text = if form.json { report.to_json() } else { to_markdown(&report) };
     io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    save(&report, common)
 }
 
 fn save(report: &Report, common: &CommonArgs) -> Result<(), Failure> {
@@ -172,7 +176,11 @@ fn frames(kind: FrameKind, common: &CommonArgs) -> (String, FramePlan) {
         ..FramePlan::default()
     };
     match kind {
-        FrameKind::Bytes(bytes) => (bytes.to_string(), plan.with_wire_sizes(&[bytes])),
+        FrameKind::Bytes(bytes) => {
+            let plan = plan.with_wire_sizes(&[bytes]);
+            // What a tag or TCP leaves no room for makes a frame longer than was asked for.
+            ((plan.max_bytes() + FCS_BYTES).to_string(), plan)
+        }
         FrameKind::Imix => ("imix".to_owned(), plan.with_wire_sizes(&IMIX)),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchTask {
     /// Sustained rate, busy time per frame, and service time, always together
+    #[command(allow_negative_numbers = true)]
     Rate {
         #[command(flatten)]
         common: CommonArgs,
@@ -23,6 +24,7 @@ pub(crate) enum BenchTask {
         rate: RateArgs,
     },
     /// Service time per frame: drain a ring that was filled before the switch could see it
+    #[command(allow_negative_numbers = true)]
     Drain {
         #[command(flatten)]
         common: CommonArgs,
@@ -31,6 +33,7 @@ pub(crate) enum BenchTask {
         rounds: usize,
     },
     /// Latency under loads that do not wait, after RFC 2544
+    #[command(allow_negative_numbers = true)]
     Latency {
         #[command(flatten)]
         common: CommonArgs,
@@ -45,6 +48,7 @@ pub(crate) enum BenchTask {
         load_burst: u16,
     },
     /// Highest rate with no more than a given loss, after RFC 2544, searched as MLRsearch does
+    #[command(allow_negative_numbers = true)]
     Throughput {
         #[command(flatten)]
         common: CommonArgs,
@@ -59,11 +63,12 @@ pub(crate) enum BenchTask {
         trials: usize,
     },
     /// How many addresses the switch learns, and how fast, after RFC 2889; needs three sockets
+    #[command(allow_negative_numbers = true)]
     Learning {
         #[command(flatten)]
         common: CommonArgs,
         /// Most addresses to try
-        #[arg(long, value_name = "COUNT", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..1 << 23))]
+        #[arg(long, value_name = "COUNT", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..=(1 << 23) - 1))]
         max_addresses: u32,
         /// Seconds to wait between trials, when the switch cannot be told to forget (with --control it is)
         #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
@@ -85,6 +90,9 @@ pub(crate) struct RateArgs {
     /// Pairs of rings to drain afterwards, for the service time; 0 for none
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     pub(crate) rounds: usize,
+    /// Process of the switch: its processor time is the busy time [default: with --control, what its workers say; else that of the process at the sockets]
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
 }
 
 /// Guests, frames and rings.
@@ -106,13 +114,13 @@ pub(crate) struct CommonArgs {
     #[arg(long, value_enum, default_value_t = PayloadArg::All)]
     pub(crate) payload: PayloadArg,
     /// Addresses of each guest
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=(1 << 24) - 1))]
     pub(crate) macs: u32,
     /// Flows from each guest, told apart by UDP ports
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) flows: u32,
     /// Tag frames with these VLANs, one after the other
-    #[arg(long, value_name = "VLAN", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..4095))]
+    #[arg(long, value_name = "VLAN", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4094))]
     pub(crate) vlan: Vec<u16>,
     /// Send TCP that is to be segmented; with --frame 65536 or so
     #[arg(long)]
@@ -122,9 +130,6 @@ pub(crate) struct CommonArgs {
     /// Core on which the guests are played
     #[arg(long, value_name = "CORE")]
     pub(crate) core: Option<usize>,
-    /// Process of the switch: its processor time is the busy time [default: with --control, what its workers say; else that of the process at the sockets]
-    #[arg(long, value_name = "PID")]
-    pub(crate) pid: Option<u32>,
     /// Seconds to wait for the switch and for the first frame
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     pub(crate) patience: f64,
@@ -141,7 +146,7 @@ pub(crate) struct RingArgs {
     /// Descriptors of each ring, a power of two
     #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = ring_size)]
     pub(crate) ring: u16,
-    /// Frames that are offered with one store
+    /// Frames that are offered with one store; a drain offers all of a ring
     #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) burst: u16,
     /// Negotiate mergeable receive buffers
@@ -157,12 +162,12 @@ pub(crate) struct RingArgs {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16..))]
     pub(crate) piece: Option<u32>,
     /// Length of receive buffers, net header included [default: as long as the frames, or 1536 when mergeable]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(128..1 << 20))]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(128..=1 << 20))]
     pub(crate) rx_buffer: Option<u32>,
     /// Put the net header into the cache line of the frame, as Linux does it, not before it, as DPDK does it
     #[arg(long)]
     pub(crate) header_in_line: bool,
-    /// Store descriptors again for every frame, as most drivers do it, and not only when they change
+    /// Store descriptors again for every frame, as most drivers do it, and not only when they change; a drain always does
     #[arg(long)]
     pub(crate) rewrite_descriptors: bool,
     /// Negotiate that chains are completed in order

@@ -165,6 +165,21 @@ fn drain_prints_saves_and_draws_the_same_figures() {
     assert_is_picture(&svg, "64");
 }
 
+#[test]
+fn a_file_that_cannot_be_written_does_not_lose_the_figures() {
+    let lab = Lab::new(&["", ""]);
+    let sockets = ["0.sock", "1.sock"].map(|name| lab.path(name));
+    let file = lab.path("nowhere/drain.json");
+    let output = bench(&format!("drain --rounds 5 --save {}", file.display()), &sockets);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot write "), "{}", stderr(&output));
+    assert_table(
+        &String::from_utf8(output.stdout).unwrap(),
+        "| frames | payload | service ns |",
+        1,
+    );
+}
+
 /// Whether it is an SVG that any program can read, with a text like this in it.
 fn assert_is_picture(path: &Path, label: &str) {
     let text = std::fs::read_to_string(path).unwrap();
@@ -267,6 +282,15 @@ fn guests_have_the_rings_that_were_asked_for() {
 }
 
 #[test]
+fn a_row_is_named_by_the_length_that_was_sent() {
+    let lab = Lab::new(&["", ""]);
+    // A frame that proves itself has no room for a tag in 64 bytes.
+    for (line, name) in [("--frame 64", "64"), ("--frame 64 --vlan 10", "68")] {
+        assert_eq!(lab.cell(&format!("drain --rounds 5 {line}"))["name"], name);
+    }
+}
+
+#[test]
 fn tcp_that_is_not_segmented_yet_goes_through() {
     let lab = Lab::new(&["", ""]);
     let cell = lab.cell(&format!("{RATE} --tso --frame 65000 --mergeable --piece 4096"));
@@ -360,6 +384,10 @@ fn plans_that_cannot_be_carried_out_are_refused_before_anybody_is_waited_for() {
         ("latency --payload none", 2, "payload \"line\" or \"all\""),
         ("rate --payload none --queue-pairs 2", 2, "has one queue pair"),
         ("learning", 2, "three ports"),
+        ("learning --pair 1:0", 3, "leave out pairs"),
+        ("learning --macs 5", 3, "leave out pairs"),
+        ("learning --payload none", 3, "payload \"line\" or \"all\""),
+        ("rate --rx-buffer 128 --frame 1518", 2, "take longer ones"),
         ("rate --pair 0:2", 2, "for which there is no socket"),
         ("rate --pair 1:1", 2, "cannot send to itself"),
         ("rate --core 1023", 2, "run on core 1023"),
@@ -382,6 +410,7 @@ fn values_that_make_no_sense_are_usage_errors() {
         "rate --queue-pairs 0",
         "rate --vlan 0",
         "rate --pages large",
+        "drain --pid 1",
         "drain --rounds 0",
         "latency --load 0%",
         "latency --duration 0",
@@ -391,6 +420,16 @@ fn values_that_make_no_sense_are_usage_errors() {
     ] {
         let output = bench(line, &sockets);
         assert_eq!(output.status.code(), Some(2), "{line}: {}", stderr(&output));
+    }
+    for (line, range) in [
+        ("rate --frame -5", "64 to 65553 bytes"),
+        ("drain --vlan 4095", "1..=4094"),
+        ("latency --duration -1", "a number of seconds"),
+        ("throughput --loss -1", "0 to 100 percent"),
+        ("learning --ageing -1", "a number of seconds"),
+    ] {
+        let said = stderr(&bench(line, &sockets));
+        assert!(said.contains(range), "{line}: {said}");
     }
     assert_eq!(bench("rate", &[]).status.code(), Some(2), "without sockets");
     assert_eq!(bench("rate --help", &[]).status.code(), Some(0));

@@ -114,10 +114,13 @@ fn compare(args: &Args) -> Result<Vec<String>, PerfError> {
         command: command_line(),
         host: Host::this(),
         seconds,
+        left_out: Vec::new(),
     };
     let mut about = about(0);
     about.run = results::name_of_now();
-    let cells = wanted(args, cells::read(&args.matrix)?)?;
+    let all = cells::read(&args.matrix)?;
+    let cells = wanted(args, &all)?;
+    about.left_out = left_out(args.tier, &all, &cells);
     pin(args.other_core)?;
     let settings = settings(args, &about.run);
     let results = Results::create(&args.results, &about.run)?;
@@ -156,7 +159,7 @@ fn command_line() -> String {
     format!("perf/run {}", words.join(" ")).trim_end().to_owned()
 }
 
-fn wanted(args: &Args, all: Vec<Cell>) -> Result<Vec<Cell>, PerfError> {
+fn wanted(args: &Args, all: &[Cell]) -> Result<Vec<Cell>, PerfError> {
     for name in &args.cells {
         if !all.iter().any(|cell| cell.name == *name) {
             let names: Vec<&str> = all.iter().map(|cell| cell.name.as_str()).collect();
@@ -168,7 +171,14 @@ fn wanted(args: &Args, all: Vec<Cell>) -> Result<Vec<Cell>, PerfError> {
         true => cell.tiers.contains(&args.tier),
         false => args.cells.contains(&cell.name),
     };
-    Ok(all.into_iter().filter(is_wanted).collect())
+    Ok(all.iter().filter(|cell| is_wanted(cell)).cloned().collect())
+}
+
+/// Cells of the tier that are not among those that are played: a table without them must say so.
+fn left_out(tier: Tier, all: &[Cell], played: &[Cell]) -> Vec<String> {
+    let is_played = |cell: &Cell| played.iter().any(|other| other.name == cell.name);
+    let left_out = all.iter().filter(|cell| cell.tiers.contains(&tier) && !is_played(cell));
+    left_out.map(|cell| cell.name.clone()).collect()
 }
 
 fn settings(args: &Args, run: &str) -> Settings {

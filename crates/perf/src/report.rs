@@ -34,6 +34,8 @@ pub struct About {
     pub host: Host,
     /// Seconds that it took.
     pub seconds: u64,
+    /// Cells of the tier that were not asked for.
+    pub left_out: Vec<String>,
 }
 
 /// The whole report.
@@ -51,13 +53,44 @@ pub fn to_markdown(about: &About, played: &[Played]) -> String {
         load_percent / 100,
         load_percent % 100
     );
+    text.push_str(&summary(played));
     text.push_str(&lines_table(played));
     text.push_str("\n### Figures\n\n");
     text.push_str(&figures_table(played));
     text.push_str(&generator(played));
     text.push_str(&discarded(played));
-    text.push_str(&failures(played));
+    text.push_str(&failures(played, &about.left_out));
     text.push_str(&commands(played));
+    text
+}
+
+/// How many of the lines that ask for something are reached, and which are not.
+fn summary(played: &[Played]) -> String {
+    let lines = || played.iter().flat_map(|played| &played.lines);
+    let of = |verdict| lines().filter(move |line| line.verdict == verdict && line.asked != "-");
+    let mut text = format!("**Reached: {}.**", of(Verdict::Reached).count());
+    let others = [
+        ("Not reached", Verdict::NotReached),
+        ("Undecided", Verdict::Undecided),
+        ("Not measured", Verdict::NotMeasured),
+    ];
+    for (name, verdict) in others {
+        let titles: Vec<String> = of(verdict).map(title_against).collect();
+        if !titles.is_empty() {
+            let _ = write!(text, " **{name}: {}:** {}.", titles.len(), titles.join("; "));
+        }
+    }
+    text + "\n\n"
+}
+
+fn title_against(line: &Judged) -> String {
+    let mut text = line.title.clone();
+    if line.against != "-" {
+        let _ = write!(text, ", against {}", line.against);
+    }
+    if let Some(cores) = line.cores {
+        let _ = write!(text, " ({})", cores.word());
+    }
     text
 }
 
@@ -177,9 +210,13 @@ fn discarded(played: &[Played]) -> String {
     text
 }
 
-fn failures(played: &[Played]) -> String {
+fn failures(played: &[Played], left_out: &[String]) -> String {
     let mut text = String::from("\n### Not measured\n\n");
-    let mut any = false;
+    let mut any = !left_out.is_empty();
+    if any {
+        let _ =
+            writeln!(text, "- cells of this tier that were not asked for: {}", left_out.join(", "));
+    }
     for Played { cell, outcome, .. } in played {
         for (who, why) in &outcome.failures {
             any = true;
@@ -271,6 +308,7 @@ mod tests {
             command: "perf/run".into(),
             host: Host { processor: "P".into(), cores: 2, kernel: "6".into(), load_percent: 7 },
             seconds: 3,
+            left_out: vec!["idle-cpu".into()],
         };
         let text = to_markdown(&about, &played());
         for part in [
@@ -280,11 +318,28 @@ mod tests {
             "- c, round 1: the floor moved from 40.0 to 60.0 ns",
             "- c: no more rounds, its time was up",
             "- c, vpp: vpp is missing",
+            "- cells of this tier that were not asked for: idle-cpu",
+            "**Reached: 1.**\n\n| what",
             "helio run -c $RUN/helio.toml",
             "load 0.07 before",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_summary_names_each_line_that_is_not_reached() {
+        let mut played = played();
+        let asked = |at_least| {
+            let line = format!("[[cell.line]]\nagainst = \"ovs\"\nat-least = {at_least}\n");
+            judge(&cell(&line), &played[0].outcome.windows).remove(0)
+        };
+        let missed = Judged { cores: Some(Cores::Far), ..asked("9.0") };
+        let absent = Judged { verdict: Verdict::NotMeasured, ..asked("9.0") };
+        let shown = Judged { asked: "-".into(), ..absent.clone() };
+        played[0].lines.extend([missed, absent, shown]);
+        let expected = "**Reached: 1.** **Not reached: 1:** C, against ovs (far). **Not measured: 1:** C, against ovs.\n\n";
+        assert_eq!(summary(&played), expected);
     }
 
     #[test]

@@ -114,8 +114,13 @@ fn every_cell_has_figures_and_every_frame_and_copy_arrives() {
     for contestant in ["helio=plain", "helio=mirrored", "helio=dead"] {
         assert!(drained.contains(&contestant), "{drained:?}");
     }
-    let about =
-        About { run: "test".into(), command: "test".into(), host: Host::this(), seconds: 0 };
+    let about = About {
+        run: "test".into(),
+        command: "test".into(),
+        host: Host::this(),
+        seconds: 0,
+        left_out: Vec::new(),
+    };
     let report = to_markdown(&about, &all);
     assert!(report.contains("| with and without a mirror | plain |"), "{report}");
     let lines = std::fs::read_to_string(results.folder().join("windows.jsonl")).unwrap();

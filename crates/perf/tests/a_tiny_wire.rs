@@ -89,7 +89,9 @@ fn frames_go_every_way_and_come_out_as_they_went_in() {
         assert_eq!(last, Some(settings.rounds - 1), "{}", cell.name);
         for window in &outcome.windows {
             let measured = &window.measured;
-            assert!(measured.figures["mpps"] > 0.0, "{window:?}");
+            // The median may be 0: the machine may run somebody else for most of such short windows.
+            let rates = measured.detail["windows_mpps"].as_array().unwrap();
+            assert!(rates.iter().any(|rate| rate.as_f64().unwrap() > 0.0), "{window:?}");
             assert!(measured.figures.values().all(|figure| figure.is_finite()), "{window:?}");
             assert!(measured.oddities.is_empty(), "{window:?}");
         }

@@ -20,6 +20,9 @@ impl Stage {
                 if Instant::now() >= deadline {
                     return Err(self.silent(lane.from, lane.to));
                 }
+                // The switch may know the receiver from another port, and look for it there until it speaks.
+                let mut own = self.introduction(lane.to, lane.from, &vlans_of(plan, 0));
+                self.send_introductions(&mut own, lane.to, lane.from, 1);
             }
             self.first_frame_at.get_or_insert_with(Instant::now);
             self.introduce(plan, lane.from, lane.to);
@@ -55,10 +58,12 @@ impl Stage {
         forge
     }
 
+    /// No more at once than a ring holds, which may be few when a frame takes many descriptors.
     fn send_all_introductions(&mut self, forge: &mut Forge, from: usize, to: usize) {
+        let capacity = self.guests.get_mut(from).map_or(1, |guest| guest.sender().capacity());
         let mut left = self.frames.macs;
         while left > 0 {
-            let burst = left.min(64);
+            let burst = left.min(64).min(u32::from(capacity)).max(1);
             self.send_introductions(forge, from, to, u16::try_from(burst).unwrap_or(1));
             left -= burst;
         }
@@ -105,8 +110,7 @@ impl Stage {
 
     fn silent(&self, from: usize, to: usize) -> BenchError {
         let socket = |guest: usize| self.sockets.get(guest).cloned().unwrap_or_default();
-        let seconds = self.patience.as_secs();
-        BenchError::Silent { from: socket(from), to: socket(to), seconds }
+        BenchError::Silent { from: socket(from), to: socket(to), waited: self.patience }
     }
 }
 
