@@ -148,6 +148,15 @@ impl Session {
     pub fn leg_set(&self) -> LegSet {
         self.legs.iter().map(|leg| leg.id).collect()
     }
+
+    /// Whether it may copy one frame and leave out the next, or needs each for itself, although both cross its sources alike.
+    #[must_use]
+    pub fn judges_one_by_one(&self) -> bool {
+        self.filter.is_some()
+            || self.one_in > NonZeroU32::MIN
+            || self.rate.is_some()
+            || self.exactness == Exactness::Exact
+    }
 }
 
 #[cfg(test)]

@@ -109,6 +109,8 @@ pub struct Sessions {
     on_ingress: SessionSet,
     on_egress: SessionSet,
     with_refused: SessionSet,
+    /// Those that do not treat frames alike that cross their sources alike.
+    one_by_one: SessionSet,
     /// Where each leg stands: the session, and the place among its legs.
     legs: Box<[Option<(usize, usize)>]>,
     /// For each port the legs that give it plain copies.
@@ -135,6 +137,7 @@ impl Sessions {
             on_ingress: SessionSet::EMPTY,
             on_egress: SessionSet::EMPTY,
             with_refused: SessionSet::EMPTY,
+            one_by_one: SessionSet::EMPTY,
             legs: vec![None; MAX_LEGS].into_boxed_slice(),
             plain: vec![LegSet::EMPTY; MAX_PORTS].into_boxed_slice(),
             sessions: Vec::new(),
@@ -169,6 +172,9 @@ impl Sessions {
         }
         if session.refused == RefusedFrames::Included {
             self.with_refused.insert(place);
+        }
+        if session.judges_one_by_one() {
+            self.one_by_one.insert(place);
         }
     }
 
@@ -261,6 +267,13 @@ impl Sessions {
         !self.with_refused.is_empty()
     }
 
+    /// Whether some of these sessions decide about each frame by itself.
+    #[inline]
+    #[must_use]
+    pub fn judge_one_by_one(&self, concerned: Concerned) -> bool {
+        !concerned.all().intersection(self.one_by_one).is_empty()
+    }
+
     /// The session at `place`, if it watches frames on their way in.
     fn watching_ingress(&self, place: usize) -> SessionSet {
         SessionSet::of(place).intersection(self.on_ingress)
@@ -312,6 +325,13 @@ impl Sessions {
     #[must_use]
     pub fn plain_legs(&self, port: PortId) -> LegSet {
         self.plain.get(port.index()).copied().unwrap_or_default()
+    }
+
+    /// The ports that get plain copies by some of `legs`.
+    #[must_use]
+    pub fn plain_ports(&self, legs: LegSet) -> PortSet {
+        let found = legs.into_iter().filter_map(|id| self.leg(id));
+        found.filter(|(_, leg)| leg.is_plain()).map(|(_, leg)| leg.port).collect()
     }
 
     /// The port through which a frame leaves that a session watches on its way out: the first of its sources, or of all where

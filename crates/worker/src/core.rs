@@ -239,12 +239,12 @@ impl Core {
         while frames < HANDOFFS_PER_TURN && bytes < most_bytes {
             let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
             let Handoff { mut frame, tagging, targets, legs, receipt, readers } = handoff;
+            let traits = Traits::of(&frame);
+            let alone = std::slice::from_mut(&mut frame);
             if legs.all().is_empty() {
-                let traits = Traits::of(&frame);
-                let alone = std::slice::from_mut(&mut frame);
                 self.deliver_all(alone, traits, tagging, &targets, readers);
             } else {
-                self.deliver_with_legs(&frame, tagging, &targets, &legs);
+                self.deliver_with_legs(alone, traits, tagging, &targets, &legs);
             }
             if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
                 peer.acknowledge(frame.origin);

@@ -5,7 +5,7 @@ use helio_encap::SnapLen;
 use helio_frame::{Delivery, Frame, Port, Precedence, RestBytes};
 use helio_offload::{Form, MAX_HEADER_BYTES, NetHeader, Offloads, SegmentPlan};
 use helio_switch::{PortSettings, TagEdit, egress_edit};
-use helio_types::{DropReason, MIN_FRAME_BYTES, PortId};
+use helio_types::{DropReason, LegSet, MIN_FRAME_BYTES, PortId};
 
 use crate::core::Core;
 use crate::form::Forms;
@@ -27,9 +27,33 @@ pub(crate) enum Purpose {
     CopyOfRefused(SnapLen),
 }
 
+/// The part of a port in the delivery of some frames: why it gets them, and whose counters tell what became of them there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) purpose: Purpose,
+    /// Whether that is a copy of its mirror session, too.
+    pub(crate) is_for_mirror: bool,
+    /// The legs of which it is the copy, too.
+    pub(crate) legs: LegSet,
+}
+
+impl Part {
+    /// Of a port that the switch chose.
+    #[inline]
+    pub(crate) fn production(port: PortId, targets: &Targets) -> Self {
+        let is_for_mirror = targets.production_for_mirror.contains(port);
+        Self { purpose: Purpose::Production, is_for_mirror, legs: LegSet::EMPTY }
+    }
+
+    /// Of a mirror destination.
+    pub(crate) const COPY: Self =
+        Self { purpose: Purpose::Copy(SnapLen::WHOLE), is_for_mirror: true, legs: LegSet::EMPTY };
+}
+
 impl Purpose {
     /// Whether the frame stands back for others.
-    fn precedence(self) -> Precedence {
+    #[inline]
+    pub(crate) fn precedence(self) -> Precedence {
         match self {
             Self::Production => Precedence::Production,
             Self::Copy(_) | Self::CopyOfRefused(_) => Precedence::Copy,
@@ -37,7 +61,8 @@ impl Purpose {
     }
 
     /// Most bytes of each frame that the port gets.
-    fn snap_bytes(self) -> u32 {
+    #[inline]
+    pub(crate) fn snap_bytes(self) -> u32 {
         match self {
             Self::Production => u32::MAX,
             Self::Copy(snap_len) | Self::CopyOfRefused(snap_len) => snap_len.bytes(),
@@ -82,39 +107,31 @@ impl Core {
     fn deliver_worked(&mut self, frame: &Frame, tagging: Tagging, targets: &Targets) {
         self.forms.begin();
         for port in &targets.production {
-            self.deliver_production(frame, tagging, port, targets);
+            self.deliver_one(frame, tagging, port, Part::production(port, targets));
         }
         for port in &targets.copies {
-            self.deliver_copy(frame, tagging, port);
+            self.deliver_one(frame, tagging, port, Part::COPY);
         }
     }
 
-    pub(crate) fn deliver_production(
+    /// Delivers one frame to one port, and counts what became of it.
+    pub(crate) fn deliver_one(
         &mut self,
         frame: &Frame,
         tagging: Tagging,
         port: PortId,
-        targets: &Targets,
-    ) -> Outcome {
-        let outcome = self.deliver(frame, tagging, port, Purpose::Production);
-        if let Some(reason) = outcome.reason {
+        part: Part,
+    ) {
+        let outcome = self.deliver(frame, tagging, port, part.purpose);
+        if let (Purpose::Production, Some(reason)) = (part.purpose, outcome.reason) {
             self.counters.port(port).drop_egress(reason, outcome.dropped);
         }
-        if targets.production_for_mirror.contains(port) {
-            self.count_copy(frame, port, outcome);
+        if part.is_for_mirror {
+            outcome.count(on_the_wire(frame), &self.counters.port(port).mirror);
         }
-        outcome
-    }
-
-    pub(crate) fn deliver_copy(
-        &mut self,
-        frame: &Frame,
-        tagging: Tagging,
-        port: PortId,
-    ) -> Outcome {
-        let outcome = self.deliver(frame, tagging, port, Purpose::Copy(SnapLen::WHOLE));
-        self.count_copy(frame, port, outcome);
-        outcome
+        for leg in part.legs {
+            outcome.count(on_the_wire(frame), self.counters.leg(leg));
+        }
     }
 
     /// Counts mirror copies as dropped before they were tried.
@@ -122,13 +139,8 @@ impl Core {
         self.counters.port(port).mirror.drop_copies(reason, wire.frames, wire.bytes);
     }
 
-    /// Counts what became of a frame that a mirror session wanted at `port`.
-    fn count_copy(&self, frame: &Frame, port: PortId, outcome: Outcome) {
-        outcome.count(on_the_wire(frame), &self.counters.port(port).mirror);
-    }
-
     /// Delivers one frame to one port, whatever must be done to it.
-    pub(crate) fn deliver(
+    fn deliver(
         &mut self,
         frame: &Frame,
         tagging: Tagging,

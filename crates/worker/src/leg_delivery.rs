@@ -1,4 +1,4 @@
-//! Delivering a frame that legs of named sessions get, to its ordinary receivers and to the legs whose ports this worker owns.
+//! Delivering frames that legs of named sessions get, to their ordinary receivers and to the legs whose ports this worker owns.
 
 use helio_encap::{
     CopyFields, Cos, Direction, Integrity, OriginalTag, SnapLen, SourceIndex, Timestamp,
@@ -11,57 +11,80 @@ use helio_types::{DropReason, LegId, LegSet, PortId, VlanId};
 
 use crate::Snapshot;
 use crate::core::Core;
-use crate::deliver::{Outcome, Purpose, in_form, longest, on_the_wire};
+use crate::deliver::{Outcome, Part, Purpose, in_form, longest, on_the_wire};
 use crate::legs::{LegTargets, egress_view};
-use crate::mailbox::{Tagging, Targets};
+use crate::mailbox::{Readers, Tagging, Targets};
 use crate::remote::{Collector, Limits, Sent, link_bytes};
+use crate::run::{Traits, Work};
 
 impl Core {
-    /// Delivers one frame to all `targets` and by all `legs`, which are for this worker to deal with: production first. A port
-    /// gets it once: if it receives the frame anyway, that is the copy of all its plain legs.
+    /// Delivers frames that go the same way to all `targets` and by all `legs`, which are for this worker to deal with.
     pub(crate) fn deliver_with_legs(
         &mut self,
-        frame: &Frame,
+        frames: &mut [Frame],
+        traits: Traits,
         tagging: Tagging,
         targets: &Targets,
         legs: &LegTargets,
     ) {
-        self.forms.begin();
-        let mut left = legs.all();
-        for port in &targets.production {
-            let outcome = self.deliver_production(frame, tagging, port, targets);
-            left = self.settle_plain(frame, port, left, outcome);
+        if traits.work == Work::Nothing && self.ports_differ(targets, legs) {
+            return self.deliver_everywhere(frames, traits, tagging, targets, legs);
         }
-        for port in &targets.copies {
-            let outcome = self.deliver_copy(frame, tagging, port);
-            left = self.settle_plain(frame, port, left, outcome);
-        }
-        while let Some(id) = left.into_iter().next() {
-            left = match self.snapshot.sessions.leg(id).map(|(_, leg)| (leg.port, leg.is_plain())) {
-                Some((port, true)) => {
-                    let purpose = self.purpose(port, left, legs);
-                    let outcome = self.deliver(frame, tagging, port, purpose);
-                    self.settle_plain(frame, port, left, outcome)
-                }
-                found => {
-                    let outcome = match found {
-                        Some(_) => self.deliver_by_leg(frame, tagging, id, legs),
-                        None => Outcome::dropped(DropReason::PortDown),
-                    };
-                    outcome.count(on_the_wire(frame), self.counters.leg(id));
-                    left.difference(LegSet::of(id))
-                }
-            };
+        for frame in frames {
+            let traits = Traits::of(frame);
+            let alone = std::slice::from_mut(frame);
+            self.forms.begin();
+            self.deliver_everywhere(alone, traits, tagging, targets, legs);
         }
     }
 
-    /// Counts what became of the frame at `port` for those of `legs` that give it plain copies, and returns the others.
-    fn settle_plain(&self, frame: &Frame, port: PortId, legs: LegSet, outcome: Outcome) -> LegSet {
-        let settled = legs.intersection(self.snapshot.sessions.plain_legs(port));
-        for leg in settled {
-            outcome.count(on_the_wire(frame), self.counters.leg(leg));
+    /// Whether no port gets a frame both as it is and in another form: such a port gets one frame after the other.
+    fn ports_differ(&self, targets: &Targets, legs: &LegTargets) -> bool {
+        let sessions = &self.snapshot.sessions;
+        let as_they_are = targets.production.union(&targets.copies);
+        let as_they_are = as_they_are.union(&sessions.plain_ports(legs.all()));
+        legs.all()
+            .into_iter()
+            .filter_map(|id| sessions.leg(id))
+            .all(|(_, leg)| leg.is_plain() || !as_they_are.contains(leg.port))
+    }
+
+    /// Production first, then copies as they are, then those in other forms, frame by frame. A port gets each frame once as it
+    /// is: if it receives it anyway, that is the copy of all its plain legs.
+    fn deliver_everywhere(
+        &mut self,
+        frames: &mut [Frame],
+        traits: Traits,
+        tagging: Tagging,
+        targets: &Targets,
+        legs: &LegTargets,
+    ) {
+        let mut left = legs.all();
+        let production =
+            targets.production.iter().map(|port| (port, Part::production(port, targets)));
+        let copies = targets.copies.iter().map(|port| (port, Part::COPY));
+        for (port, part) in production.chain(copies) {
+            let part = Part { legs: self.plain_among(left, port), ..part };
+            left = left.difference(part.legs);
+            self.deliver_part(frames, traits, tagging, port, part, Readers::Others);
         }
-        legs.difference(settled)
+        for port in &self.snapshot.sessions.plain_ports(left) {
+            let purpose = self.purpose(port, left, legs);
+            let part = Part { purpose, is_for_mirror: false, legs: self.plain_among(left, port) };
+            left = left.difference(part.legs);
+            self.deliver_part(frames, traits, tagging, port, part, Readers::Others);
+        }
+        for frame in &*frames {
+            for id in left {
+                let outcome = self.deliver_by_leg(frame, tagging, id, legs);
+                outcome.count(on_the_wire(frame), self.counters.leg(id));
+            }
+        }
+    }
+
+    /// Those of `legs` that give `port` plain copies.
+    fn plain_among(&self, legs: LegSet, port: PortId) -> LegSet {
+        legs.intersection(self.snapshot.sessions.plain_legs(port))
     }
 
     /// How `port` gets the one copy that those of `legs` which are plain want there: with as many bytes as the most

@@ -21,7 +21,7 @@ use crate::mailbox::Tagging;
 use crate::run::{Run, Verdict};
 
 /// The legs that get a frame, and how they see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LegTargets {
     /// Those that show it as it entered.
     pub(crate) ingress: LegSet,
@@ -200,9 +200,9 @@ impl Core {
         }
     }
 
-    /// Says which legs get the one frame of a run that concerns sessions. Counts what they want, and what of that they cannot
-    /// have.
-    #[cold]
+    /// Says which legs get the frames of a run that concerns sessions: `frame`, the first, tells for all. Counts what they want,
+    /// and what of that they cannot have.
+    #[inline(never)]
     pub(crate) fn plan_legs(&mut self, ingress: PortId, frame: &mut Frame, run: &mut Run) {
         let mut targets = LegTargets::none(ingress);
         match &run.verdict {
@@ -218,7 +218,7 @@ impl Core {
         let Self { snapshot, meters, counters, memories, now_ns, .. } = self;
         let table = memories.get(frame.memory.index()).and_then(Option::as_deref);
         let rest = RestBytes::new(table, &frame.rest);
-        let wire = on_the_wire(frame);
+        let wire = run.traits.wire;
         for place in run.concerned.all().places() {
             let (Some(session), Some(meter)) =
                 (snapshot.sessions.session(place), meters.get_mut(place))
@@ -247,7 +247,7 @@ impl Core {
                 Way::Egress => targets.egress = targets.egress.union(legs),
             }
         }
-        let targets = self.refuse_impossible(frame, run.tagging, targets);
+        let targets = self.refuse_impossible(wire, run.tagging, targets);
         let targets = self.make_exact(frame, targets);
         if !targets.all().is_empty() {
             run.legs = u8::try_from(self.leg_plans.len()).ok();
@@ -266,7 +266,7 @@ impl Core {
     /// VLAN.
     fn refuse_impossible(
         &self,
-        frame: &Frame,
+        wire: FrameCount,
         tagging: Tagging,
         targets: LegTargets,
     ) -> LegTargets {
@@ -286,13 +286,13 @@ impl Core {
                 not_member = not_member.union(LegSet::of(id));
             }
         }
-        let wire = on_the_wire(frame);
         self.refuse_legs(wire, returned, DropReason::ReturnToSender);
         self.refuse_legs(wire, not_member, DropReason::Vlan);
         targets.without(returned.union(not_member))
     }
 
-    /// Makes the frame private if a leg of an exact session gets it; without a buffer those legs get nothing.
+    /// Makes the frame private if a leg of an exact session gets it; without a buffer those legs get nothing. Where one may, a run
+    /// is one frame.
     fn make_exact(&mut self, frame: &mut Frame, targets: LegTargets) -> LegTargets {
         let sessions = &self.snapshot.sessions;
         let is_exact = |leg| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use helio_frame::{Frame, Origin, Wakeups};
 use helio_switch::Tci;
-use helio_types::{PortId, PortSet, VlanId};
+use helio_types::{PortSet, VlanId};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::legs::LegTargets;
@@ -50,12 +50,6 @@ impl Targets {
             production_for_mirror: self.production_for_mirror.intersection(ports),
             copies: self.copies.intersection(ports),
         }
-    }
-
-    /// Whether what becomes of the frame at `port` counts for its mirror session.
-    #[inline]
-    pub(crate) fn is_for_mirror(&self, port: PortId) -> bool {
-        self.copies.contains(port) || self.production_for_mirror.contains(port)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -184,6 +178,7 @@ mod tests {
     use super::*;
     use helio_frame::{Head, MemoryId, SegmentList};
     use helio_offload::NetHeader;
+    use helio_types::PortId;
 
     fn peers() -> (Peer, Peer) {
         let bed = || Arc::new(Bed::new().unwrap());

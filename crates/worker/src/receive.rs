@@ -40,13 +40,21 @@ impl Worker {
             if core.own_uplinks.contains(ingress) { core.intercept(ingress, burst) } else { 0 };
         core.inquire(ingress, burst.frames(), stretches);
         core.decide(ingress, burst.frames(), stretches, runs);
-        let several = runs.len() > 1;
         let mut frames = burst.frames_mut();
         for (run, targets) in runs.iter_mut().zip(&mut **targets) {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
             core.plan(ingress, these, run, targets);
+            frames = others;
+        }
+        if runs.len() > 1 && core.may_plan_one_by_one() {
+            core.join_planned(runs, &mut **targets);
+        }
+        let several = runs.len() > 1;
+        let mut frames = burst.frames_mut();
+        for (run, targets) in runs.iter().zip(&**targets) {
+            let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
             // What is delivered next is fetched when it is: a run that nobody copies, or dead monitors only.
-            let copied = core.prepare(these, &targets.copies);
+            let copied = core.prepare(these, &core.copied_to(run, targets));
             if several || copied {
                 core.prepare(these, &targets.production);
             }
@@ -122,7 +130,7 @@ impl Core {
         }
     }
 
-    /// Makes a run of the frames of a stretch, or one of each if what becomes of their copies is decided one by one.
+    /// Makes a run of the frames of a stretch, or one of each if who gets copies is decided one by one.
     #[inline]
     fn begin_runs(
         &self,
@@ -135,11 +143,16 @@ impl Core {
         let concerned = frames
             .first()
             .map_or(Concerned::NONE, |first| self.concerned(ingress, first, &verdict));
-        if concerned.all().is_empty() && !self.is_wanted_exactly(ingress, &verdict) {
-            let (frames, traits) = (stretch.frames, stretch.traits);
-            runs.push(Run::begin(frames, traits, verdict, Company::Welcome));
-        } else {
+        let Stretch { frames: count, traits, .. } = *stretch;
+        let one_by_one = self.snapshot.sessions.judge_one_by_one(concerned)
+            || self.is_wanted_exactly(ingress, &verdict);
+        if one_by_one {
             runs.extend(frames.iter().map(|frame| Run::alone(frame, verdict, concerned)));
+        } else {
+            // Copies of refused frames have the tags that those came with, and these differ.
+            let is_refused_and_wanted = verdict.is_err() && !concerned.all().is_empty();
+            let company = if is_refused_and_wanted { Company::Refused } else { Company::Welcome };
+            runs.push(Run::begin(count, traits, verdict, company, concerned));
         }
     }
 
@@ -183,6 +196,53 @@ impl Core {
         }
     }
 
+    /// Whether some frames are planned one by one.
+    #[inline]
+    fn may_plan_one_by_one(&self) -> bool {
+        !self.snapshot.sessions.is_empty() || self.snapshot.mirror.has_exact()
+    }
+
+    /// Joins runs that follow each other and turned out to go the same way, copies included: so sessions that decide frame by
+    /// frame cost no more than that.
+    #[inline(never)]
+    fn join_planned(&self, runs: &mut Vec<Run>, targets: &mut [Targets]) {
+        let mut last = 0;
+        for at in 1..runs.len() {
+            let (Some(next), Some(next_targets)) =
+                (runs.get(at).copied(), targets.get(at).copied())
+            else {
+                break;
+            };
+            let joins = targets.get(last) == Some(&next_targets)
+                && runs.get_mut(last).is_some_and(|run| {
+                    self.leg_plan(run.legs) == self.leg_plan(next.legs) && run.join_planned(&next)
+                });
+            if !joins {
+                last += 1;
+                if let (Some(run), Some(targets)) = (runs.get_mut(last), targets.get_mut(last)) {
+                    (*run, *targets) = (next, next_targets);
+                }
+            }
+        }
+        runs.truncate(last + 1);
+    }
+
+    fn leg_plan(&self, legs: Option<u8>) -> Option<&LegTargets> {
+        self.leg_plans.get(usize::from(legs?))
+    }
+
+    /// The ports that get copies of a run as they get any frame.
+    #[inline]
+    fn copied_to(&self, run: &Run, targets: &Targets) -> PortSet {
+        match self.leg_plan(run.legs) {
+            None => targets.copies,
+            Some(legs) => {
+                let plain = self.snapshot.sessions.plain_ports(legs.all());
+                targets.copies.union(&plain).difference(&targets.production)
+            }
+        }
+    }
+
     /// Lets those of `ports` that are this worker's fetch what they need for the frames. Returns whether one had a use for that.
     #[inline]
     fn prepare(&mut self, frames: &[Frame], ports: &PortSet) -> bool {
@@ -206,8 +266,8 @@ impl Core {
         targets: &Targets,
         readers: Readers,
     ) {
-        if let Some(legs) = run.legs {
-            return self.forward_with_legs(frames, run, targets, legs);
+        if let Some(legs) = self.leg_plan(run.legs).copied() {
+            return self.forward_with_legs(frames, run, targets, &legs);
         }
         if self.is_alone() {
             return self.deliver_all(frames, run.traits, run.tagging, targets, readers);
@@ -234,15 +294,22 @@ impl Core {
         self.deliver_all(frames, run.traits, run.tagging, &own, readers);
     }
 
-    /// As [`Core::forward`], for the one frame of a run and its legs.
-    #[cold]
-    fn forward_with_legs(&mut self, frames: &[Frame], run: &Run, targets: &Targets, legs: u8) {
-        let plan = self.leg_plans.get(usize::from(legs)).copied();
-        let (Some(legs), Some(frame)) = (plan, frames.first()) else { return };
+    /// As [`Core::forward`], for a run that legs get.
+    #[inline(never)]
+    fn forward_with_legs(
+        &mut self,
+        frames: &mut [Frame],
+        run: &Run,
+        targets: &Targets,
+        legs: &LegTargets,
+    ) {
         if !self.is_alone() {
-            self.hand_over(frame, run.tagging, targets, &legs, Readers::Others);
+            for frame in &*frames {
+                self.hand_over(frame, run.tagging, targets, legs, Readers::Others);
+            }
         }
         let own = targets.within(&self.own_targets());
-        self.deliver_with_legs(frame, run.tagging, &own, &legs.within(self.own_legs()));
+        let own_legs = legs.within(self.own_legs());
+        self.deliver_with_legs(frames, run.traits, run.tagging, &own, &own_legs);
     }
 }

@@ -114,11 +114,11 @@ impl Stretch {
     }
 }
 
-/// Whether other frames may join a run.
+/// Whether other frames may join a run before it is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Company {
     Welcome,
-    /// What becomes of the copies is decided for each frame.
+    /// Who gets copies is not known by the verdict alone.
     Refused,
 }
 
@@ -130,17 +130,22 @@ pub(crate) struct Run {
     pub(crate) traits: Traits,
     pub(crate) tagging: Tagging,
     company: Company,
-    /// The named sessions that the one frame of the run concerns.
+    /// The named sessions that the frames concern. If one of those decides one by one, there is one frame until it is planned.
     pub(crate) concerned: Concerned,
-    /// Which of the plans for legs is that of the frame, if it has one; known when the run is complete.
+    /// Which of the plans for legs is that of the frames, if they have one; known when the run is planned.
     pub(crate) legs: Option<u8>,
 }
 
 impl Run {
     /// A run of `frames` frames.
     #[inline]
-    pub(crate) fn begin(frames: usize, traits: Traits, verdict: Verdict, company: Company) -> Self {
-        let concerned = Concerned::NONE;
+    pub(crate) fn begin(
+        frames: usize,
+        traits: Traits,
+        verdict: Verdict,
+        company: Company,
+        concerned: Concerned,
+    ) -> Self {
         let tagging = match &verdict {
             Ok(decision) => Tagging { vlan: decision.vlan, tag: decision.tag },
             Err(_) => Tagging::default(),
@@ -152,8 +157,7 @@ impl Run {
     /// A run of one frame, for which everything is decided by itself.
     #[inline]
     pub(crate) fn alone(frame: &Frame, verdict: Verdict, concerned: Concerned) -> Self {
-        let run = Self::begin(1, Traits::of(frame), verdict, Company::Refused);
-        Self { concerned, ..run }
+        Self::begin(1, Traits::of(frame), verdict, Company::Refused, concerned)
     }
 
     /// Adds the frames of a stretch if they go the same way and can be delivered together. Whether they do.
@@ -165,6 +169,16 @@ impl Run {
         if joins {
             self.frames += stretch.frames;
             self.traits.join(&stretch.traits);
+        }
+        joins
+    }
+
+    /// Adds the frames of the next run, which has the same receivers, if they can be delivered together. Whether they can.
+    pub(crate) fn join_planned(&mut self, next: &Self) -> bool {
+        let joins = self.traits.work == next.traits.work && self.tagging == next.tagging;
+        if joins {
+            self.frames += next.frames;
+            self.traits.join(&next.traits);
         }
         joins
     }

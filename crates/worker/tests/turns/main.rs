@@ -32,6 +32,7 @@ mod sessions_model;
 mod sessions_reference;
 #[cfg(test)]
 mod sessions_refused;
+mod sessions_runs;
 #[cfg(test)]
 mod sessions_view;
 #[cfg(test)]

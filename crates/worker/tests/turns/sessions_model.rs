@@ -229,28 +229,23 @@ impl<'a> Rules<'a> {
                 Some(vlan) => tag_towards(&self.plans[to].vlan, vlan, shot.tci),
                 None => shot.tci,
             };
+            let (plain, changed): (Vec<_>, Vec<_>) = wanted
+                .iter()
+                .filter(|wanted| wanted.to == to)
+                .partition(|wanted| matches!(wanted.form, LegForm::Plain));
+            // As it is once, whoever wants it, and then in other forms.
             if as_usual {
                 self.got[to].push(shot.bytes(towards));
+            } else if let Some(longest) = plain.iter().map(|wanted| wanted.snap_len).max() {
+                self.got[to].push(cut(shot.bytes(towards), longest));
             }
-            let here = || wanted.iter().filter(|wanted| wanted.to == to);
-            let plain = || here().filter(|wanted| matches!(wanted.form, LegForm::Plain));
-            let longest = plain().map(|wanted| wanted.snap_len).max();
-            let first = plain().map(|wanted| wanted.leg).min();
-            for wanted in here() {
-                match wanted.form {
-                    LegForm::Plain if first != Some(wanted.leg) || as_usual => {}
-                    LegForm::Plain => {
-                        self.got[to].push(cut(shot.bytes(towards), longest.unwrap()));
-                    }
-                    _ => {
-                        let mut bytes = cut(shot.bytes(wanted.shown_tci), wanted.snap_len);
-                        let mark = if vlan.is_none() { 0x1000 } else { 0 };
-                        let tci = shot.tci.unwrap_or(0) & 0xf000 | mark | REMOTE;
-                        let [high, low] = tci.to_be_bytes();
-                        bytes.splice(12..12, [0x81, 0, high, low]);
-                        self.got[to].push(bytes);
-                    }
-                }
+            for wanted in changed {
+                let mut bytes = cut(shot.bytes(wanted.shown_tci), wanted.snap_len);
+                let mark = if vlan.is_none() { 0x1000 } else { 0 };
+                let tci = shot.tci.unwrap_or(0) & 0xf000 | mark | REMOTE;
+                let [high, low] = tci.to_be_bytes();
+                bytes.splice(12..12, [0x81, 0, high, low]);
+                self.got[to].push(bytes);
             }
         }
     }
