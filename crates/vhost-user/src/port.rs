@@ -5,7 +5,7 @@ mod orders;
 use std::sync::Arc;
 
 use helio_frame::{
-    Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Run, RunEnd, offer_each,
+    Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Readiness, Run, RunEnd, offer_each,
 };
 use helio_mem::MemoryTable;
 use helio_offload::Offloads;
@@ -214,17 +214,14 @@ impl Port for VhostPort {
 
     /// With several pairs it is not known yet which of them a frame will go to.
     #[inline]
-    fn prepare(&mut self, frames: &[Frame]) -> bool {
-        self.only_receiver().is_some_and(|queue| {
-            queue.prepare(frames);
-            queue.is_prepared()
-        })
+    fn prepare(&mut self, frames: &[Frame]) -> Readiness {
+        self.only_receiver().map_or(Readiness::Unknown, |queue| queue.prepare(frames))
     }
 
     fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
         let Some(queue) = self.only_receiver() else { return offer_each(self, run) };
         if !queue.is_prepared() {
-            queue.prepare(run.frames);
+            queue.look_ahead(run.frames);
         }
         let (end, fault) = queue.offer_run(run);
         if let Some(fault) = fault {

@@ -52,7 +52,7 @@ impl Core {
 
     /// Whether frames go to `port` without a change, and none is too long for it.
     #[inline]
-    fn takes_as_it_is(&self, port: PortId, traits: Traits, tagging: Tagging) -> bool {
+    pub(crate) fn takes_as_it_is(&self, port: PortId, traits: Traits, tagging: Tagging) -> bool {
         self.snapshot.switch.port(port).is_some_and(|settings| {
             egress_edit(&settings.vlan, tagging.vlan, tagging.tag) == TagEdit::Keep
                 && traits.longest <= longest(settings, tagging)
@@ -126,7 +126,7 @@ impl Core {
                 port.offer_last(LastRun { frames, memories, precedence })
             }
             Some(Local { port, .. }) => port.offer_run(Run { frames, memories, precedence }),
-            None => RunEnd { written: 0, refused: Some((DropReason::PortDown, frames.len())) },
+            None => RunEnd::none(frames.len(), DropReason::PortDown),
         }
     }
 

@@ -1,15 +1,15 @@
 //! Taking a burst from one port, deciding, and delivering it: the way of a frame, in three passes.
 
-use helio_frame::{Frame, Intake};
+use helio_frame::{Frame, Intake, Readiness};
 use helio_mirror::Concerned;
 use helio_switch::{DecisionKind, inquire};
-use helio_types::{DropReason, PortId, PortSet};
+use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
 use crate::legs::LegTargets;
 use crate::mailbox::{Readers, Targets};
 use crate::poll::Worker;
-use crate::run::{Company, Run, Stretch, Verdict};
+use crate::run::{Company, Run, Stretch, Verdict, Work};
 use crate::snapshot::Snapshot;
 
 impl Worker {
@@ -46,9 +46,9 @@ impl Worker {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
             core.plan(ingress, these, run, targets);
             // What is delivered next is fetched when it is: a run that nobody copies, or dead monitors only.
-            let copied = core.prepare(these, &targets.copies);
+            let copied = !targets.copies.is_empty() && core.prepare_copies(these, run, targets);
             if several || copied {
-                core.prepare(these, &targets.production);
+                core.prepare_production(these, targets);
             }
             frames = others;
         }
@@ -183,16 +183,44 @@ impl Core {
         }
     }
 
-    /// Lets those of `ports` that are this worker's fetch what they need for the frames. Returns whether one had a use for that.
+    /// Lets the ports that the switch chose, as far as they are this worker's, fetch what they need for the frames of a run.
     #[inline]
-    fn prepare(&mut self, frames: &[Frame], ports: &PortSet) -> bool {
+    fn prepare_production(&mut self, frames: &[Frame], targets: &Targets) {
+        for port in &targets.production {
+            self.prepare(frames, port);
+        }
+    }
+
+    /// The same for those of the copies. Returns whether one of them had a use for that.
+    #[inline(never)]
+    fn prepare_copies(&mut self, frames: &[Frame], run: &Run, targets: &mut Targets) -> bool {
         let mut prepared = false;
-        for port in ports {
-            if let Some(local) = self.place(port).and_then(|place| self.locals.get_mut(place)) {
-                prepared |= local.port.prepare(frames);
+        for port in &targets.copies.clone() {
+            match self.prepare(frames, port) {
+                Readiness::Room => prepared = true,
+                Readiness::Unknown => {}
+                Readiness::NoBuffer => self.spare_copies(run, port, targets),
             }
         }
         prepared
+    }
+
+    /// Counts the copies of a run for a port without any buffer as dropped, where it is known already that this is what would
+    /// become of them: then they are not offered, and nothing is published to the port.
+    #[inline]
+    fn spare_copies(&mut self, run: &Run, port: PortId, targets: &mut Targets) {
+        let Run { traits, tagging, .. } = *run;
+        let is_plain = run.legs.is_none() && traits.work == Work::Nothing;
+        if is_plain && self.takes_as_it_is(port, traits, tagging) {
+            targets.copies.remove(port);
+            self.refuse_copies(traits.wire, port, DropReason::NoRxBuffer);
+        }
+    }
+
+    #[inline]
+    fn prepare(&mut self, frames: &[Frame], port: PortId) -> Readiness {
+        let local = self.place(port).and_then(|place| self.locals.get_mut(place));
+        local.map_or(Readiness::Unknown, |local| local.port.prepare(frames))
     }
 
     /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others. `readers`
