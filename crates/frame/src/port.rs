@@ -20,6 +20,9 @@ pub trait Port: Send {
     /// are complete in themselves ([`Origin::Nothing`]).
     fn take(&mut self, intake: &mut Intake<'_>);
 
+    /// In this turn frames will be taken, and probably there are none: what shows that may be fetched now.
+    fn foresee(&self) {}
+
     /// Holds a frame once more.
     fn hold(&mut self, origin: Origin);
 
