@@ -192,7 +192,7 @@ impl Core {
     }
 
     /// The same for those of the copies. Returns whether one of them had a use for that. Not inlined: frames that nobody copies
-    /// were 3 % slower with it.
+    /// were no faster with it.
     #[inline(never)]
     fn prepare_copies(&mut self, frames: &[Frame], run: &Run, targets: &mut Targets) -> bool {
         let mut prepared = false;
