@@ -23,8 +23,8 @@ pub use memory_id::{MEMORY_IDS, MemoryId};
 pub use origin::Origin;
 pub use pool::{CHUNK_BYTES, Pool};
 pub use port::{
-    Armed, Intake, LastRun, MemoryDirectory, Port, PortFault, Run, RunEnd, Wakeups, fetch_rest,
-    offer_each,
+    Armed, Intake, LastRun, MemoryDirectory, Port, PortFault, Readiness, Run, RunEnd, Wakeups,
+    fetch_rest, offer_each,
 };
 pub use precedence::Precedence;
 pub use rest::RestBytes;

@@ -20,6 +20,9 @@ pub trait Port: Send {
     /// are complete in themselves ([`Origin::Nothing`]).
     fn take(&mut self, intake: &mut Intake<'_>);
 
+    /// In this turn frames will be taken, and probably there are none: what shows that may be fetched now.
+    fn foresee(&self) {}
+
     /// Holds a frame once more.
     fn hold(&mut self, origin: Origin);
 
@@ -50,10 +53,10 @@ pub trait Port: Send {
     }
 
     /// These frames will be offered soon: what they need may be fetched now. Not called for frames that are offered at once;
-    /// a port may do nothing. Returns whether it found room for one of them.
-    fn prepare(&mut self, frames: &[Frame]) -> bool {
+    /// a port may do nothing.
+    fn prepare(&mut self, frames: &[Frame]) -> Readiness {
         let _ = frames;
-        false
+        Readiness::Unknown
     }
 
     /// Writes one frame for the far side, or says why not. The far side sees it at the next [`Port::publish`].
@@ -86,6 +89,17 @@ pub trait Port: Send {
 
     /// Asks the far side not to wake us any more.
     fn disarm(&mut self);
+}
+
+/// What a port found out of frames that are going to be offered to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Nothing: what becomes of them shows when they are offered.
+    Unknown,
+    /// There is room for one of them at least.
+    Room,
+    /// The far side has offered no buffer: each of them would be refused as [`DropReason::NoRxBuffer`] if it were offered now.
+    NoBuffer,
 }
 
 /// Frames for one port that nothing must be done to, and the memories that they lie in.
@@ -160,6 +174,12 @@ impl RunEnd {
     #[must_use]
     pub fn all(frames: usize) -> Self {
         Self { written: frames, refused: None }
+    }
+
+    /// None of `frames` frames was written, and the others would not be after the first.
+    #[must_use]
+    pub fn none(frames: usize, reason: DropReason) -> Self {
+        Self { written: 0, refused: (frames > 0).then_some((reason, frames)) }
     }
 
     /// After `written` frames the next one was refused.

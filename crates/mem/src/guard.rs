@@ -72,12 +72,16 @@ impl Guard {
         Ok(guard)
     }
 
+    /// Set when a hole was found under one of the regions. `None` when there are no regions. It stands for this guard only as
+    /// long as that is kept.
+    pub(crate) fn mark(&self) -> Option<&'static AtomicBool> {
+        let leader = self.slots.first().and_then(|index| TABLE.get(*index))?;
+        Some(&leader.poisoned)
+    }
+
     /// Whether a hole was found under one of the regions.
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.slots
-            .first()
-            .and_then(|index| TABLE.get(*index))
-            .is_some_and(|slot| slot.poisoned.load(Ordering::Relaxed))
+        self.mark().is_some_and(|mark| mark.load(Ordering::Relaxed))
     }
 }
 

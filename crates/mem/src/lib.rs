@@ -17,6 +17,7 @@ mod region_file;
 mod ring_area;
 mod ring_entries;
 mod segment;
+mod watched_index;
 
 pub use guest_addr::GuestAddr;
 pub use guest_bytes::{GuestBytes, Written};
@@ -26,3 +27,4 @@ pub use prefetch::fetch;
 pub use ring_area::RingArea;
 pub use ring_entries::{Entries, RingEntries};
 pub use segment::Segment;
+pub use watched_index::WatchedIndex;

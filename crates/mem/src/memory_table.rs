@@ -228,6 +228,10 @@ impl MemoryTable {
         self.guard.is_poisoned()
     }
 
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// Finds the `bytes` bytes at `addr` and passes them to `push` in order, cut where regions meet. `push` returns
     /// whether it had room.
     ///

@@ -5,13 +5,14 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use crate::MemoryTable;
+use crate::{MemoryTable, prefetch};
 
 /// A range of one region that holds a descriptor table, an avail ring or a used ring. The range is resolved once; each
 /// access checks that it stays inside. It keeps its memory table mapped.
 ///
 /// Offsets are in bytes and must be multiples of the size of the word. An access outside is a mistake of ours: it
 /// fails in a debug build, and reads zero or writes nothing in a release build.
+#[derive(Clone)]
 pub struct RingArea {
     start: NonNull<u8>,
     bytes: usize,
@@ -54,6 +55,12 @@ impl RingArea {
             Some(word) => u16::from_le(word.load(order)),
             None => 0,
         }
+    }
+
+    /// Fetches the line of the byte at `offset`, to be read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: usize) {
+        prefetch::to_read(self.start.as_ptr().wrapping_add(offset));
     }
 
     /// Stores a little-endian word at `offset`.

@@ -42,8 +42,10 @@ proptest! {
         let table = MirrorTable::new(&settings, &exact_sessions);
         let selected = table.select(port(ingress), &set(&production));
         let member_set = set(&members);
-        let plan = table
-            .plan(&selected, port(ingress), &set(&production), |port| member_set.contains(port));
+        let plan = table.plan(&selected, port(ingress), &set(&production), &member_set);
+        let beside = table.gets_all_beside(&selected, port(ingress), &set(&production), &member_set);
+        let nobody_exact = table.exactness(&plan) == Exactness::ByReference;
+        prop_assert_eq!(beside, plan.copies == selected.wanted && nobody_exact);
 
         let mut anybody_exact = false;
         for (place, (mirroring, session)) in parts.iter().enumerate() {

@@ -36,7 +36,7 @@ pub struct MirrorTable {
     /// Sources of sessions that have a destination: the ports at which a frame can be mirrored.
     watched: PortSet,
     /// Destinations of exact sessions.
-    exact: PortSet,
+    pub(crate) exact: PortSet,
     /// For each port the destinations of its session, if it is a source.
     copies_of: Box<[PortSet]>,
     parts: Box<[Option<Part>]>,

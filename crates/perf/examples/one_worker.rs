@@ -23,29 +23,37 @@ const RING: u16 = 256;
 /// Turns without progress after which something is wrong.
 const PATIENCE: u32 = 1000;
 
+/// Turns after which the ports count as silent whose guests are.
+const WARM_UP: u32 = 5000;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Destinations of mirrors, how many of them never give a buffer back, bytes of a frame in a ring, and frames that are sent at
-/// once.
+/// Destinations of mirrors, how many of them never give a buffer back, ports besides whose guests say nothing, bytes of a frame
+/// in a ring, and frames that are sent at once.
 #[derive(Clone, Copy)]
 struct Scene {
     mirrors: usize,
     dead: usize,
+    silent: usize,
     bytes: u32,
     frames: u16,
 }
 
+/// Two guests that exchange full rings of short frames.
+const PLAIN: Scene = Scene { mirrors: 0, dead: 0, silent: 0, bytes: 60, frames: RING };
+
 fn scene(name: &str) -> Option<Scene> {
     Some(match name {
-        "v2v-64" => Scene { mirrors: 0, dead: 0, bytes: 60, frames: RING },
+        "v2v-64" => PLAIN,
         // What a frame costs that comes by itself.
-        "alone-64" => Scene { mirrors: 0, dead: 0, bytes: 60, frames: 1 },
+        "alone-64" => Scene { frames: 1, ..PLAIN },
         // What a turn costs that finds nothing: a frame comes in the middle of one.
-        "idle" => Scene { mirrors: 0, dead: 0, bytes: 60, frames: 0 },
-        "v2v-1518" => Scene { mirrors: 0, dead: 0, bytes: 1514, frames: RING },
-        "mirror-1-64" => Scene { mirrors: 1, dead: 0, bytes: 60, frames: RING },
-        "mirror-4-64" => Scene { mirrors: 4, dead: 0, bytes: 60, frames: RING },
-        "dead-64" => Scene { mirrors: 1, dead: 1, bytes: 60, frames: RING },
+        "idle" => Scene { frames: 0, ..PLAIN },
+        "v2v-1518" => Scene { bytes: 1514, ..PLAIN },
+        "mirror-1-64" => Scene { mirrors: 1, ..PLAIN },
+        "mirror-4-64" => Scene { mirrors: 4, ..PLAIN },
+        "dead-64" => Scene { mirrors: 1, dead: 1, ..PLAIN },
+        "silent-64" => Scene { silent: 254, ..PLAIN },
         _ => return None,
     })
 }
@@ -54,7 +62,7 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, bursts] = arguments.as_slice() else {
         return Err(
-            "one_worker v2v-64|alone-64|idle|v2v-1518|mirror-1-64|mirror-4-64|dead-64 BURSTS"
+            "one_worker v2v-64|alone-64|idle|v2v-1518|mirror-1-64|mirror-4-64|dead-64|silent-64 BURSTS"
                 .into(),
         );
     };
@@ -73,12 +81,13 @@ fn take_a_turn(worker: &mut Worker) {
 }
 
 fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
-    let ports: Vec<PortId> = (0..2 + scene.mirrors).filter_map(PortId::new).collect();
+    let taking_part = 2 + scene.mirrors;
+    let ports: Vec<PortId> = (0..taking_part + scene.silent).filter_map(PortId::new).collect();
     let fdb = Arc::new(Fdb::new(FdbSettings { capacity: 16_384, ageing_s: 300, seed: 1 }));
     let polling = vec![Polling::Busy];
     let (fleet, mut workers) = Fleet::new(FleetSettings {
         polling,
-        snapshot: snapshot(&ports),
+        snapshot: snapshot(&ports, scene),
         fdb,
         clock: Clock::host(),
     })?;
@@ -101,11 +110,11 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
     })?;
     // The second guest says where it is.
     send(&mut guests, 1, 0, 60)?;
-    for _ in 0..PATIENCE {
+    for _ in 0..WARM_UP {
         worker.poll_once();
     }
     forget_what_came(&mut guests);
-    let listening = guests.len() - scene.dead;
+    let listening = taking_part - scene.dead;
     let listeners = guests.get_mut(..listening).ok_or("no guests")?;
     for _ in 0..bursts {
         send_burst(&mut worker, listeners, scene)?;
@@ -162,7 +171,7 @@ fn offer(guests: &mut [BurstGuest], from: u8, to: u8, bytes: u32) -> Result<(), 
     Ok(())
 }
 
-fn snapshot(ports: &[PortId]) -> Arc<Snapshot> {
+fn snapshot(ports: &[PortId], scene: Scene) -> Arc<Snapshot> {
     let settings: Vec<PortSettings> = ports
         .iter()
         .map(|port| PortSettings {
@@ -174,8 +183,8 @@ fn snapshot(ports: &[PortId]) -> Arc<Snapshot> {
         .collect();
     let part = |port: &PortId| match port.index() {
         0 => Mirroring::Source,
-        1 => Mirroring::None,
-        _ => Mirroring::Destination,
+        place if (2..2 + scene.mirrors).contains(&place) => Mirroring::Destination,
+        _ => Mirroring::None,
     };
     let parts: Vec<_> = ports.iter().map(|port| (*port, part(port), SessionId(0))).collect();
     let mirrors = MirrorTable::new(&parts, &[]);

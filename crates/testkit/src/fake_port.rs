@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use helio_frame::{Armed, Delivery, Intake, LastRun, Origin, Port, Run, RunEnd, offer_each};
+use helio_frame::{
+    Armed, Delivery, Frame, Intake, LastRun, Origin, Port, Readiness, Run, RunEnd, offer_each,
+};
 use helio_offload::Offloads;
 use helio_types::{DropReason, PortId};
 
@@ -116,6 +118,15 @@ impl Port for FakePort {
 
     fn accepts(&self) -> Offloads {
         self.state().accepts
+    }
+
+    fn prepare(&mut self, _: &[Frame]) -> Readiness {
+        let state = self.state();
+        match (state.script.is_empty(), state.room) {
+            (false, _) => Readiness::Unknown,
+            (true, 0) => Readiness::NoBuffer,
+            (true, _) => Readiness::Room,
+        }
     }
 
     fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason> {

@@ -16,6 +16,7 @@ mod pace;
 mod parts;
 mod port;
 mod port_thread;
+mod quiet;
 mod ring;
 mod ring_id;
 mod ring_slot;

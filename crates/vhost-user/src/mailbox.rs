@@ -107,6 +107,12 @@ impl Mailbox {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Fetches what [`Mailbox::has_orders`] reads.
+    #[inline]
+    pub(crate) fn fetch(&self) {
+        helio_mem::fetch(&self.waiting);
+    }
+
     /// The next order.
     pub(crate) fn take(&self) -> Option<Order> {
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);

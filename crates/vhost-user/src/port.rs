@@ -5,7 +5,7 @@ mod orders;
 use std::sync::Arc;
 
 use helio_frame::{
-    Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Run, RunEnd, offer_each,
+    Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Readiness, Run, RunEnd, offer_each,
 };
 use helio_mem::MemoryTable;
 use helio_offload::Offloads;
@@ -14,6 +14,7 @@ use helio_vring::{ReceiveQueue, TransmitQueue};
 
 use crate::handle::VhostPortHandle;
 use crate::parts::{PortError, PortParts, PortShared};
+use crate::quiet::Quiet;
 use crate::ring_slot::{Phase, Slot};
 use crate::steering::{Flows, delivery_hash};
 
@@ -40,6 +41,8 @@ pub struct VhostPort {
     /// Number of rings that the guest may use.
     running: usize,
     accepts: Offloads,
+    /// Of the transmitq that runs, if it is one only.
+    quiet: Option<Quiet>,
     /// The memory that the rings lie in, while there are any.
     memory: Option<Arc<MemoryTable>>,
     flows: Flows,
@@ -68,6 +71,7 @@ impl VhostPort {
             receivers: Vec::with_capacity(pairs),
             running: 0,
             accepts: Offloads::NONE,
+            quiet: None,
             memory: None,
             flows: Flows::new(),
         };
@@ -79,11 +83,19 @@ impl VhostPort {
     }
 
     /// Whether no transmitq offers anything.
-    #[inline]
     fn is_silent(&self) -> bool {
         let live = self.pairs.get(..self.live_pairs).unwrap_or_default();
         let queues = live.iter().filter_map(|pair| pair.transmit.queue.as_deref());
         queues.fold(true, |all, queue| all & queue.is_silent())
+    }
+
+    /// Remembers up to where chains were taken: once behind the loop that takes them, whose registers it would cost.
+    #[inline]
+    fn follow(&mut self) {
+        let queue = self.pairs.first().and_then(|pair| pair.transmit.queue.as_deref());
+        if let (Some(quiet), Some(queue)) = (&mut self.quiet, queue) {
+            quiet.follow(queue);
+        }
     }
 
     /// Takes what the transmitqs offer, beginning with another one each time.
@@ -178,15 +190,24 @@ impl Port for VhostPort {
         if self.shared.mailbox.has_orders() {
             self.obey();
         }
-        if self.running == 0 {
+        // Nearly every look at a port ends here.
+        if self.running == 0 || self.quiet.as_ref().is_some_and(Quiet::lasts) {
             return;
         }
         if self.memory.as_ref().is_some_and(|memory| memory.is_poisoned()) {
             return self.fail(PortFault::MemoryTruncated);
         }
-        // Nearly every look at a port ends here.
-        if !self.is_silent() {
+        if self.quiet.is_some() || !self.is_silent() {
             self.take_from_all(intake);
+            self.follow();
+        }
+    }
+
+    #[inline]
+    fn foresee(&self) {
+        self.shared.mailbox.fetch();
+        if let Some(quiet) = &self.quiet {
+            quiet.fetch();
         }
     }
 
@@ -214,17 +235,14 @@ impl Port for VhostPort {
 
     /// With several pairs it is not known yet which of them a frame will go to.
     #[inline]
-    fn prepare(&mut self, frames: &[Frame]) -> bool {
-        self.only_receiver().is_some_and(|queue| {
-            queue.prepare(frames);
-            queue.is_prepared()
-        })
+    fn prepare(&mut self, frames: &[Frame]) -> Readiness {
+        self.only_receiver().map_or(Readiness::Unknown, |queue| queue.prepare(frames))
     }
 
     fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
         let Some(queue) = self.only_receiver() else { return offer_each(self, run) };
         if !queue.is_prepared() {
-            queue.prepare(run.frames);
+            queue.look_ahead(run.frames);
         }
         let (end, fault) = queue.offer_run(run);
         if let Some(fault) = fault {

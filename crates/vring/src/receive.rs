@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use helio_frame::{Delivery, Frame, PortFault, Run, RunEnd};
+use helio_frame::{Delivery, Frame, PortFault, Readiness, Run, RunEnd};
 use helio_mem::{GuestBytes, MemoryTable, PlaceQueue, Segment, Written};
 use helio_offload::NetHeader;
 use helio_types::DropReason;
@@ -116,10 +116,20 @@ impl ReceiveQueue {
         !self.ready.is_empty()
     }
 
+    /// Prepares for frames that will be offered soon, by [`ReceiveQueue::look_ahead`].
+    #[inline]
+    pub fn prepare(&mut self, frames: &[Frame]) -> Readiness {
+        if self.is_exhausted() {
+            return Readiness::NoBuffer;
+        }
+        self.look_ahead(frames);
+        if self.is_prepared() { Readiness::Room } else { Readiness::Unknown }
+    }
+
     /// Looks at the next chains that were not looked at yet, one for each frame, and fetches their first lines: the frames
     /// will be written soon. What cannot be prepared is found by [`ReceiveQueue::offer`].
     #[inline]
-    pub fn prepare(&mut self, frames: &[Frame]) {
+    pub fn look_ahead(&mut self, frames: &[Frame]) {
         if self.steps >= STEPS_PER_TURN {
             return;
         }
@@ -155,10 +165,8 @@ impl ReceiveQueue {
     #[inline]
     pub fn offer_run(&mut self, run: Run<'_>) -> (RunEnd, Option<PortFault>) {
         if self.is_exhausted() {
-            // Seen before any of the frames is touched: a monitor that is dead costs next to nothing.
-            let refused =
-                (!run.frames.is_empty()).then_some((DropReason::NoRxBuffer, run.frames.len()));
-            return (RunEnd { written: 0, refused }, None);
+            // Seen before any of the frames is touched.
+            return (RunEnd::none(run.frames.len(), DropReason::NoRxBuffer), None);
         }
         let mut written = 0;
         loop {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use helio_frame::PortFault;
-use helio_mem::{Entries, GuestAddr, MemoryTable, RingArea, RingEntries};
+use helio_mem::{Entries, GuestAddr, MemoryTable, RingArea, RingEntries, WatchedIndex};
 use helio_types::DropReason;
 
 use crate::chain::{self, Indirect};
@@ -144,6 +144,12 @@ impl Ring {
             return Err(PortFault::AvailIndex);
         }
         Ok(offered)
+    }
+
+    /// The index of the avail ring, to be looked at without the ring: there is nothing to take while it is
+    /// [`Ring::next_avail`].
+    pub(crate) fn watch(&self) -> WatchedIndex {
+        WatchedIndex::new(self.avail.clone(), layout::INDEX)
     }
 
     /// Head of the chain `ahead` entries after the next one to take.

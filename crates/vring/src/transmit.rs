@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use helio_frame::{BURST_FRAMES, Frame, Intake, MemoryId, Origin, PortFault};
-use helio_mem::MemoryTable;
+use helio_mem::{MemoryTable, WatchedIndex};
 use helio_offload::Offloads;
 use helio_types::{DropReason, PortId};
 
@@ -131,6 +131,7 @@ impl TransmitQueue {
     }
 
     /// Where a front-end may start the ring again, once nothing is in flight.
+    #[inline]
     #[must_use]
     pub fn next_avail(&self) -> u16 {
         self.ring.next_avail.get()
@@ -139,6 +140,12 @@ impl TransmitQueue {
     /// Replaces the way to tell the guest.
     pub fn set_call(&mut self, call: Call) {
         self.ring.set_call(call);
+    }
+
+    /// The index by which the guest offers chains. It offers nothing while that is [`TransmitQueue::next_avail`].
+    #[must_use]
+    pub fn watch(&self) -> WatchedIndex {
+        self.ring.watch()
     }
 
     /// Whether the guest offers nothing, so that [`TransmitQueue::take`] would take nothing.

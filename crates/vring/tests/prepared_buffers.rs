@@ -4,7 +4,7 @@
 
 mod support;
 
-use helio_frame::{BURST_FRAMES, Delivery, Frame};
+use helio_frame::{BURST_FRAMES, Delivery, Frame, Readiness};
 use helio_types::DropReason;
 use helio_vring::feature;
 use support::{DATA, Descriptor, Receiver, Source, WRITE, pattern};
@@ -177,4 +177,33 @@ fn a_ring_too_small_for_a_frame_as_a_whole_is_walked_for_some_frames_of_a_turn_a
     }
     assert_eq!(deliver(&mut guest, &source, &short), [Ok(())]);
     assert_eq!(guest.settle().len(), 7);
+}
+
+#[test]
+fn a_guest_without_a_buffer_is_known_to_have_none_until_it_offers_one() {
+    for features in [0, V1, MERGED] {
+        let (mut guest, mut source) = (Receiver::new(256, features), Source::new());
+        let frames = [source.plain(&pattern(60)), source.plain(&pattern(60))];
+        for _ in 0..3 {
+            assert_eq!(guest.queue.prepare(&frames), Readiness::NoBuffer);
+            // Nothing was published since.
+            guest.post_many(DATA, 2048, 1);
+            assert_eq!(guest.queue.prepare(&frames), Readiness::Room);
+            assert_eq!(
+                deliver(&mut guest, &source, &frames),
+                [Ok(()), Err(DropReason::NoRxBuffer)]
+            );
+        }
+        assert_eq!(guest.queue.prepare(&frames), Readiness::NoBuffer);
+        assert_eq!(guest.settle().len(), 3);
+    }
+}
+
+#[test]
+fn a_guest_that_offers_what_it_cannot_have_is_not_taken_for_one_without_a_buffer() {
+    let (mut guest, mut source) = (Receiver::new(256, V1), Source::new());
+    guest.driver.set_avail_index(300);
+    let frames = [source.plain(&pattern(60))];
+    assert_eq!(guest.queue.prepare(&frames), Readiness::Unknown);
+    assert!(guest.queue.offer_run(source.run(&frames)).1.is_some());
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use helio_frame::{Delivery, Frame, PortFault, RunEnd};
+use helio_frame::{Delivery, Frame, PortFault, Readiness, RunEnd};
 use helio_offload::{Checksum, NetHeader};
 use helio_types::DropReason;
 use helio_vring::feature;
@@ -257,7 +257,11 @@ fn check(case: &Case, other: Other) {
             }
             Step::Prepare(count) => {
                 let next = &left[..left.len().min(*count)];
-                run.guest.queue.prepare(next);
+                let readiness = run.guest.queue.prepare(next);
+                if readiness == Readiness::NoBuffer {
+                    let none = (vec![Err(DropReason::NoRxBuffer); next.len()], None);
+                    assert_eq!(offer_one_by_one(&mut single.guest, &source, next), none);
+                }
                 if other == Other::Prepares {
                     single.guest.queue.prepare(next);
                 }

@@ -61,7 +61,7 @@ impl Core {
 
     /// Whether frames go to `port` without a change, and none is too long for it.
     #[inline]
-    fn takes_as_they_are(
+    pub(crate) fn takes_as_they_are(
         &self,
         port: PortId,
         traits: Traits,
@@ -145,7 +145,7 @@ impl Core {
                 port.offer_last(LastRun { frames, memories, precedence })
             }
             Some(Local { port, .. }) => port.offer_run(Run { frames, memories, precedence }),
-            None => RunEnd { written: 0, refused: Some((DropReason::PortDown, frames.len())) },
+            None => RunEnd::none(frames.len(), DropReason::PortDown),
         }
     }
 

@@ -146,6 +146,14 @@ impl Core {
         self.places.get(port.index()).copied().flatten().map(usize::from)
     }
 
+    /// Lets the silent port that this turn looks at fetch what the look needs, while others have their turn.
+    #[inline]
+    pub(crate) fn foresee_silent(&self) {
+        if let Some(local) = self.roster.silent().and_then(|place| self.locals.get(place)) {
+            local.port.foresee();
+        }
+    }
+
     /// Notes that the port at `place` has something to publish at the end of the turn.
     #[inline]
     pub(crate) fn touch(&mut self, place: Option<usize>) {

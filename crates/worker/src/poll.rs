@@ -104,6 +104,7 @@ impl Worker {
     #[inline]
     fn receive_all(&mut self) -> u64 {
         let mut frames = 0;
+        self.core.foresee_silent();
         for index in 0..self.core.roster.lively_count() {
             let Some(place) = self.core.roster.lively(index) else { break };
             let taken = self.receive(place);

@@ -6,8 +6,9 @@ use std::sync::atomic::{Ordering, fence};
 use helio_offload::Offloads;
 use helio_vring::TransmitQueue;
 
-use super::VhostPort;
+use super::{Pair, VhostPort};
 use crate::mailbox::{Answer, Command, Installation, Order, Queue};
+use crate::quiet::Quiet;
 use crate::ring_id::{QueueKind, RingId};
 use crate::ring_slot::{Phase, Slot};
 
@@ -157,6 +158,12 @@ impl VhostPort {
         }
         self.accepts = accepts.unwrap_or(Offloads::NONE);
         self.shared.status.set_active_pairs(active);
+        self.quiet = match self.pairs.get(..self.live_pairs) {
+            Some([Pair { transmit: Slot { queue: Some(queue), .. }, .. }]) => {
+                Some(Quiet::new(queue))
+            }
+            _ => None,
+        };
         if self.live_pairs == 0 {
             self.memory = None;
         }

@@ -138,6 +138,55 @@ fn a_destination_that_is_full_loses_copies_and_delays_nobody() {
 }
 
 #[test]
+fn a_destination_without_a_buffer_is_left_alone_and_gets_its_copies_again_once_it_has_some() {
+    let plans = [ordinary().source(0), ordinary(), ordinary().destination(0)];
+    let mut stage = Stage::new(1, &plans);
+    stage.know_all(VlanId::UNTAGGED);
+    // Whoever was added publishes in the first turn that finds something.
+    stage.send(2, &frame(2, 1).complete());
+    stage.settle();
+    assert_eq!((stage.received(1).len(), stage.ports[1].runs()), (1, vec![1]));
+    let before = stage.ports[2].publishes();
+    stage.ports[2].set_room(0);
+    for _ in 0..10 {
+        stage.send(0, &frame(0, 1).payload(900, 1).complete());
+    }
+    assert_eq!(stage.turn(0), 10);
+    let mirror = stage.counts(2).mirror;
+    let all = FrameCount { frames: 10, bytes: 10 * (900 + 42) };
+    assert_eq!((mirror.wanted, mirror.dropped[DropReason::NoRxBuffer.index()]), (all, all));
+    assert_eq!((stage.ports[2].runs(), stage.ports[2].publishes()), (vec![], before));
+    assert_eq!((stage.ports[1].runs(), stage.ports[0].completed()), (vec![10], 10));
+
+    stage.ports[2].set_room(1);
+    stage.send(0, &frame(0, 1).payload(300, 2).complete());
+    stage.send(0, &frame(0, 1).payload(300, 3).complete());
+    assert_eq!(stage.turn(0), 2);
+    assert_eq!(stage.received_counts(), [0, 12, 1]);
+    let mirror = stage.counts(2).mirror;
+    assert_eq!((mirror.delivered.frames, mirror.dropped_total().frames), (1, 11));
+    assert_eq!((mirror.wanted.frames, stage.ports[2].publishes()), (12, before + 1));
+    assert_eq!(stage.all_drops(2), 0);
+}
+
+#[test]
+fn copies_that_a_destination_without_a_buffer_could_not_have_got_anyway_are_dropped_for_that_reason()
+ {
+    let plans = [ordinary().source(0), ordinary(), ordinary().destination(0).mtu(300)];
+    let mut stage = Stage::new(1, &plans);
+    stage.know_all(VlanId::UNTAGGED);
+    stage.ports[2].set_room(0);
+    for bytes in [900, 100] {
+        stage.send(0, &frame(0, 1).payload(bytes, 1).complete());
+        stage.settle();
+    }
+    let dropped = stage.counts(2).mirror.dropped;
+    assert_eq!(dropped[DropReason::Mtu.index()], FrameCount { frames: 1, bytes: 942 });
+    assert_eq!(dropped[DropReason::NoRxBuffer.index()], FrameCount { frames: 1, bytes: 142 });
+    assert_eq!(stage.received_counts(), [0, 2, 0]);
+}
+
+#[test]
 fn copies_are_counted_as_frames_on_a_wire_in_whatever_form_they_are_delivered() {
     let all = Offloads::CSUM.union(Offloads::TSO4);
     let plans =
