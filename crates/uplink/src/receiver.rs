@@ -1,5 +1,8 @@
 //! Receiving from one queue: descriptors from the rx ring become frames, and chunks that are given back go to the fill ring.
 //! Used by the worker.
+//!
+//! What the kernel is told of a chunk is fetched when the chunk comes, before it is lent again or sent from: chunks go round, and it
+//! was seen long ago. P2P 1518 B (`p2p-1518` in perf/, drained), near: 299 ns and 310; 64 B no change.
 
 use arrayvec::ArrayVec;
 use helio_frame::{Frame, HEAD_BYTES, Intake, MAX_SEGMENTS, MemoryId, Origin};
@@ -89,6 +92,7 @@ impl Receiver {
             debug_assert!(arrived, "chunk {chunk} came, and it was not lent");
             is_whole &= arrived;
             if arrived {
+                self.stock.fetch(chunk);
                 first.get_or_insert(chunk);
                 last = Some(chunk);
             }

@@ -103,6 +103,14 @@ impl Stock {
         self.descriptors.get(self.first as usize + usize::from(chunk)).copied()
     }
 
+    /// Fetches what the kernel is told of a chunk: chunks go round, so it was seen long ago.
+    #[inline]
+    pub(crate) fn fetch(&self, chunk: u16) {
+        if let Some(desc) = self.descriptors.get(self.first as usize + usize::from(chunk)) {
+            helio_mem::fetch(desc);
+        }
+    }
+
     /// The number of the chunk in which a place of the UMEM lies.
     #[inline]
     pub(crate) fn chunk_at(&self, offset: u64) -> Option<u16> {
