@@ -149,7 +149,9 @@ impl Core {
     /// Lets the silent port that this turn looks at fetch what the look needs, while others have their turn.
     #[inline]
     pub(crate) fn foresee_silent(&self) {
-        if let Some(local) = self.roster.silent().and_then(|place| self.locals.get(place)) {
+        if let Some(local) =
+            self.roster.silent_out_of_mind().and_then(|place| self.locals.get(place))
+        {
             local.port.foresee();
         }
     }

@@ -10,6 +10,8 @@ const PATIENCE_TURNS: u16 = 4096;
 const LOOKS_BESIDE_WORK: usize = 1;
 /// Silent ports looked at in a turn that found nothing.
 const LOOKS_WHEN_IDLE: usize = 32;
+/// Silent ports up to which a look still has at hand what the last one at the same port read.
+const AT_HAND: usize = 16;
 
 /// The places of all ports of a worker, each in one of two lists.
 #[derive(Debug, Default)]
@@ -75,6 +77,12 @@ impl Roster {
     /// The place of the silent port that is to be looked at next.
     pub(crate) fn silent(&self) -> Option<usize> {
         self.silent.get(self.next).map(|place| usize::from(*place))
+    }
+
+    /// The same, if what that look will read has to be fetched: for few ports that would take longer than it saves.
+    #[inline]
+    pub(crate) fn silent_out_of_mind(&self) -> Option<usize> {
+        if self.silent.len() > AT_HAND { self.silent() } else { None }
     }
 
     /// Notes what the look at that port found.
@@ -146,6 +154,13 @@ mod tests {
         }
         assert_eq!(roster.lively_count(), 0);
         roster
+    }
+
+    #[test]
+    fn a_look_is_foreseen_only_where_there_are_many_silent_ports() {
+        assert_eq!(quiet(AT_HAND).silent_out_of_mind(), None);
+        let roster = quiet(AT_HAND + 1);
+        assert_eq!(roster.silent_out_of_mind(), roster.silent());
     }
 
     #[test]
