@@ -144,7 +144,7 @@ impl ReceiveQueue {
         if found <= ahead {
             return;
         }
-        self.ring.prefetch_used(found);
+        self.ring.prefetch_used(ahead, found);
         let header_bytes = u32::try_from(self.header.bytes()).unwrap_or(0);
         // A net header that stands there already is only read, and may have a line of its own.
         let skip = if self.headers == Written::OnlyData { header_bytes } else { 0 };
