@@ -8,6 +8,9 @@
 //! The pair of a frame follows from its headers. It is found out for each pass, but only once when a burst is one run. A frame
 //! that is refused ends a run, and what is left of that comes again: it is not prepared for again, and the pair of one frame
 //! behind those that were refused is found out once more. So what a frame costs does not grow with how many are refused.
+//!
+//! Between near cores a frame of 64 bytes takes 25 ns so with two pairs, where it took 97 when frames were offered one by one and
+//! nothing was fetched; 34 instead of 96 when its neighbours are of another pair, 37 instead of 155 with four pairs.
 
 use arrayvec::ArrayVec;
 use helio_frame::{BURST_FRAMES, Frame, Port, Readiness, Run, RunEnd};
