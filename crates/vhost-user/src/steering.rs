@@ -150,6 +150,28 @@ mod tests {
     }
 
     #[test]
+    fn one_pair_gets_everything_while_it_is_alone_or_being_served() {
+        let mut steering = Steering::new(3);
+        let of_flow = |steering: &Steering, hash| steering.receiver_of(|| hash);
+        assert_eq!((steering.only_receiver(), of_flow(&steering, 0x100)), (None, None));
+        steering.add(2);
+        assert_eq!(steering.only_receiver(), Some(2));
+        assert_eq!(steering.receiver_of(|| unreachable!("no flow is looked at")), Some(2));
+        steering.add(5);
+        assert!(steering.is_needed());
+        for _ in 0..2 {
+            assert_eq!(steering.only_receiver(), None);
+            let both = [0x100, 0x200].map(|hash| of_flow(&steering, hash));
+            assert_eq!(both, [Some(5), Some(2)]);
+            steering.narrow(5);
+            assert_eq!((steering.only_receiver(), of_flow(&steering, 0x200)), (Some(5), Some(5)));
+            steering.widen();
+        }
+        steering.clear();
+        assert_eq!((steering.only_receiver(), of_flow(&steering, 0x100)), (None, None));
+    }
+
+    #[test]
     fn a_header_cut_in_two_hashes_like_the_whole() {
         let frame = udp([0, 0, 10, 0, 0, 1], [0, 0, 10, 0, 0, 2], [1, 2, 3, 4]);
         let whole = Delivery::whole(NetHeader::PLAIN, &frame, &[], RestBytes::EMPTY);
