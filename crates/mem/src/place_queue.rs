@@ -78,6 +78,10 @@ impl<const N: usize> PlaceQueue<N> {
     /// Moves the places that wait, mostly none, to the beginning.
     #[inline]
     fn close_up(&mut self) {
+        // Places for the runs of a burst are put in run by run, before one is taken out.
+        if self.first == 0 {
+            return;
+        }
         for to in 0..self.len() {
             let place = self.places.get(self.first + to).copied();
             if let (Some(place), Some(room)) = (place, self.places.get_mut(to)) {

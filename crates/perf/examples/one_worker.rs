@@ -28,19 +28,32 @@ const WARM_UP: u32 = 5000;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Destinations of mirrors, how many of them never give a buffer back, ports besides whose guests say nothing, bytes of a frame
-/// in a ring, and frames that are sent at once.
+/// Destinations of mirrors, how many of them never give a buffer back, ports besides whose guests say nothing, guests that are
+/// sent to in turn, queue pairs of each guest, VLANs that frames are tagged with in turn, bytes of a frame in a ring, and frames
+/// that are sent at once.
 #[derive(Clone, Copy)]
 struct Scene {
     mirrors: usize,
     dead: usize,
     silent: usize,
+    receivers: u8,
+    queue_pairs: u8,
+    vlans: u16,
     bytes: u32,
     frames: u16,
 }
 
-/// Two guests that exchange full rings of short frames.
-const PLAIN: Scene = Scene { mirrors: 0, dead: 0, silent: 0, bytes: 60, frames: RING };
+/// A guest that sends full rings of short frames to another one.
+const PLAIN: Scene = Scene {
+    mirrors: 0,
+    dead: 0,
+    silent: 0,
+    receivers: 1,
+    queue_pairs: 1,
+    vlans: 0,
+    bytes: 60,
+    frames: RING,
+};
 
 fn scene(name: &str) -> Option<Scene> {
     Some(match name {
@@ -54,6 +67,10 @@ fn scene(name: &str) -> Option<Scene> {
         "mirror-4-64" => Scene { mirrors: 4, ..PLAIN },
         "dead-64" => Scene { mirrors: 1, dead: 1, ..PLAIN },
         "silent-64" => Scene { silent: 254, ..PLAIN },
+        // Bursts that are more than one run.
+        "pairs-2-64" => Scene { queue_pairs: 2, ..PLAIN },
+        "vlans-2-64" => Scene { vlans: 2, ..PLAIN },
+        "receivers-2-64" => Scene { receivers: 2, ..PLAIN },
         _ => return None,
     })
 }
@@ -61,10 +78,7 @@ fn scene(name: &str) -> Option<Scene> {
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, bursts] = arguments.as_slice() else {
-        return Err(
-            "one_worker v2v-64|alone-64|idle|v2v-1518|mirror-1-64|mirror-4-64|dead-64|silent-64 BURSTS"
-                .into(),
-        );
+        return Err("one_worker SCENE BURSTS: perf/instructions names the scenes".into());
     };
     let scene = scene(name).ok_or("there is no such scene")?;
     let folder = std::env::temp_dir().join(format!("one-worker-{}", std::process::id()));
@@ -81,7 +95,7 @@ fn take_a_turn(worker: &mut Worker) {
 }
 
 fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
-    let taking_part = 2 + scene.mirrors;
+    let taking_part = 1 + usize::from(scene.receivers) + scene.mirrors;
     let ports: Vec<PortId> = (0..taking_part + scene.silent).filter_map(PortId::new).collect();
     let fdb = Arc::new(Fdb::new(FdbSettings { capacity: 16_384, ageing_s: 300, seed: 1 }));
     let polling = vec![Polling::Busy];
@@ -108,8 +122,13 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
         }
         attaching.join().map_err(|_panic| "attaching broke off")?
     })?;
-    // The second guest says where it is.
-    send(&mut guests, 1, 0, 60)?;
+    // Receivers say where they are.
+    for from in 1..=scene.receivers {
+        for frame in 0..scene.vlans.max(1) {
+            offer(&mut guests, Letter { from, to: 0, frame }, scene)?;
+        }
+        publish(&mut guests, from)?;
+    }
     for _ in 0..WARM_UP {
         worker.poll_once();
     }
@@ -126,14 +145,25 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
 
 /// Frames from the first guest to the second, and a copy for each that watches; a turn in any case.
 fn send_burst(worker: &mut Worker, guests: &mut [BurstGuest], scene: Scene) -> Result<(), Failure> {
-    for _ in 0..scene.frames {
-        offer(guests, 0, 1, scene.bytes)?;
+    for frame in 0..scene.frames {
+        let to = 1 + u8::try_from(frame % u16::from(scene.receivers))?;
+        offer(guests, Letter { from: 0, to, frame }, scene)?;
     }
-    guests.first_mut().ok_or("no guest")?.sender().publish();
+    publish(guests, 0)?;
+    let expected = |place| {
+        let share =
+            if place > usize::from(scene.receivers) { 1 } else { u16::from(scene.receivers) };
+        scene.frames.div_ceil(share)
+    };
     let mut turns = 0;
     loop {
         take_a_turn(worker);
-        if guests.iter_mut().skip(1).all(|guest| guest.receiver().ready() >= scene.frames) {
+        if guests
+            .iter_mut()
+            .enumerate()
+            .skip(1)
+            .all(|(place, guest)| ready(guest) >= expected(place))
+        {
             break;
         }
         turns += 1;
@@ -145,28 +175,71 @@ fn send_burst(worker: &mut Worker, guests: &mut [BurstGuest], scene: Scene) -> R
     Ok(())
 }
 
+/// Frames that arrived.
+fn ready(guest: &mut BurstGuest) -> u16 {
+    guest.pairs().map(|pair| pair.receiver.ready()).sum()
+}
+
 /// Gives all buffers back.
 fn forget_what_came(guests: &mut [BurstGuest]) {
-    for guest in guests {
-        guest.receiver().receive(|_frame| {});
+    for pair in guests.iter_mut().flat_map(BurstGuest::pairs) {
+        pair.receiver.receive(|_frame| {});
     }
 }
 
-fn send(guests: &mut [BurstGuest], from: u8, to: u8, bytes: u32) -> Result<(), Failure> {
-    offer(guests, from, to, bytes)?;
-    guests.get_mut(usize::from(from)).ok_or("no guest")?.sender().publish();
+fn publish(guests: &mut [BurstGuest], from: u8) -> Result<(), Failure> {
+    let guest = guests.get_mut(usize::from(from)).ok_or("no guest")?;
+    guest.pairs().for_each(|pair| pair.sender.publish());
     Ok(())
 }
 
-/// One frame; what is behind its Ethernet header does not matter.
-fn offer(guests: &mut [BurstGuest], from: u8, to: u8, bytes: u32) -> Result<(), Failure> {
-    let sender = guests.get_mut(usize::from(from)).ok_or("no guest")?.sender();
+/// Who sends to whom, and the how manieth frame.
+#[derive(Clone, Copy)]
+struct Letter {
+    from: u8,
+    to: u8,
+    frame: u16,
+}
+
+impl Letter {
+    /// The queue pair it is sent on: halves of a ring, one behind the other.
+    fn pair(self, scene: Scene) -> usize {
+        usize::from(self.frame) * usize::from(scene.queue_pairs) / usize::from(RING)
+    }
+
+    /// How it begins; what is behind that does not matter. With several queue pairs a flow of its own for each of eight
+    /// frames in turn.
+    fn head(self, scene: Scene) -> [u8; 38] {
+        let mut head = [0; 38];
+        let addresses = [2, 0, 0, 0, 0, self.to, 2, 0, 0, 0, 0, self.from];
+        let ip = [8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0];
+        let ends = [10, 0, 0, self.from, 10, 0, 0, self.to];
+        let ports = [0, self.frame.to_be_bytes()[1] % 8, 0, 1];
+        let tag = [
+            0x81,
+            0,
+            0,
+            self.frame.checked_rem(scene.vlans).map_or(0, |vlan| 10 + vlan.to_be_bytes()[1]),
+        ];
+        let tag = if scene.vlans > 0 { tag.as_slice() } else { &[] };
+        let parts = addresses.iter().chain(tag).chain(&ip).chain(&ends).chain(&ports);
+        for (byte, part) in head.iter_mut().zip(parts) {
+            *byte = *part;
+        }
+        head
+    }
+}
+
+fn offer(guests: &mut [BurstGuest], letter: Letter, scene: Scene) -> Result<(), Failure> {
+    let guest = guests.get_mut(usize::from(letter.from)).ok_or("no guest")?;
+    let sender = &mut guest.pair(letter.pair(scene)).ok_or("no such queue pair")?.sender;
     if sender.room() == 0 {
         return Err("the switch does not give frames back".into());
     }
+    let head = letter.head(scene);
     sender.offer(1, |slot| {
-        slot.write(0, &[2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, from, 8, 0, 0x45, 0]);
-        bytes
+        slot.write(0, &head);
+        scene.bytes
     });
     Ok(())
 }
@@ -183,7 +256,8 @@ fn snapshot(ports: &[PortId], scene: Scene) -> Arc<Snapshot> {
         .collect();
     let part = |port: &PortId| match port.index() {
         0 => Mirroring::Source,
-        place if (2..2 + scene.mirrors).contains(&place) => Mirroring::Destination,
+        place if place <= usize::from(scene.receivers) => Mirroring::None,
+        place if place <= usize::from(scene.receivers) + scene.mirrors => Mirroring::Destination,
         _ => Mirroring::None,
     };
     let parts: Vec<_> = ports.iter().map(|port| (*port, part(port), SessionId(0))).collect();
@@ -209,7 +283,7 @@ fn attach(
             socket: socket.clone(),
             role: SocketRole::Server,
             access: Default::default(),
-            queue_pairs: 1,
+            queue_pairs: scene.queue_pairs,
             wakeups: fleet.wakeups(worker).ok_or("no worker")?,
             directory: Arc::clone(fleet) as _,
             events: Box::new(|_event| {}),
@@ -217,6 +291,7 @@ fn attach(
         fleet.add_port(worker, *id, Box::new(port))?;
         handle.start()?;
         let config = BurstConfig {
+            queue_pairs: scene.queue_pairs.into(),
             ring_size: RING,
             max_frame_bytes: scene.bytes.max(60),
             ..BurstConfig::default()

@@ -1,11 +1,12 @@
 //! The worker's half of a VM port. Used by one worker; sessions reach it through its mailbox only.
 
 mod orders;
+mod spread;
 
 use std::sync::Arc;
 
 use helio_frame::{
-    Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Readiness, Run, RunEnd, offer_each,
+    Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Readiness, Run, RunEnd,
 };
 use helio_mem::MemoryTable;
 use helio_offload::Offloads;
@@ -16,7 +17,7 @@ use crate::handle::VhostPortHandle;
 use crate::parts::{PortError, PortParts, PortShared};
 use crate::quiet::Quiet;
 use crate::ring_slot::{Phase, Slot};
-use crate::steering::{Flows, delivery_hash};
+use crate::steering::{Steering, delivery_hash};
 
 /// One queue pair.
 #[derive(Debug)]
@@ -36,8 +37,10 @@ pub struct VhostPort {
     live_pairs: usize,
     /// The pair whose transmitq is looked at first.
     next_pair: usize,
-    /// Pairs whose receiveq carries frames.
-    receivers: Vec<u8>,
+    steering: Steering,
+    /// Frames of this turn that several receiveqs were prepared for and that were not offered yet, as far as is known: it is
+    /// only asked for whether to prepare again.
+    foreseen: usize,
     /// Number of rings that the guest may use.
     running: usize,
     accepts: Offloads,
@@ -45,7 +48,6 @@ pub struct VhostPort {
     quiet: Option<Quiet>,
     /// The memory that the rings lie in, while there are any.
     memory: Option<Arc<MemoryTable>>,
-    flows: Flows,
 }
 
 impl VhostPort {
@@ -68,12 +70,12 @@ impl VhostPort {
                 .collect(),
             live_pairs: 0,
             next_pair: 0,
-            receivers: Vec::with_capacity(pairs),
+            steering: Steering::new(pairs),
+            foreseen: 0,
             running: 0,
             accepts: Offloads::NONE,
             quiet: None,
             memory: None,
-            flows: Flows::new(),
         };
         Ok((port, handle))
     }
@@ -125,10 +127,10 @@ impl VhostPort {
         match slot.phase {
             Phase::Enabled => {
                 let before = intake.burst.frames().len();
-                if queue.take(intake)? > 0 && self.receivers.len() > 1 {
+                if queue.take(intake)? > 0 && self.steering.is_needed() {
                     let pair = u8::try_from(index).unwrap_or(0);
                     for frame in intake.burst.frames().iter().skip(before) {
-                        self.flows.sent(frame.head.bytes(), pair);
+                        self.steering.sent(frame.head.bytes(), pair);
                     }
                 }
             }
@@ -141,27 +143,10 @@ impl VhostPort {
         Ok(())
     }
 
-    /// The pair on which a frame is delivered: the one its flow was last sent on, or any that is enabled.
+    /// The receiveq of a pair, if it carries frames.
     #[inline]
-    fn receiver(&self, delivery: &Delivery<'_>) -> Option<usize> {
-        match self.receivers.as_slice() {
-            [] => None,
-            [one] => Some(usize::from(*one)),
-            many => {
-                let hash = delivery_hash(delivery);
-                let known = self.flows.last_sent(hash).filter(|pair| many.contains(pair));
-                // The low bits chose the entry; others choose the pair.
-                let other = || many.get((hash >> 8) as usize % many.len()).copied();
-                known.or_else(other).map(usize::from)
-            }
-        }
-    }
-
-    /// The receiveq that carries frames, when there is one only.
-    #[inline]
-    fn only_receiver(&mut self) -> Option<&mut ReceiveQueue> {
-        let [pair] = self.receivers.as_slice() else { return None };
-        self.pairs.get_mut(usize::from(*pair))?.receive.enabled()
+    fn receiveq(&mut self, pair: u8) -> Option<&mut ReceiveQueue> {
+        self.pairs.get_mut(usize::from(pair))?.receive.enabled()
     }
 
     /// Stops all rings because the far side broke a rule. Memory that was cut off reads as zeroes, so that is the cause then,
@@ -233,14 +218,17 @@ impl Port for VhostPort {
         self.accepts
     }
 
-    /// With several pairs it is not known yet which of them a frame will go to.
     #[inline]
     fn prepare(&mut self, frames: &[Frame]) -> Readiness {
-        self.only_receiver().map_or(Readiness::Unknown, |queue| queue.prepare(frames))
+        let Some(pair) = self.steering.only_receiver() else { return self.prepare_several(frames) };
+        self.receiveq(pair).map_or(Readiness::Unknown, |queue| queue.prepare(frames))
     }
 
     fn offer_run(&mut self, run: Run<'_>) -> RunEnd {
-        let Some(queue) = self.only_receiver() else { return offer_each(self, run) };
+        let Some(pair) = self.steering.only_receiver() else { return self.offer_to_several(run) };
+        let Some(queue) = self.receiveq(pair) else {
+            return RunEnd::none(run.frames.len(), DropReason::PortDown);
+        };
         if !queue.is_prepared() {
             queue.look_ahead(run.frames);
         }
@@ -253,9 +241,9 @@ impl Port for VhostPort {
 
     #[inline]
     fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason> {
-        let index = self.receiver(delivery).ok_or(DropReason::PortDown)?;
-        let pair = self.pairs.get_mut(index).ok_or(DropReason::PortDown)?;
-        let queue = pair.receive.enabled().ok_or(DropReason::PortDown)?;
+        self.foreseen = self.foreseen.saturating_sub(1);
+        let receiver = self.steering.receiver_of(|| delivery_hash(delivery));
+        let queue = receiver.and_then(|pair| self.receiveq(pair)).ok_or(DropReason::PortDown)?;
         queue.offer(delivery).unwrap_or_else(|fault| {
             self.fail(fault);
             Err(DropReason::PortDown)
@@ -264,6 +252,7 @@ impl Port for VhostPort {
 
     #[inline]
     fn publish(&mut self) {
+        self.foreseen = 0;
         let mut finished = false;
         for pair in self.live() {
             // Somebody waits for what came, and hardly ever for what is given back.

@@ -1,5 +1,5 @@
 //! Which queue pair a flow is delivered on: the one the guest last sent it on. Used by the worker, for ports with more
-//! than one enabled pair.
+//! than one enabled pair; where there is one, no flow is looked at.
 
 use helio_frame::{Delivery, HEAD_BYTES};
 use helio_offload::flow_hash;
@@ -10,7 +10,7 @@ const UNKNOWN: u8 = u8::MAX;
 /// Where flows were last sent from, by the low bits of their hash. Flows that share an entry share a pair, which costs
 /// speed at most.
 #[derive(Debug)]
-pub(crate) struct Flows([u8; ENTRIES]);
+struct Flows([u8; ENTRIES]);
 
 impl Flows {
     pub(crate) fn new() -> Self {
@@ -29,6 +29,80 @@ impl Flows {
     #[inline]
     pub(crate) fn last_sent(&self, hash: u32) -> Option<u8> {
         self.0.get(hash as usize % ENTRIES).copied().filter(|pair| *pair != UNKNOWN)
+    }
+}
+
+/// The pairs whose receiveq carries frames, and which of them gets which flow.
+#[derive(Debug)]
+pub(crate) struct Steering {
+    receivers: Vec<u8>,
+    /// The pair that gets whatever comes: the only one there is, or the one that is being served.
+    only: Option<u8>,
+    flows: Flows,
+}
+
+impl Steering {
+    /// For up to `pairs` pairs, none of which carries frames yet.
+    pub(crate) fn new(pairs: usize) -> Self {
+        Self { receivers: Vec::with_capacity(pairs), only: None, flows: Flows::new() }
+    }
+
+    /// Forgets all receivers. Flows are remembered.
+    pub(crate) fn clear(&mut self) {
+        self.receivers.clear();
+        self.widen();
+    }
+
+    /// The receiveq of one more pair carries frames.
+    pub(crate) fn add(&mut self, pair: u8) {
+        self.receivers.push(pair);
+        self.widen();
+    }
+
+    /// From now on whatever comes is for `pair`, which carries frames.
+    #[inline]
+    pub(crate) fn narrow(&mut self, pair: u8) {
+        self.only = Some(pair);
+    }
+
+    /// From now on it is for the pair of its flow again.
+    #[inline]
+    pub(crate) fn widen(&mut self) {
+        self.only = match self.receivers.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        };
+    }
+
+    /// Whether flows must be told apart.
+    #[inline]
+    pub(crate) fn is_needed(&self) -> bool {
+        self.receivers.len() > 1
+    }
+
+    /// The pair that gets whatever comes, if one does.
+    #[inline]
+    pub(crate) fn only_receiver(&self) -> Option<u8> {
+        self.only
+    }
+
+    /// The guest sent a frame that begins with `head` on `pair`.
+    #[inline]
+    pub(crate) fn sent(&mut self, head: &[u8], pair: u8) {
+        self.flows.sent(head, pair);
+    }
+
+    /// The pair that gets a flow: the one it was last sent on, or any that carries frames. `None` when none does.
+    #[inline]
+    pub(crate) fn receiver_of(&self, hash: impl FnOnce() -> u32) -> Option<u8> {
+        if self.only.is_some() || self.receivers.is_empty() {
+            return self.only;
+        }
+        let (hash, many) = (hash(), self.receivers.as_slice());
+        let known = self.flows.last_sent(hash).filter(|pair| many.contains(pair));
+        // The low bits chose the entry; others choose the pair.
+        let other = || many.get((hash >> 8) as usize % many.len()).copied();
+        known.or_else(other)
     }
 }
 
@@ -73,6 +147,28 @@ mod tests {
         assert_eq!(flows.last_sent(flow_hash(&back)), None);
         flows.sent(&there, 3);
         assert_eq!(flows.last_sent(flow_hash(&back)), Some(3));
+    }
+
+    #[test]
+    fn one_pair_gets_everything_while_it_is_alone_or_being_served() {
+        let mut steering = Steering::new(3);
+        let of_flow = |steering: &Steering, hash| steering.receiver_of(|| hash);
+        assert_eq!((steering.only_receiver(), of_flow(&steering, 0x100)), (None, None));
+        steering.add(2);
+        assert_eq!(steering.only_receiver(), Some(2));
+        assert_eq!(steering.receiver_of(|| unreachable!("no flow is looked at")), Some(2));
+        steering.add(5);
+        assert!(steering.is_needed());
+        for _ in 0..2 {
+            assert_eq!(steering.only_receiver(), None);
+            let both = [0x100, 0x200].map(|hash| of_flow(&steering, hash));
+            assert_eq!(both, [Some(5), Some(2)]);
+            steering.narrow(5);
+            assert_eq!((steering.only_receiver(), of_flow(&steering, 0x200)), (Some(5), Some(5)));
+            steering.widen();
+        }
+        steering.clear();
+        assert_eq!((steering.only_receiver(), of_flow(&steering, 0x100)), (None, None));
     }
 
     #[test]

@@ -180,12 +180,11 @@ impl Ring {
         chain::walk(&self.descriptors, self.size, head, self.indirect, visit)
     }
 
-    /// Fetches the used entries of the next `count` chains to complete, to be written soon.
+    /// Fetches the used entries of chains to complete soon, those from `ahead` to before `end` after the next one.
     #[inline]
-    pub(crate) fn prefetch_used(&self, count: u16) {
+    pub(crate) fn prefetch_used(&self, mut ahead: u16, end: u16) {
         let entries = self.used_entries.borrow();
-        let mut ahead = 0;
-        while ahead < count {
+        while ahead < end {
             entries.prefetch_write(self.next_used.after(ahead).get());
             ahead += USED_ENTRIES_PER_LINE;
         }

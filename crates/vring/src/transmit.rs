@@ -180,7 +180,7 @@ impl TransmitQueue {
         let count = count.min(intake.burst.room());
         // Not an array: to fill all its places took longer than to take a frame that comes by itself.
         let mut ahead = ArrayVec::<Ahead, BURST_FRAMES>::new();
-        ring.prefetch_used(count);
+        ring.prefetch_used(0, count);
         ahead.extend((0..count).map(|step| Ahead::look(ring, memory, step)).take(BURST_FRAMES));
         let mut taken = 0;
         for Ahead { head, single } in &ahead {

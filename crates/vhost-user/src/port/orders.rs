@@ -140,7 +140,7 @@ impl VhostPort {
 
     /// Derives from the slots what each turn needs.
     pub(super) fn refresh(&mut self) {
-        self.receivers.clear();
+        self.steering.clear();
         (self.live_pairs, self.running) = (0, 0);
         let mut accepts: Option<Offloads> = None;
         let mut active = 0;
@@ -151,7 +151,7 @@ impl VhostPort {
             self.running += usize::from(pair.transmit.is_running());
             self.running += usize::from(pair.receive.is_running());
             if pair.receive.phase == Phase::Enabled {
-                self.receivers.push(index);
+                self.steering.add(index);
                 accepts = Some(accepts.map_or(pair.accepts, |all| all.intersection(pair.accepts)));
                 active += u16::from(pair.transmit.phase == Phase::Enabled);
             }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use helio_frame::{
-    Armed, Burst, Delivery, Intake, MEMORY_IDS, MemoryDirectory, MemoryId, Origin, Pool, Port,
-    RestBytes, Wakeups,
+    Armed, Burst, Frame, Intake, MEMORY_IDS, MemoryDirectory, MemoryId, Origin, Pool, Port,
+    Precedence, Run, Wakeups,
 };
 use helio_mem::MemoryTable;
 use helio_types::{DropReason, PortId, WorkerId};
@@ -34,6 +34,8 @@ pub struct Shared {
     /// Descriptors watched.
     pub watched: AtomicU64,
     paused: AtomicBool,
+    /// Ports are prepared for frames, and not offered them, while this is set.
+    only_prepares: AtomicBool,
 }
 
 impl Shared {
@@ -54,6 +56,16 @@ impl Shared {
     /// Lets it go on.
     pub fn resume(&self) {
         self.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on ports are told of frames, and do not get them.
+    pub fn withhold_frames(&self) {
+        self.only_prepares.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on they get them again.
+    pub fn offer_frames(&self) {
+        self.only_prepares.store(false, Ordering::SeqCst);
     }
 
     /// From now on frames are delivered, but not given back.
@@ -121,6 +133,7 @@ impl Hub {
             drops: DropReason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             watched: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            only_prepares: AtomicBool::new(false),
         });
         let (orders, inbox) = channel();
         let worker = Worker::new(Arc::clone(&shared), inbox);
@@ -262,19 +275,25 @@ impl Worker {
             found += *count as usize;
             total.fetch_add(u64::from(std::mem::take(count)), Ordering::Relaxed);
         }
-        for index in 0..self.burst.frames().len() {
-            let frame = self.burst.frames()[index].clone();
-            let rest = RestBytes::new(tables[frame.memory.index()].as_deref(), &frame.rest);
-            let delivery = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
-            for (_, port) in self.ports.iter_mut().filter(|(other, _)| *other != id) {
-                if let Err(reason) = port.offer(&delivery) {
-                    self.shared.drops[reason.index()].fetch_add(1, Ordering::Relaxed);
-                }
+        let frames = self.burst.frames();
+        let others: Vec<_> = (0..self.ports.len()).filter(|other| *other != place).collect();
+        for other in others.iter().copied() {
+            // In two parts, as if each were a run.
+            let (first, second) = frames.split_at(frames.len() / 2);
+            self.ports[other].1.prepare(first);
+            self.ports[other].1.prepare(second);
+        }
+        if !self.shared.only_prepares.load(Ordering::SeqCst) {
+            for other in others.iter().copied() {
+                deliver(&mut self.ports[other].1, frames, tables, &self.shared);
             }
+        }
+        for index in 0..self.burst.frames().len() {
+            let origin = self.burst.frames()[index].origin;
             if self.shared.hold.load(Ordering::SeqCst) {
-                self.held.push((id, frame.origin));
+                self.held.push((id, origin));
             } else {
-                self.release(id, frame.origin);
+                self.release(id, origin);
             }
         }
         found
@@ -295,5 +314,23 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Offers frames as a worker does: as a run, and from behind those that are refused anew.
+fn deliver(port: &mut VhostPort, frames: &[Frame], tables: &Tables, shared: &Shared) {
+    let mut left = frames;
+    while !left.is_empty() {
+        let run = Run { frames: left, memories: tables, precedence: Precedence::Production };
+        let end = port.offer_run(run);
+        let mut done = end.written;
+        if let Some((reason, count)) = end.refused {
+            assert!(count > 0);
+            shared.drops[reason.index()].fetch_add(count as u64, Ordering::Relaxed);
+            done += count;
+        } else {
+            assert_eq!(done, left.len());
+        }
+        left = &left[done..];
     }
 }
