@@ -5,15 +5,19 @@
 //! `perf/instructions` runs it under callgrind, where AVX-512 is not seen and the AVX2 path runs.
 
 use std::error::Error;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use helio_encap::SnapLen;
 use helio_guest::{BurstConfig, BurstGuest};
-use helio_mirror::MirrorTable;
+use helio_mirror::{
+    Directions, Exactness, Leg, LegForm, MirrorTable, RefusedFrames, Session, Sessions, Sources,
+};
 use helio_switch::{Fdb, FdbSettings, PortRole, PortSettings, SwitchTable};
-use helio_types::{Mirroring, PortId, SessionId, VlanMode, WorkerId};
+use helio_types::{LegId, Mirroring, PortId, SessionId, VlanMode, VlanSet, WorkerId};
 use helio_vhost_user::{PortParts, SocketRole, VhostPort, VhostPortHandle};
 use helio_worker::{Clock, Fleet, FleetSettings, Polling, Snapshot, Worker};
 
@@ -28,12 +32,13 @@ const WARM_UP: u32 = 5000;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Destinations of mirrors, how many of them never give a buffer back, ports besides whose guests say nothing, guests that are
+/// Destinations of mirrors, what says so, how many of them never give a buffer back, ports besides whose guests say nothing, guests that are
 /// sent to in turn, queue pairs of each guest, VLANs that frames are tagged with in turn, bytes of a frame in a ring, and frames
 /// that are sent at once.
 #[derive(Clone, Copy)]
 struct Scene {
     mirrors: usize,
+    said_by: SaidBy,
     dead: usize,
     silent: usize,
     receivers: u8,
@@ -43,9 +48,19 @@ struct Scene {
     frames: u16,
 }
 
+/// What makes copies of what the first guest sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SaidBy {
+    /// A setting of each port.
+    Ports,
+    /// A session with a name.
+    Session,
+}
+
 /// A guest that sends full rings of short frames to another one.
 const PLAIN: Scene = Scene {
     mirrors: 0,
+    said_by: SaidBy::Ports,
     dead: 0,
     silent: 0,
     receivers: 1,
@@ -65,6 +80,7 @@ fn scene(name: &str) -> Option<Scene> {
         "v2v-1518" => Scene { bytes: 1514, ..PLAIN },
         "mirror-1-64" => Scene { mirrors: 1, ..PLAIN },
         "mirror-4-64" => Scene { mirrors: 4, ..PLAIN },
+        "named-1-64" => Scene { mirrors: 1, said_by: SaidBy::Session, ..PLAIN },
         "dead-64" => Scene { mirrors: 1, dead: 1, ..PLAIN },
         "silent-64" => Scene { silent: 254, ..PLAIN },
         // Bursts that are more than one run.
@@ -254,15 +270,44 @@ fn snapshot(ports: &[PortId], scene: Scene) -> Arc<Snapshot> {
             role: PortRole::Ordinary,
         })
         .collect();
-    let part = |port: &PortId| match port.index() {
-        0 => Mirroring::Source,
-        place if place <= usize::from(scene.receivers) => Mirroring::None,
-        place if place <= usize::from(scene.receivers) + scene.mirrors => Mirroring::Destination,
+    let first_mirror = 1 + usize::from(scene.receivers);
+    let is_watching =
+        |port: &PortId| (first_mirror..first_mirror + scene.mirrors).contains(&port.index());
+    let part = |port: &PortId| match (scene.said_by, port.index()) {
+        (SaidBy::Ports, 0) => Mirroring::Source,
+        (SaidBy::Ports, _) if is_watching(port) => Mirroring::Destination,
         _ => Mirroring::None,
     };
     let parts: Vec<_> = ports.iter().map(|port| (*port, part(port), SessionId(0))).collect();
     let mirrors = MirrorTable::new(&parts, &[]);
-    Arc::new(Snapshot::new(SwitchTable::new(&settings), mirrors, 1, |_port| WorkerId::new(0)))
+    let sessions = match scene.said_by {
+        SaidBy::Ports => Vec::new(),
+        SaidBy::Session => vec![session(ports.iter().copied().filter(is_watching))],
+    };
+    let table = SwitchTable::new(&settings);
+    let snapshot = Snapshot::new(table, mirrors, 1, |_port| WorkerId::new(0));
+    Arc::new(snapshot.with_sessions(Sessions::new(sessions)))
+}
+
+/// A session with a name that copies what the first guest sends to these ports.
+fn session(watching: impl Iterator<Item = PortId>) -> Session {
+    let leg = |(number, port)| Some(Leg { id: LegId::new(number)?, port, form: LegForm::Plain });
+    Session {
+        number: 1,
+        sources: Sources {
+            ports: PortId::new(0).into_iter().collect(),
+            vlans: VlanSet::EMPTY,
+            macs: Vec::new(),
+        },
+        directions: Directions::Both,
+        filter: None,
+        one_in: NonZeroU32::MIN,
+        rate: None,
+        snap_len: SnapLen::WHOLE,
+        exactness: Exactness::ByReference,
+        refused: RefusedFrames::Left,
+        legs: (0..).zip(watching).filter_map(leg).collect(),
+    }
 }
 
 type Attached = (Vec<VhostPortHandle>, Vec<BurstGuest>);
