@@ -17,6 +17,9 @@ const MOST_TRIES: usize = 16;
 /// the rate gives for that time, but for a part of one unit. Only copies that belong together and are more than the burst exceed
 /// it: they pass a full bucket, and what is missing is earned before anything else passes. The time is told, never read.
 ///
+/// A worker tells the time of its turn: one that is behind another by so much sees a bucket that is smaller by what the rate gives for
+/// that time, so with a burst of one frame a session may stay somewhat below its rate.
+///
 /// One word is all that changes, so nobody waits: who finds that another worker was faster tries again, and after
 /// [`MOST_TRIES`] lets the copy go.
 #[derive(Debug)]

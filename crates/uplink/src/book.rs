@@ -4,7 +4,7 @@
 //! others. The three, and those lost, always add up to the number of chunks that the queue began with. Where uplinks share a UMEM,
 //! those of a frame can be exchanged for as many others: then they are others that are ours, and all else is as it was. Should it
 //! not be so, by a fault of ours, then chunks that the sender has are not lent again as far as the book still knows them for those
-//! of the frame, and each that was given away for nothing is counted as lost.
+//! of the frame, and each that was given away for nothing is counted as lost. After two faults at once numbers may be off.
 
 use crate::census::Census;
 

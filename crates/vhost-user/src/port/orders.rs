@@ -158,9 +158,10 @@ impl VhostPort {
         }
         self.accepts = accepts.unwrap_or(Offloads::NONE);
         self.shared.status.set_active_pairs(active);
+        // One that is leaving may lie in memory from before, whose mark says nothing of the other rings.
         self.quiet = match self.pairs.get(..self.live_pairs) {
-            Some([Pair { transmit: Slot { queue: Some(queue), .. }, .. }]) => {
-                Some(Quiet::new(queue))
+            Some([Pair { transmit, .. }]) if transmit.is_running() => {
+                transmit.queue.as_deref().map(Quiet::new)
             }
             _ => None,
         };

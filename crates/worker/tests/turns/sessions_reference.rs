@@ -7,6 +7,7 @@ use helio_mirror::{Rate, Session};
 use helio_testkit::Received;
 use helio_types::DropReason;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 use crate::reference::{PORTS, Receiver, any_plan, any_receiver};
@@ -16,7 +17,25 @@ use crate::stage::{PortPlan, Stage};
 /// What each port got, and the counts of each leg.
 type Outcome = (Vec<Vec<Received>>, Vec<MirrorCounts>);
 
+/// Whether frames of one sender that follow each other are sent in one burst.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Together,
+    OneByOne,
+}
+
 fn play(
+    workers: usize,
+    plans: &[PortPlan],
+    receivers: Option<&[Receiver]>,
+    sessions: Vec<Session>,
+    shots: &[Shot],
+) -> Outcome {
+    play_by(Sending::Together, workers, plans, receivers, sessions, shots)
+}
+
+fn play_by(
+    sending: Sending,
     workers: usize,
     plans: &[PortPlan],
     receivers: Option<&[Receiver]>,
@@ -38,8 +57,8 @@ fn play(
     stage.configure_sessions(&plans, sessions);
     for (index, shot) in shots.iter().enumerate() {
         stage.send_in_pieces(shot.from, &shot.frame(), 3);
-        // Those of one sender come in bursts.
-        if shots.get(index + 1).is_none_or(|next| next.from != shot.from) {
+        let is_last = shots.get(index + 1).is_none_or(|next| next.from != shot.from);
+        if is_last || sending == Sending::OneByOne {
             stage.settle();
         }
     }
@@ -119,6 +138,36 @@ proptest! {
         let without = play(workers, &plans, Some(&receivers), Vec::new(), &shots);
         for index in (0..PORTS).filter(|index| !legs_at(*index)) {
             prop_assert!(with.0[index] == without.0[index], "port {}", index);
+        }
+    }
+
+    #[test]
+    fn frames_of_a_burst_become_what_they_would_one_by_one_and_every_copy_is_delivered_or_dropped(
+        plans in vec(any_plan(), PORTS),
+        receivers in vec(any_receiver(), PORTS),
+        watching in vec(any_session(), 1..5),
+        bursts in vec(option::of(1..20_u32), 5),
+        shots in any_shots(),
+        workers in 1..4_usize,
+    ) {
+        let limited = || {
+            let mut limited = sessions(&watching);
+            for (session, burst) in limited.iter_mut().zip(&bursts) {
+                session.rate = burst.map(|burst| {
+                    let burst = NonZeroU32::new(burst).unwrap();
+                    Rate::Frames { per_second: NonZeroU64::MIN, burst }
+                });
+            }
+            limited
+        };
+        let play = |sending| play_by(sending, workers, &plans, Some(&receivers), limited(), &shots);
+        let (together, alone) = (play(Sending::Together), play(Sending::OneByOne));
+        prop_assert!(together.0 == alone.0, "other frames one by one");
+        prop_assert_eq!(&together.1, &alone.1);
+        for counts in together.1 {
+            let dropped = counts.dropped_total();
+            prop_assert_eq!(counts.wanted.frames, counts.delivered.frames + dropped.frames);
+            prop_assert_eq!(counts.wanted.bytes, counts.delivered.bytes + dropped.bytes);
         }
     }
 }
