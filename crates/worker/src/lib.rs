@@ -24,6 +24,7 @@ mod legs;
 mod mailbox;
 mod meter;
 mod poll;
+mod prepare;
 mod receive;
 mod remote;
 mod roster;

@@ -1,12 +1,11 @@
 //! Taking a burst from one port, deciding, and delivering it: the way of a frame, in three passes.
 
-use helio_frame::{Frame, Intake, Readiness};
+use helio_frame::{Frame, Intake};
 use helio_mirror::Concerned;
 use helio_switch::{DecisionKind, inquire};
-use helio_types::{DropReason, LegSet, PortId};
+use helio_types::{DropReason, PortId};
 
 use crate::core::Core;
-use crate::deliver::Part;
 use crate::legs::LegTargets;
 use crate::mailbox::{Readers, Targets};
 use crate::poll::Worker;
@@ -231,62 +230,8 @@ impl Core {
         runs.truncate(last + 1);
     }
 
-    fn leg_plan(&self, legs: Option<u8>) -> Option<&LegTargets> {
+    pub(crate) fn leg_plan(&self, legs: Option<u8>) -> Option<&LegTargets> {
         self.leg_plans.get(usize::from(legs?))
-    }
-
-    /// As [`Core::prepare_copies`], for ports that get plain copies by legs.
-    #[inline(never)]
-    fn prepare_plain_legs(&mut self, frames: &[Frame], run: &Run, targets: &Targets) -> bool {
-        let legs = self.leg_plan(run.legs).map_or(LegSet::EMPTY, LegTargets::all);
-        let ports = self.snapshot.sessions.plain_ports(legs);
-        let mut prepared = false;
-        for port in &ports.difference(&targets.production).difference(&targets.copies) {
-            prepared |= self.prepare(frames, port) == Readiness::Room;
-        }
-        prepared
-    }
-
-    /// Lets the ports that the switch chose, as far as they are this worker's, fetch what they need for the frames of a run.
-    #[inline]
-    fn prepare_production(&mut self, frames: &[Frame], targets: &Targets) {
-        for port in &targets.production {
-            self.prepare(frames, port);
-        }
-    }
-
-    /// The same for those of the copies. Returns whether one of them had a use for that. Not inlined: frames that nobody copies
-    /// were no faster with it.
-    #[inline(never)]
-    fn prepare_copies(&mut self, frames: &[Frame], run: &Run, targets: &mut Targets) -> bool {
-        let mut prepared = false;
-        for port in &targets.copies.clone() {
-            match self.prepare(frames, port) {
-                Readiness::Room => prepared = true,
-                Readiness::Unknown => {}
-                Readiness::NoBuffer => self.spare_copies(run, port, targets),
-            }
-        }
-        prepared
-    }
-
-    /// Counts the copies of a run for a port without any buffer as dropped, where it is known already that this is what would
-    /// become of them: then they are not offered, and nothing is published to the port. A dead monitor took 891 instructions for a
-    /// burst of 64, and takes 384.
-    #[inline]
-    fn spare_copies(&mut self, run: &Run, port: PortId, targets: &mut Targets) {
-        let Run { traits, tagging, .. } = *run;
-        let Part { purpose, .. } = Part::COPY;
-        if run.legs.is_none() && self.takes_as_they_are(port, traits, tagging, purpose) {
-            targets.copies.remove(port);
-            self.refuse_copies(traits.wire, port, DropReason::NoRxBuffer);
-        }
-    }
-
-    #[inline]
-    fn prepare(&mut self, frames: &[Frame], port: PortId) -> Readiness {
-        let local = self.place(port).and_then(|place| self.locals.get_mut(place));
-        local.map_or(Readiness::Unknown, |local| local.port.prepare(frames))
     }
 
     /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others. `readers`
