@@ -273,6 +273,7 @@ fn log_event(port: &str, event: &PortEvent) {
         PortEvent::Connected | PortEvent::SessionEnded(_) | PortEvent::Note(_) => {
             tracing::debug!("port {port}: {event}")
         }
+        PortEvent::LinkDown => {}
     }
 }
 
