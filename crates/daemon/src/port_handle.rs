@@ -287,5 +287,6 @@ fn log_interface_event(port: &str, event: &InterfaceEvent) {
         | InterfaceEvent::Note(_) => {
             tracing::debug!("port {port}: {event}")
         }
+        InterfaceEvent::LinkDown => {}
     }
 }
