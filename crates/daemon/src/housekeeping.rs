@@ -1,5 +1,5 @@
 //! What has to be done once a second: the clock of the FDB, ageing, looking at the cards of uplinks, and saying which ports
-//! changed their state.
+//! changed their state, and which addresses went with them.
 //!
 //! States are compared, not events collected: however often a guest breaks and comes back, it costs a line a second.
 
@@ -51,6 +51,9 @@ fn keep(switch: &RunningSwitch, stopped: &Receiver<()>) {
         fdb.age();
         switch.renew_cards();
         report_changes(switch, &mut known);
+        for (port, count) in switch.forgetting().tell() {
+            tracing::info!("port {port}: its link went down: {count} learned addresses forgotten");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod cards;
 mod compile;
 mod error;
 mod feature_names;
+mod forgetting;
 mod housekeeping;
 mod info;
 mod port_handle;

@@ -22,6 +22,8 @@ use helio_vhost_user::{
     VhostPortHandle,
 };
 
+use crate::forgetting::Forgetting;
+
 /// What every port is made from, besides what it is attached to.
 pub(crate) struct Surroundings {
     pub(crate) id: PortId,
@@ -32,6 +34,7 @@ pub(crate) struct Surroundings {
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     /// What uplinks share.
     pub(crate) umem: Option<Arc<SharedUmem>>,
+    pub(crate) forgetting: Arc<Forgetting>,
 }
 
 /// The control half of a port.
@@ -67,7 +70,7 @@ fn make_vm(
     around: Surroundings,
     access: SocketAccess,
 ) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
-    let name = around.name.clone();
+    let (id, name, forgetting) = (around.id, around.name.clone(), around.forgetting);
     let parts = PortParts {
         id: around.id,
         name: around.name,
@@ -80,7 +83,12 @@ fn make_vm(
         queue_pairs: u8::try_from(socket.queue_pairs).unwrap_or(MAX_QUEUE_PAIRS),
         wakeups: around.wakeups,
         directory: around.directory,
-        events: Box::new(move |event| log_event(&name, event)),
+        events: Box::new(move |event| {
+            log_event(&name, event);
+            if *event == PortEvent::LinkDown {
+                forgetting.forget(id, &name);
+            }
+        }),
     };
     let (port, handle) =
         VhostPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
@@ -91,7 +99,7 @@ fn make_uplink(
     uplink: &UplinkInterface,
     around: Surroundings,
 ) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
-    let name = around.name.clone();
+    let events = interface_events(&around);
     let parts = UplinkParts {
         id: around.id,
         name: around.name,
@@ -106,7 +114,7 @@ fn make_uplink(
         },
         umem: around.umem,
         directory: around.directory,
-        events: Box::new(move |event| log_interface_event(&name, event)),
+        events,
     };
     let (port, handle) =
         UplinkPort::create(parts).map_err(|error| ControlError::invalid(error.to_string()))?;
@@ -146,14 +154,14 @@ fn make_tap(
     mtu: u16,
     around: Surroundings,
 ) -> Result<(Box<dyn Port>, PortHandle), ControlError> {
-    let name = around.name.clone();
+    let events = interface_events(&around);
     let parts = TapParts {
         id: around.id,
         name: around.name,
         interface: tap.name.clone(),
         mtu,
         wakeups: around.wakeups,
-        events: Box::new(move |event| log_interface_event(&name, event)),
+        events,
     };
     let (port, handle) = TapPort::create(parts)
         .map_err(|error| ControlError::new(ControlErrorKind::Internal, error.to_string()))?;
@@ -273,7 +281,21 @@ fn log_event(port: &str, event: &PortEvent) {
         PortEvent::Connected | PortEvent::SessionEnded(_) | PortEvent::Note(_) => {
             tracing::debug!("port {port}: {event}")
         }
+        // The housekeeping tells what came of it.
+        PortEvent::LinkDown => {}
     }
+}
+
+/// What becomes of the events of a port on an interface.
+fn interface_events(around: &Surroundings) -> Box<dyn Fn(&InterfaceEvent) + Send + Sync> {
+    let (id, name) = (around.id, around.name.clone());
+    let forgetting = Arc::clone(&around.forgetting);
+    Box::new(move |event| {
+        log_interface_event(&name, event);
+        if *event == InterfaceEvent::LinkDown {
+            forgetting.forget(id, &name);
+        }
+    })
 }
 
 /// States of interfaces are told by the housekeeping, too.
@@ -286,5 +308,7 @@ fn log_interface_event(port: &str, event: &InterfaceEvent) {
         | InterfaceEvent::Note(_) => {
             tracing::debug!("port {port}: {event}")
         }
+        // The housekeeping tells what came of it.
+        InterfaceEvent::LinkDown => {}
     }
 }

@@ -21,6 +21,7 @@ use helio_worker::{Fleet, UnderlayReport, WorkerGone};
 
 use crate::cards::Cards;
 use crate::compile::compile;
+use crate::forgetting::Forgetting;
 use crate::info;
 use crate::port_handle::{self, Surroundings};
 use crate::port_state::port_state;
@@ -44,6 +45,7 @@ pub(crate) struct Begun {
 /// The switch while it runs.
 pub(crate) struct RunningSwitch {
     fleet: Arc<Fleet>,
+    forgetting: Arc<Forgetting>,
     /// What uplinks share, if the switch started with several.
     umem: Option<Arc<SharedUmem>>,
     /// The configuration it started with; its ports are those that are served now.
@@ -60,6 +62,7 @@ impl RunningSwitch {
         let umem = port_handle::share_umem(&config.ports);
         let config = Config { ports: Vec::new(), sessions: Vec::new(), ..config };
         Self {
+            forgetting: Arc::new(Forgetting::new(Arc::clone(fleet.fdb()))),
             fleet,
             umem,
             config: Mutex::new(config),
@@ -71,6 +74,10 @@ impl RunningSwitch {
 
     pub(crate) fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
+    }
+
+    pub(crate) fn forgetting(&self) -> &Forgetting {
+        &self.forgetting
     }
 
     /// Ends all ports: their sessions first, so that no guest waits for an answer.
@@ -231,6 +238,7 @@ impl RunningSwitch {
             polling: polling.unwrap_or_default(),
             directory: Arc::clone(&self.fleet) as Arc<dyn MemoryDirectory>,
             umem: self.umem.clone(),
+            forgetting: Arc::clone(&self.forgetting),
         };
         let (port, handle) = port_handle::make(&config, around, access)?;
         let base = self.fleet.counts(id);

@@ -17,6 +17,9 @@ pub enum PortEvent {
     Closed(String),
     /// Something is not as an operator would expect.
     Note(String),
+    /// It carries no frames any more. Told when all that had come from it are decided, and each second while it lasts, as some
+    /// may come late.
+    LinkDown,
     /// The worker does not answer; it is waited for. It must not happen.
     WorkerSilent,
 }
@@ -27,6 +30,7 @@ impl fmt::Display for PortEvent {
             Self::Opened(text) | Self::Refused(text) | Self::Closed(text) | Self::Note(text) => {
                 f.write_str(text)
             }
+            Self::LinkDown => f.write_str("it carries no frames any more"),
             Self::WorkerSilent => f.write_str(WORKER_SILENT),
         }
     }

@@ -22,6 +22,9 @@ pub enum Order<T> {
     Install(Box<T>, Answer<T>),
     /// Take no more frames, and give back what is used when no frame lies in it.
     Remove(Answer<T>),
+    /// Answer when no frame waits any more; after so many looks in any case, as more may come than are taken. Until then the
+    /// worker leaves it where it was. As with every order, all frames that were taken before the answer are decided by then.
+    Quiesce(Answer<T>, u32),
 }
 
 /// The place for one order. There is never a second one: the control thread waits for each answer, however long it takes.
@@ -46,8 +49,9 @@ impl<T> Default for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Leaves an order. When the port is gone the order is dropped, and with it the sender of its answer.
-    fn post(&self, order: Order<T>) {
+    /// Leaves an order. When the port is gone the order is dropped, and with it the sender of its answer. Called by the control
+    /// thread, and by the worker for one that it puts off.
+    pub fn post(&self, order: Order<T>) {
         let mut slot = self.lock();
         if !slot.closed {
             slot.order = Some(order);

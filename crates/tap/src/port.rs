@@ -96,6 +96,14 @@ impl TapPort {
                 self.unread = false;
                 answered(answer, self.device.take());
             }
+            Some(Order::Quiesce(answer, looks)) => match looks.checked_sub(1) {
+                Some(left) if self.device.as_ref().is_some_and(|device| device.has_frames()) => {
+                    // This look takes some of them, and so does the next one.
+                    self.rhythm.wake();
+                    self.shared.mailbox.post(Order::Quiesce(answer, left));
+                }
+                _ => answered(answer, None),
+            },
             None => {}
         }
     }

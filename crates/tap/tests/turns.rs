@@ -6,11 +6,13 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use helio_frame::{
     Armed, Burst, Delivery, Intake, MemoryId, Origin, Pool, Port, RestBytes, Wakeups,
 };
+use helio_host::PortEvent;
 use helio_mem::{MemoryTable, Segment};
 use helio_offload::NetHeader;
 use helio_tap::{MOST_READS, MOST_WRITES, StateWord, TapHandle, TapParts, TapPort};
@@ -41,24 +43,30 @@ struct Rig {
     burst: Burst,
     pool: Pool,
     refused: [u32; DropReason::COUNT],
+    /// How often it was told that the interface carries nothing any more.
+    downs: Arc<AtomicUsize>,
 }
 
 impl Rig {
     /// A TAP that was started, and has been opened or refused.
     fn started(interface: &str) -> Self {
+        let downs = Arc::new(AtomicUsize::new(0));
+        let told = Arc::clone(&downs);
         let parts = TapParts {
             id: PortId::new(3).unwrap(),
             name: "host".to_owned(),
             interface: interface.to_owned(),
             mtu: 9000,
             wakeups: Arc::new(Sleepless),
-            events: Box::new(|_| {}),
+            events: Box::new(move |event| {
+                told.fetch_add(usize::from(*event == PortEvent::LinkDown), Ordering::Relaxed);
+            }),
         };
         let (port, mut handle) = TapPort::create(parts).unwrap();
         handle.start().unwrap();
         let pool = Pool::new(512, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
         let refused = [0; DropReason::COUNT];
-        let mut rig = Self { port, handle, burst: Burst::new(), pool, refused };
+        let mut rig = Self { port, handle, burst: Burst::new(), pool, refused, downs };
         let until = Instant::now() + Duration::from_secs(10);
         while rig.handle.state().detail.starts_with("opening") {
             assert!(Instant::now() < until, "{:?}", rig.handle.state());
@@ -92,7 +100,7 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        let Self { port, handle, burst, pool, refused } = self;
+        let Self { port, handle, burst, pool, refused, .. } = self;
         std::thread::scope(|scope| {
             let stopping = scope.spawn(|| handle.stop());
             while !stopping.is_finished() {
@@ -206,5 +214,40 @@ fn a_tap_that_somebody_else_has_is_told_and_one_that_was_stopped_is_gone() {
     while name_to_index(&asking, "helio0").is_ok() {
         assert!(Instant::now() < until, "helio0 is still there");
         std::thread::yield_now();
+    }
+}
+
+/// Sets the TAP up or down, as the host does.
+fn set_link(up_or_down: &str) {
+    let done =
+        std::process::Command::new("ip").args(["link", "set", "helio0", up_or_down]).status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn a_tap_that_is_set_down_is_told_when_what_waits_in_it_was_taken_and_not_before() {
+    enter_namespace();
+    std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").ok();
+    let mut rig = Rig::started("helio0");
+    let host = host();
+    rig.quiet();
+    for _ in 0..2 * MOST_READS + 1 {
+        host.send_to(&[7; 100], "10.9.0.2:53").unwrap();
+    }
+    set_link("down");
+    let until = Instant::now() + Duration::from_secs(30);
+    while rig.handle.state().word == StateWord::Up {
+        assert!(Instant::now() < until, "{:?}", rig.handle.state());
+        std::thread::yield_now();
+    }
+    let mut taken = 0;
+    while taken < 2 * MOST_READS + 1 {
+        assert!(Instant::now() < until, "{taken} were taken");
+        assert_eq!(rig.downs.load(Ordering::Relaxed), 0, "told after {taken}");
+        taken += rig.turn();
+    }
+    while rig.downs.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < until, "it was not told");
+        assert_eq!(rig.turn(), 0);
     }
 }

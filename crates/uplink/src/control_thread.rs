@@ -1,6 +1,6 @@
 //! The control thread of an uplink: it opens the interface, lends its queues to the worker, watches it, and closes it.
 
-use helio_frame::MemoryId;
+use helio_frame::{BURST_BYTES, MemoryId};
 use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
 use crate::ethtool::receive_queues;
@@ -8,6 +8,10 @@ use crate::opening::{Opening, open, wanted_queues};
 use crate::parts::Shared;
 use crate::sockets::fits_one_chunk;
 use crate::status::sentence;
+use crate::umem::{CHUNK_BYTES, RX_ENTRIES};
+
+/// Looks of the worker after which it has taken all that waited in a queue: each takes a burst at least, or what there is.
+const LOOKS_AT_QUEUE: u32 = RX_ENTRIES.div_ceil(BURST_BYTES / CHUNK_BYTES);
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
@@ -56,6 +60,8 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
         // Their sockets are closed here.
         Reply::Answer(queues) => {
             drop(queues);
+            // What had come and was not taken is gone with them.
+            shared.tell(&PortEvent::LinkDown);
             Worker::There
         }
         Reply::Gone => Worker::Gone,
@@ -136,6 +142,22 @@ fn watch(
             };
             shared.tell(&PortEvent::Note(text));
         }
+        if link == Link::Down {
+            tell_down(shared, opened.queues);
+        }
+    }
+}
+
+/// Says that the link is down when what had come before is decided. Said at every look, each second, as the kernel may bring
+/// something late.
+fn tell_down(shared: &Shared, queues: u32) {
+    let facts = shared.status.facts();
+    // Each begins with another queue.
+    let looks = queues.saturating_mul(LOOKS_AT_QUEUE);
+    let reply = shared.ask(|answer| Order::Quiesce(answer, looks));
+    shared.status.has_answered(facts);
+    if let Reply::Answer(_) = reply {
+        shared.tell(&PortEvent::LinkDown);
     }
 }
 

@@ -127,8 +127,26 @@ impl UplinkPort {
                 self.leaving = Some(answer);
                 self.finish_leaving();
             }
+            Some(Order::Quiesce(answer, looks)) => self.quiesce(answer, looks),
             None => {}
         }
+    }
+
+    /// Puts the answer off while frames wait: this look takes some of them.
+    fn quiesce(&mut self, answer: Answer<Queues>, looks: u32) {
+        match looks.checked_sub(1) {
+            Some(left) if self.has_frames() => {
+                self.shared.mailbox.post(Order::Quiesce(answer, left));
+            }
+            _ => {
+                let _ = answer.send(None);
+            }
+        }
+    }
+
+    fn has_frames(&mut self) -> bool {
+        let queues = self.running().map(|all| all.queues.as_mut_slice()).unwrap_or_default();
+        queues.iter_mut().any(|queue| queue.receiver.has_frames())
     }
 
     fn install(&mut self, queues: Box<Queues>) -> Option<Box<Queues>> {

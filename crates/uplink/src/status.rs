@@ -183,6 +183,13 @@ impl Status {
         self.details().stage = Stage::Silent;
     }
 
+    /// A worker that has the queues, and may have been silent, has answered.
+    pub(crate) fn has_answered(&self, facts: Option<UplinkFacts>) {
+        if let Some(facts) = facts {
+            self.details().stage = Stage::Open(facts);
+        }
+    }
+
     /// The worker has the queues of these sockets.
     pub(crate) fn open(&self, facts: UplinkFacts, sockets: Vec<OwnedFd>, note: Option<String>) {
         let mut details = self.details();

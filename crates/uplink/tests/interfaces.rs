@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use helio_frame::Port;
+use helio_frame::{BURST_FRAMES, Port};
 use helio_types::{DropReason, UplinkMode};
 use helio_uplink::{Census, StateWord, UplinkEvent};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -229,4 +229,55 @@ fn a_silent_worker_is_told_once_and_nothing_is_replaced_before_it_answers() {
             wire.lay(1500, 1);
         }
     }
+}
+
+/// Frames that came by `near`, as the kernel counts them.
+fn arrived() -> usize {
+    let told = ip("-s -o link show near");
+    let (_, counts) = told.split_once("RX:").unwrap();
+    let (_, numbers) = counts.split_once('\\').unwrap();
+    numbers.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn downs(rig: &Rig) -> usize {
+    rig.events().iter().filter(|event| **event == UplinkEvent::LinkDown).count()
+}
+
+#[test]
+fn a_link_that_goes_down_is_told_when_what_had_come_by_it_was_taken_and_not_before() {
+    const FRAMES: usize = 3 * BURST_FRAMES + 1;
+    for mode in [UplinkMode::Copy, UplinkMode::Skb] {
+        let _wire = Wire::new(1500);
+        let mut rig = Rig::up(mode);
+        carries_frames(&mut rig);
+        let (far, before) = (FarEnd::new(), arrived());
+        for number in 0..FRAMES {
+            far.send(&frame(300, u32::try_from(number).unwrap()));
+        }
+        rig.repeat("all have come", |_| arrived() == before + FRAMES);
+        ip("link set far down");
+        // Without a turn: the worker is busy elsewhere.
+        rig.repeat("the link is down", |rig| rig.state().word == StateWord::Waiting);
+        let mut taken = 0;
+        rig.repeat("all were taken", |rig| {
+            assert_eq!(downs(rig), 0, "told after {taken}");
+            taken += rig.turn().len();
+            taken == FRAMES
+        });
+        rig.until("it was told", |rig| downs(rig) > 0);
+        ip("link set far up");
+        carries_frames(&mut rig);
+    }
+}
+
+#[test]
+fn an_interface_that_is_lost_is_told_once_its_queues_are_back() {
+    let wire = Wire::new(1500);
+    let mut rig = Rig::up(UplinkMode::Auto);
+    carries_frames(&mut rig);
+    assert_eq!(downs(&rig), 0);
+    ip("link del near");
+    rig.until("it was told", |rig| downs(rig) > 0);
+    wire.lay(1500, 1);
+    carries_frames(&mut rig);
 }

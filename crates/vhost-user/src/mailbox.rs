@@ -63,6 +63,8 @@ pub(crate) enum Command {
     SetCall(Call),
     /// Tell the front-end of a fault in another way.
     SetErr(Option<EventFd>),
+    /// Only answer: as with every order, all frames that were taken before are decided by then.
+    Quiesce,
 }
 
 /// The way back: the queue that is given back, if there is one.

@@ -84,6 +84,9 @@ pub enum PortEvent {
     /// The port stopped because a rule was broken, or something the front-end asked for was not done as asked. Of the
     /// latter, at most one per session and kind. Of all together, at most 20 in a second and 16 at once.
     Note(String),
+    /// Queues were stopped, and no pair carries frames any more. All frames that the worker took from the guest are decided
+    /// when this is told; that can be more than once for what was one stop to the guest, as its queues stop one by one.
+    LinkDown,
     /// The worker did not answer in time. It must not happen.
     WorkerSilent,
 }
@@ -94,6 +97,7 @@ impl fmt::Display for PortEvent {
             Self::Connected => f.write_str("a front-end is connected"),
             Self::SessionEnded(why) => write!(f, "the session ended: {why}"),
             Self::Note(note) => f.write_str(note),
+            Self::LinkDown => f.write_str("no queue pair carries frames any more"),
             Self::WorkerSilent => f.write_str("the worker did not answer in time"),
         }
     }

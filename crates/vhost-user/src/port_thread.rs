@@ -165,7 +165,10 @@ fn session(
         visitors: way.server(),
     };
     let closed = gate.run(&attention, |sight| match sight {
-        Sight::Fault => tell_fault(port),
+        Sight::Fault => {
+            tell_fault(port);
+            session.heed_fault();
+        }
         Sight::TurnedAway => tell_turned_away(port),
     });
     drop(back);

@@ -45,6 +45,8 @@ pub(crate) struct Ring {
     pub(crate) size: Option<u16>,
     pub(crate) place: Option<Place>,
     pub(crate) mode: Mode,
+    /// It has run since it was last told that no pair carries frames.
+    pub(crate) has_run: bool,
     /// The front-end has stopped the ring, and its descriptors are about to be closed.
     pub(crate) is_closing: bool,
     pub(crate) kick: Option<EventFd>,
@@ -62,6 +64,7 @@ impl Ring {
             size: None,
             place: None,
             mode: Mode::Disabled,
+            has_run: false,
             is_closing: false,
             kick: None,
             call: Call::default(),

@@ -4,6 +4,7 @@
 //! What always holds: a ring is in the worker exactly while its phase is `Running`, and memory is replaced only while no
 //! ring is.
 
+mod link;
 mod note;
 mod worker;
 
@@ -141,6 +142,9 @@ impl Session {
         let Some(ring) = state.rings.get_mut(index) else { return };
         ring.mode = mode;
         self.change(ring, || Command::SetMode(mode));
+        if ring.is_running() && mode == Mode::Disabled {
+            self.tell_if_down(&mut state);
+        }
     }
 
     /// The descriptor by which the guest kicks. Without one, or with one that is no eventfd, the ring starts as well, and
@@ -213,6 +217,7 @@ impl Session {
         ring.is_closing = true;
         let id = ring.id;
         self.remove(&mut state, |ring| ring.id == id, Phase::Stopped);
+        self.tell_if_down(&mut state);
         let ring = state.rings.get_mut(index)?;
         ring.phase = Phase::Stopped;
         let base = ring.stood_at.take();
@@ -302,6 +307,7 @@ impl Session {
     pub(crate) fn end(&self) -> Option<String> {
         let mut state = self.state();
         self.remove(&mut state, |_| true, Phase::Stopped);
+        self.tell_if_down(&mut state);
         if state.memory.is_some() {
             self.port.directory.replace(MemoryId::of_port(self.port.id), None);
             state.memory = None;

@@ -37,6 +37,7 @@ impl VhostPort {
                     reply(&answer, refused);
                 }
                 Command::Remove => self.remove(ring, answer),
+                Command::Quiesce => reply(&answer, None),
                 change => {
                     self.change(ring, change);
                     reply(&answer, None);
@@ -112,7 +113,7 @@ impl VhostPort {
                     queue.notify();
                 }
             }
-            (_, Command::Install(_) | Command::Remove) => {}
+            (_, Command::Install(_) | Command::Remove | Command::Quiesce) => {}
         }
         self.refresh();
     }

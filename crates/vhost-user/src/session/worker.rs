@@ -47,6 +47,7 @@ impl Session {
             return Err(Note::StillDraining);
         }
         ring.phase = Phase::Running;
+        ring.has_run = true;
         self.watch(ring).map_err(|_| Note::KickNotWatched)
     }
 
