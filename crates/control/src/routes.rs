@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use helio_api::{
-    FdbFilter, PortEntry, PortSettings, QemuRequest, SessionEntry, SessionSettings, VersionInfo,
+    FdbFilter, PortEntry, PortSettings, QemuRequest, SessionEntry, SessionSettings, SettingsEntry,
+    VersionInfo,
 };
 use serde::Serialize;
 
@@ -80,7 +81,8 @@ async fn set_port<S: Switch>(
     Named(name): Named,
     body: Body,
 ) -> Response {
-    match read_json::<PortSettings>(body).await {
+    let checked = |entry: &SettingsEntry| PortSettings::try_from(entry.clone());
+    match read_checked(body, checked).await {
         Ok(settings) if settings.is_empty() => ControlError::invalid("the request changes nothing")
             .hint("name at least one of mirroring, session, vlan, mtu, receive_only and labels")
             .into_response(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
-use helio_api::{DEFAULT_CONTROL, DecapEntry};
+use helio_api::{DEFAULT_CONTROL, DecapEntry, StaticMacEntry};
 use helio_config::check_port_name;
 
 use crate::bench_args::BenchArgs;
@@ -163,9 +163,9 @@ pub(crate) struct AddArgs {
     /// Most addresses to learn behind the port [default: 4096]
     #[arg(long, value_name = "COUNT")]
     pub(crate) mac_limit: Option<u64>,
-    /// Address that is behind the port without being learned; may be repeated
+    /// Address that is behind the port without being learned, alone or as mac=52:54:00:12:34:56,vlan=10; may be repeated
     #[arg(long, value_name = "MAC")]
-    pub(crate) static_mac: Vec<String>,
+    pub(crate) static_mac: Vec<StaticMacEntry>,
     /// Label by which mirror sessions may call the port; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Vec<String>,

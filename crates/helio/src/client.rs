@@ -96,7 +96,7 @@ impl Client {
 
     fn refusal(&self, status: StatusCode, bytes: &Bytes) -> Failure {
         match serde_json::from_slice::<ErrorReply>(bytes) {
-            Ok(ErrorReply { error, hint }) => Failure::Refused { error, hint },
+            Ok(ErrorReply { error, hint, faults }) => Failure::Refused { error, hint, faults },
             Err(_) => self.not_understood(format!("status {status}")),
         }
     }

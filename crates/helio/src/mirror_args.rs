@@ -1,11 +1,14 @@
 //! The command line of `helio mirror`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Subcommand};
 use helio_api::{DestinationEntry, SessionEntry, SessionSettings};
 use helio_config::{check_port_name, check_session_name};
+
+use crate::wording::Typed;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MirrorRequest {
@@ -157,8 +160,12 @@ fn number_or_none(text: &str) -> Result<Listed, String> {
     if text.is_empty() {
         return Ok(Listed::Nothing);
     }
-    let number = text.parse().map(Listed::Number);
-    number.map_err(|_| format!("{text:?} is no VLAN; write a number from 1 to 4094"))
+    vlan(text).map(Listed::Number)
+}
+
+fn vlan(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| (1..=4094).contains(number));
+    number.ok_or_else(|| format!("{text:?} is no VLAN; write a number from 1 to 4094"))
 }
 
 /// The value of `--to-rspan`.
@@ -166,6 +173,12 @@ fn number_or_none(text: &str) -> Result<Listed, String> {
 pub(crate) struct RspanArg {
     port: String,
     vlan: u64,
+}
+
+impl fmt::Display for RspanArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.port, self.vlan)
+    }
 }
 
 impl FromStr for RspanArg {
@@ -177,7 +190,7 @@ impl FromStr for RspanArg {
         };
         let (port, vlan) = text.split_once(':').ok_or_else(wrong)?;
         check_port_name(port)?;
-        Ok(Self { port: port.to_owned(), vlan: vlan.parse().map_err(|_| wrong())? })
+        Ok(Self { port: port.to_owned(), vlan: self::vlan(vlan)? })
     }
 }
 
@@ -192,6 +205,18 @@ impl MirrorLiveArgs {
             ..DestinationEntry::default()
         });
         local.chain(self.to.iter().cloned()).collect()
+    }
+
+    /// What sentences of the switch are to be said in. The destinations are in the order of [`MirrorLiveArgs::destinations`].
+    pub(crate) fn typed(&self) -> Typed {
+        let ports = self.to_port.iter().map(|port| format!("--to-port {port}"));
+        let rspans = self.to_rspan.iter().map(|rspan| format!("--to-rspan {rspan}"));
+        let count = self.to.len();
+        let collectors = (1..=count).map(|position| match count {
+            1 => "--to".to_owned(),
+            _ => format!("--to ({position} of {count})"),
+        });
+        Typed::of_mirror(ports.chain(rspans).chain(collectors).collect())
     }
 
     fn vlans(&self) -> Vec<u64> {
@@ -311,6 +336,8 @@ mod tests {
             "add 7 --source-port a --to-port sniffie",
             "add sql --source-port a --to-rspan uplink0",
             "add sql --source-port a --to-rspan uplink0:x",
+            "add sql --source-port a --to-rspan uplink0:4095",
+            "add sql --source-vlan 0 --to-port sniffie",
             "add sql --source-port a --to uplnk=uplink0",
             "add sql --source-vlan ten --to-port sniffie",
             "set sql --direction in",

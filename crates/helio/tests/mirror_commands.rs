@@ -150,7 +150,14 @@ fn refusals_are_one_sentence_with_what_to_write() {
     assert!(lab.complains(loops).contains("its copies would be watched again"));
     assert!(!lab.complains(loops).contains("not understood"), "it was, and is refused");
     let far = ADD.replace("10.0.0.9", "192.0.2.9").replace("add sql", "add far");
-    assert!(lab.complains(&far).contains("destination[2]: 192.0.2.9 is not in the network"));
+    assert_eq!(
+        lab.complains(&far),
+        "helio: --to: 192.0.2.9 is not in the network of 10.0.0.1/24; write the router there, as in gateway=10.0.0.254\n"
+    );
+    assert_eq!(
+        lab.complains("mirror set sql --snap-len 5"),
+        "helio: --snap-len 5 is out of range; write a number from 14 to 65553\n"
+    );
     for line in ["mirror add a --to-port b", "mirror remove 0", "mirror add a --to uplnk=b"] {
         assert_eq!(lab.helio(line).status.code(), Some(2), "{line}");
     }
