@@ -159,6 +159,7 @@ fn wrong_requests_are_answered_with_an_error_in_json() {
         ),
         (Method::GET, "/v1/fdb?vlan=ten", "", 400, "vlan"),
         (Method::GET, "/v1/fdb?colour=red", "", 400, "colour"),
+        (Method::GET, "/v1/fdb?port=nobody", "", 404, "there is no port \"nobody\""),
         (
             Method::GET,
             "/v1/ports/columbia/qemu-args?queue_pairs=9",
