@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use helio_api::{DEFAULT_CONTROL, DecapEntry, StaticMacEntry};
 use helio_config::check_port_name;
 
@@ -119,22 +119,18 @@ fn port_name(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("attachment").required(true).args(["socket", "interface", "tap", "decap"]))]
 pub(crate) struct AddArgs {
     #[command(flatten)]
     pub(crate) port: PortName,
     /// Path of the vhost-user socket of a VM port
-    #[arg(
-        long,
-        value_name = "PATH",
-        required_unless_present_any = ["interface", "tap", "decap"],
-        conflicts_with_all = ["interface", "tap", "decap"]
-    )]
+    #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Interface of the host, for an uplink
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["tap", "decap"])]
+    #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
     /// Interface to make, for the host itself
-    #[arg(long, value_name = "NAME", conflicts_with = "decap")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) tap: Option<String>,
     /// Address on an uplink that takes mirror streams of ERSPAN, GRE and VXLAN, as uplink=uplink0,local=10.0.0.2/24; also with
     /// vlan, pcp, mac and udp-port (of VXLAN)
@@ -281,6 +277,8 @@ mod tests {
             "helio port add a",
             "helio port add a --decap uplink0",
             "helio port add a --decap uplink=u,local=10.0.0.2/24 --tap t",
+            "helio port add a --socket s --interface e",
+            "helio port add a --interface e --tap t",
             "helio fdb list --vlan 4095",
             "helio run",
             "helio run -c f --log in=fo=x",

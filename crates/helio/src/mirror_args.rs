@@ -39,11 +39,19 @@ pub(crate) struct AnyMirror {
     pub(crate) name: String,
 }
 
+/// A session to be.
+#[derive(Debug, Args)]
+pub(crate) struct NewMirror {
+    /// Name of the session
+    #[arg(value_parser = mirror_name)]
+    pub(crate) name: String,
+}
+
 /// A session that has a name.
 #[derive(Debug, Args)]
 pub(crate) struct MirrorName {
     /// Name of the session
-    #[arg(value_parser = mirror_name)]
+    #[arg(value_parser = known_mirror)]
     pub(crate) name: String,
 }
 
@@ -51,8 +59,22 @@ fn mirror_name(text: &str) -> Result<String, String> {
     check_session_name(text).map(|()| text.to_owned())
 }
 
+/// The name of a session that is there.
+fn known_mirror(text: &str) -> Result<String, String> {
+    if text.parse::<u8>().is_ok() {
+        return Err(format!(
+            "session {text} is what ports make it; write \"helio port set\" with --mirroring and --session {text}"
+        ));
+    }
+    mirror_name(text)
+}
+
 fn any_mirror(text: &str) -> Result<String, String> {
-    if text.parse::<u8>().is_ok() { Ok(text.to_owned()) } else { mirror_name(text) }
+    match text.parse::<u64>() {
+        Ok(0..=255) => Ok(text.to_owned()),
+        Ok(_) => Err(format!("{text} is no session; write a name, or a number from 0 to 255")),
+        Err(_) => mirror_name(text),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -62,7 +84,7 @@ fn any_mirror(text: &str) -> Result<String, String> {
     .args(["to_port", "to_rspan", "to"]))]
 pub(crate) struct MirrorAddArgs {
     #[command(flatten)]
-    pub(crate) session: MirrorName,
+    pub(crate) session: NewMirror,
     #[command(flatten)]
     pub(crate) live: MirrorLiveArgs,
     /// Copy every frame once into private memory, so that all receive identical bytes whatever the sender does

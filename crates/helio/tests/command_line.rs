@@ -202,6 +202,7 @@ fn a_switch_that_is_not_there_is_told_from_one_that_is_gone() {
     );
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(stderr(&helio(&path, "port list")).contains("nobody listens"));
+    assert!(stderr(&helio(folder.path(), "port list")).contains("it is no socket"));
 }
 
 #[test]
@@ -255,4 +256,21 @@ fn a_worker_on_a_core_that_is_not_there_is_refused_in_one_sentence() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("worker 0 is to run on core 1023"), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_start_that_fails_tells_the_folder_and_who_chose_the_control_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lab.toml");
+    std::fs::write(&file, "[[port]]\nname = \"a\"\nsocket = \"/dev/null/x/a.sock\"\n").unwrap();
+    let mut command = program();
+    command.env("HELIO_CONTROL", folder.path().join("other.sock")).args(["run", "-c"]).arg(&file);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("other.sock, by --control or HELIO_CONTROL, and not /run/helio/control.sock"),
+        "{said}"
+    );
+    assert!(said.contains("helio: the folder /dev/null/x of a socket cannot be made: "), "{said}");
 }

@@ -161,6 +161,11 @@ fn refusals_are_one_sentence_with_what_to_write() {
     for line in ["mirror add a --to-port b", "mirror remove 0", "mirror add a --to uplnk=b"] {
         assert_eq!(lab.helio(line).status.code(), Some(2), "{line}");
     }
+    let numbered = lab.helio("mirror set 0 --sample 2");
+    assert!(
+        stderr(&numbered).contains("write \"helio port set\" with --mirroring"),
+        "{numbered:?}"
+    );
     let help = String::from_utf8(lab.helio("mirror add --help").stdout).unwrap();
     assert!(help.contains("encapsulation=erspan-2") && help.contains("pcap-filter(7)"), "{help}");
 }
