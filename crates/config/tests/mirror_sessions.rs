@@ -404,7 +404,7 @@ fn copies_that_would_be_watched_again_by_a_label_are_refused_with_the_reason() {
     uplink.labels.push("sql".to_owned());
     let told = config.check_labels(&uplink).unwrap_err().to_string();
     assert!(
-        told.starts_with("of the mirror session \"sql\": copies leave by \"uplink0\""),
+        told.starts_with("in the mirror session \"sql\", copies leave by \"uplink0\""),
         "{told}"
     );
     assert_eq!(config.check_fits(&uplink).unwrap_err().to_string(), told);
