@@ -11,13 +11,16 @@ use crate::bench_args::BenchArgs;
 use crate::mirror_args::MirrorRequest;
 use crate::vlan_arg::VlanPart;
 
+/// Where helps list what every command takes, behind what is its own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// A virtual switch for people who want to see their traffic.
 #[derive(Debug, Parser)]
 #[command(name = "helio", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Control socket of the switch [default: /run/helio/control.sock; for "run", what the configuration
     /// says]
-    #[arg(long, global = true, env = "HELIO_CONTROL", value_name = "PATH")]
+    #[arg(long, global = true, env = "HELIO_CONTROL", value_name = "PATH", help_heading = EVERYWHERE)]
     pub(crate) control: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) form: Form,
@@ -29,7 +32,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Form {
     /// Print JSON instead of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 }
 

@@ -8,6 +8,7 @@
 #[path = "../../control/tests/fake_switch/mod.rs"]
 mod fake_switch;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -273,4 +274,49 @@ fn a_start_that_fails_tells_the_folder_and_who_chose_the_control_socket() {
         "{said}"
     );
     assert!(said.contains("helio: the folder /dev/null/x of a socket cannot be made: "), "{said}");
+}
+
+#[test]
+fn what_commands_change_stands_in_the_log_of_the_switch() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = folder.path().join("control.sock");
+    let file = folder.path().join("lab.toml");
+    std::fs::write(&file, "").unwrap();
+    let mut switch = program();
+    switch.args(["run", "-c"]).arg(&file).arg("--control").arg(&control).stderr(Stdio::piped());
+    let mut switch = switch.spawn().unwrap();
+    let mut log = BufReader::new(switch.stderr.take().unwrap()).lines().map(Result::unwrap);
+    log.find(|line| line.ends_with("helio is ready")).expect("the switch starts");
+    let socket = folder.path().join("a.sock");
+    for line in [
+        &format!("port add a --socket {}", socket.display()),
+        "mirror add sql --source-port a --source-vlan 10 --to-port nobody",
+        "mirror add sql --source-vlan 10 --to-port a",
+        "mirror set sql --sample 7",
+        "mirror remove sql",
+        "port set a --mtu 1500",
+        "port remove a",
+    ] {
+        helio(&control, line);
+    }
+    let id = rustix::process::Pid::from_child(&switch);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let log: Vec<_> = log.collect();
+    assert!(switch.wait().unwrap().success());
+    let told = log
+        .iter()
+        .filter(|line| [" added", " changed", " removed"].iter().any(|word| line.contains(word)));
+    let told: Vec<_> = told.filter_map(|line| Some(line.split_once("INFO ")?.1)).collect();
+    assert_eq!(told.len(), 6, "{log:?}");
+    assert!(told[0].starts_with("port a added: {\"name\":\"a\","), "{told:?}");
+    assert!(told[1].starts_with("mirror session sql added: {"), "{told:?}");
+    assert_eq!(
+        told[2..],
+        [
+            "mirror session sql changed: {\"sample\":7}",
+            "mirror session sql removed",
+            "port a changed: {\"mtu\":1500}",
+            "port a removed"
+        ]
+    );
 }

@@ -167,6 +167,11 @@ fn refusals_are_one_sentence_with_what_to_write() {
         "{numbered:?}"
     );
     let help = String::from_utf8(lab.helio("mirror add --help").stdout).unwrap();
+    let (own, of_all) = help.split_once("Options of every command:").unwrap();
+    assert!(
+        own.contains("--to-port") && !own.contains("--json") && of_all.contains("--json"),
+        "{help}"
+    );
     assert!(help.contains("encapsulation=erspan-2") && help.contains("pcap-filter(7)"), "{help}");
 }
 
