@@ -72,10 +72,9 @@ impl Typed {
     fn fault(&self, fault: &FaultInfo) -> String {
         let key = fault.key.replace('_', "-");
         let typed = fault.destination.and_then(|position| self.destinations.get(position));
-        let text = match &fault.destination {
-            None if key == "decap" => spell(&fault.message, &[]),
-            None | Some(_) => spell(&fault.message, self.options),
-        };
+        // Its keys are typed as pairs, also those that ports have, too.
+        let options: &[(&str, &'static str)] = if key == "decap" { &[] } else { self.options };
+        let text = spell(&fault.message, options);
         match (typed, option_of(&key, self.options)) {
             (Some(typed), _) if typed.starts_with("--to-rspan") => {
                 format!("{typed}: {}", text.replace("rspan-vlan=", "VLAN "))
@@ -110,10 +109,10 @@ fn spell(text: &str, options: &[(&str, &'static str)]) -> String {
             _ => {
                 spelt.push_str(&name_keys(before.strip_prefix(" }").unwrap_or(before), options));
                 is_in_table = spelt.ends_with("{ ");
+                if is_in_table {
+                    spelt.truncate(spelt.len().saturating_sub(2));
+                }
             }
-        }
-        if is_in_table && spelt.ends_with("{ ") {
-            spelt.truncate(spelt.len().saturating_sub(2));
         }
         match option_of(key, options).filter(|_| !is_in_table) {
             Some(option) => spelt.push_str(&format!("--{option} {}", bare(value))),
@@ -131,7 +130,7 @@ fn next_pair(text: &str) -> Option<(&str, &str, &str, &str)> {
     let key_start = front.rfind(|letter| !is_of_key(letter)).map_or(0, |before| before + 1);
     let (before, key) = front.split_at_checked(key_start)?;
     let (value, behind) = back.split_at_checked(value_len(back))?;
-    Some((before, key, value, behind))
+    (!key.is_empty()).then_some((before, key, value, behind))
 }
 
 fn is_of_key(letter: char) -> bool {
@@ -295,12 +294,10 @@ mod tests {
 
     #[test]
     fn text_that_is_no_setting_stays_as_it_is() {
-        for text in
-            ["", "there is a session \"a = b\" already", "x = ", " = 1", "größe = \"a\\\"b\" c"]
-        {
-            let spelt = spell(text, MIRROR_OPTIONS);
-            assert!(!spelt.contains("--"), "{text}: {spelt}");
+        for text in ["", " = 1", "größe = \"a\\\"b\" c", "a session of a rate"] {
+            assert_eq!(spell(text, MIRROR_OPTIONS), text);
         }
+        assert_eq!(spell("x = \"a\\\"b\" c", MIRROR_OPTIONS), "x=\"a\\\"b\" c");
         assert_eq!(
             spell("filter = \"tcp port 1\"; x", MIRROR_OPTIONS),
             "--filter \"tcp port 1\"; x"
