@@ -273,7 +273,7 @@ pub(crate) fn check_tag(
 }
 
 pub(crate) fn missing(key: &str, example: &str) -> String {
-    let article = if key.starts_with(['e', 'i']) { "an" } else { "a" };
+    let article = if key.starts_with(['e', 'i', 'u']) { "an" } else { "a" };
     format!("the {key} is missing; a collector needs {article} {key}, as in {example}")
 }
 

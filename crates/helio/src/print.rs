@@ -156,9 +156,13 @@ fn far_side(port: &PortInfo) -> (&'static str, String) {
 
 /// What one line says after a port was added or changed.
 pub(crate) fn port_line(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
+    let labels = match labels(port, ", ").as_str() {
+        "-" => String::new(),
+        labels => format!(", labels {labels}"),
+    };
     writeln!(
         out,
-        "{}: mirroring {}, session {}, vlan {}, mtu {}; {}: {}",
+        "{}: mirroring {}, session {}, vlan {}, mtu {}{labels}; {}: {}",
         port.name,
         mirroring(port),
         port.session,

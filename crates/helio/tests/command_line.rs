@@ -99,6 +99,10 @@ fn mirroring_is_switched_on_and_off() {
         lab.says("port set columbia --mirroring source --session 3")
             .starts_with("columbia: mirroring source, session 3, vlan all, mtu 9000; waiting: ")
     );
+    assert!(
+        lab.says("port set columbia --label web --label sql")
+            .contains(", labels web, sql; waiting: ")
+    );
     assert_eq!(lab.json("mirror list")[0]["sources"], json!(["columbia"]));
     lab.says("port set columbia --mirroring none");
     assert_eq!(lab.json("mirror list")[0]["sources"], json!([]));

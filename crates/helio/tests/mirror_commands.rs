@@ -71,8 +71,14 @@ fn a_session_is_added_changed_and_removed() {
     let lab = Lab::new();
     assert_eq!(
         lab.says(ADD),
-        "sql: sources columbia, label sql, VLAN 10; to sniffie, uplink0 VLAN 99, 10.0.0.9 by uplink0 (erspan-2 id 7)\n"
+        "sql: sources columbia, label sql, VLAN 10; filter tcp port 1433; sample 1 in 10; to sniffie, uplink0 VLAN 99, 10.0.0.9 by uplink0 (erspan-2 id 7)\n"
     );
+    assert_eq!(
+        lab.says("mirror set sql --to-port sniffie --filter '' --sample 1 --exact true"),
+        "sql: sources columbia, label sql, VLAN 10; exact; to sniffie\n"
+    );
+    lab.says("mirror remove sql");
+    lab.says(ADD);
     let session = lab.json("mirror show sql");
     assert_eq!(session["settings"]["filter"], "tcp port 1433");
     assert_eq!(session["destinations"][2]["remote"]["encapsulation"], "erspan-2");
