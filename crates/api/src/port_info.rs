@@ -57,7 +57,8 @@ pub struct MemoryInfo {
 impl fmt::Display for MemoryInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seal = if self.sealed { "sealed against truncation" } else { "not sealed" };
-        write!(f, "{} MiB in {} regions, {seal}", self.bytes >> 20, self.regions)
+        let word = if self.regions == 1 { "region" } else { "regions" };
+        write!(f, "{} MiB in {} {word}, {seal}", self.bytes >> 20, self.regions)
     }
 }
 
@@ -193,8 +194,8 @@ mod tests {
     fn c104_memory_is_shown_with_its_seal() {
         let memory = MemoryInfo { regions: 2, bytes: 192 << 20, sealed: false };
         assert_eq!(memory.to_string(), "192 MiB in 2 regions, not sealed");
-        let sealed = MemoryInfo { sealed: true, ..memory };
-        assert!(sealed.to_string().ends_with(", sealed against truncation"));
+        let sealed = MemoryInfo { sealed: true, regions: 1, ..memory };
+        assert_eq!(sealed.to_string(), "192 MiB in 1 region, sealed against truncation");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The small replies.
 
+use helio_config::{PortFault, SessionFault};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused. Sent with every status that is not a success.
@@ -10,6 +11,35 @@ pub struct ErrorReply {
     /// What to do about it; empty when the sentence says it all.
     #[serde(default)]
     pub hint: String,
+    /// The same, setting by setting; empty when no setting is to blame.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultInfo>,
+}
+
+/// One setting that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultInfo {
+    /// Position of the destination it belongs to, counted from 0; left out for one of a port, or of a session itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<usize>,
+    /// The key as it is in JSON, as `snap_len`.
+    pub key: String,
+    /// What is wrong and what to write instead, in one sentence with the spelling of a configuration file: `key = value`.
+    pub message: String,
+}
+
+impl From<&PortFault> for FaultInfo {
+    fn from(fault: &PortFault) -> Self {
+        let key = fault.key.replace('-', "_");
+        Self { destination: None, key, message: fault.message.clone() }
+    }
+}
+
+impl From<&SessionFault> for FaultInfo {
+    fn from(fault: &SessionFault) -> Self {
+        let key = fault.key.replace('-', "_");
+        Self { destination: fault.destination, key, message: fault.message.clone() }
+    }
 }
 
 /// How many entries left the FDB.

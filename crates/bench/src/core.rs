@@ -10,7 +10,8 @@ use crate::error::BenchError;
 ///
 /// When there is no such core, or the process may not use it.
 pub fn pin(core: usize) -> Result<(), BenchError> {
-    let refused = |cause| BenchError::Host { what: format!("run on core {core}"), cause };
+    let what = || format!("run on core {core} (is there one, and may this process use it?)");
+    let refused = |cause| BenchError::Host { what: what(), cause };
     if core >= CpuSet::MAX_CPU {
         return Err(refused(std::io::ErrorKind::InvalidInput.into()));
     }

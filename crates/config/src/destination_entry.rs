@@ -247,7 +247,7 @@ impl DestinationEntry {
                 Err("there is a gateway and a remote-mac, and both name the next hop; leave one of them out".to_owned())
             }
             None if !is_near && self.remote_mac.is_none() => Err(format!(
-                "{remote} is not in the network of {own}/{length}; write gateway = and the address of the router there"
+                "{remote} is not in the network of {own}/{length}; write the router there, as in gateway = \"10.0.0.254\""
             )),
             _ => Ok(()),
         }
@@ -263,7 +263,7 @@ pub(crate) fn check_tag(
     if vlan.is_none() && pcp.is_some() {
         faults.add(
             "pcp",
-            "pcp is of a tag; write vlan = and its VLAN too, or leave pcp out".to_owned(),
+            "pcp is of a tag; write its VLAN too, as in vlan = 7, or leave pcp out".to_owned(),
         );
     }
     let vlan = faults.keep("vlan", vlan.map(|vlan| vlan_id("vlan", vlan)).transpose());
@@ -273,7 +273,7 @@ pub(crate) fn check_tag(
 }
 
 pub(crate) fn missing(key: &str, example: &str) -> String {
-    let article = if key.starts_with(['e', 'i']) { "an" } else { "a" };
+    let article = if key.starts_with(['e', 'i', 'u']) { "an" } else { "a" };
     format!("the {key} is missing; a collector needs {article} {key}, as in {example}")
 }
 

@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::nearest::nearest;
-use crate::read::DECAP_KEYS;
+use crate::read::{DECAP_KEYS, STATIC_MAC_KEYS};
 use crate::read_mirror::DESTINATION_KEYS;
-use crate::{DecapEntry, DestinationEntry};
+use crate::{DecapEntry, DestinationEntry, StaticMacEntry};
 
 /// Keys of text, in any of the tables. All others but the flags are those of numbers.
 const TEXTS: &[&str] = &[
@@ -30,7 +30,7 @@ impl FromStr for DestinationEntry {
 
     /// As `encapsulation=erspan-2,uplink=uplink0,local=10.0.0.1/24,remote=10.0.0.9,id=7`.
     fn from_str(text: &str) -> Result<Self, String> {
-        read(text, DESTINATION_KEYS, &[])
+        read(text, DESTINATION_KEYS, &[], WAY)
     }
 }
 
@@ -39,15 +39,35 @@ impl FromStr for DecapEntry {
 
     /// As `uplink=uplink0,local=10.0.0.2/24`.
     fn from_str(text: &str) -> Result<Self, String> {
-        read(text, DECAP_KEYS, &["uplink", "local"])
+        read(text, DECAP_KEYS, &["uplink", "local"], WAY)
     }
 }
 
-fn read<T: DeserializeOwned>(text: &str, known: &[&str], needed: &[&str]) -> Result<T, String> {
+impl FromStr for StaticMacEntry {
+    type Err = String;
+
+    /// As `52:54:00:12:34:56`, or `mac=52:54:00:12:34:56,vlan=10`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !text.contains('=') {
+            return Ok(Self::Mac(text.to_owned()));
+        }
+        read(text, STATIC_MAC_KEYS, STATIC_MAC_KEYS, "mac=52:54:00:12:34:56,vlan=10")
+    }
+}
+
+/// An example of what says where somebody is in an IP network.
+const WAY: &str = "uplink=uplink0,local=10.0.0.1/24";
+
+fn read<T: DeserializeOwned>(
+    text: &str,
+    known: &[&str],
+    needed: &[&str],
+    example: &str,
+) -> Result<T, String> {
     let mut table = Table::new();
     for pair in text.split(',') {
         let (key, written) = pair.split_once('=').ok_or_else(|| {
-            format!("{pair:?} is no key with a value; write, for example, uplink=uplink0,local=10.0.0.1/24")
+            format!("{pair:?} is no key with a value; write, for example, {example}")
         })?;
         if !known.contains(&key) {
             return Err(match nearest(key, known) {
@@ -60,9 +80,7 @@ fn read<T: DeserializeOwned>(text: &str, known: &[&str], needed: &[&str]) -> Res
         }
     }
     if let Some(missing) = needed.iter().find(|key| !table.contains_key(**key)) {
-        return Err(format!(
-            "the {missing} is missing; write, for example, uplink=uplink0,local=10.0.0.1/24"
-        ));
+        return Err(format!("the {missing} is missing; write, for example, {example}"));
     }
     table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
 }
@@ -105,6 +123,20 @@ mod tests {
             let refused = text.parse::<DecapEntry>().unwrap_err();
             assert!(refused.starts_with(&format!("the {missing} is missing; write")), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_static_address_stands_alone_or_with_its_vlan() {
+        let alone = "52:54:00:00:00:01".parse();
+        assert_eq!(alone, Ok(StaticMacEntry::Mac("52:54:00:00:00:01".to_owned())));
+        let on_vlan = "mac=52:54:00:00:00:01,vlan=10".parse();
+        let mac = "52:54:00:00:00:01".to_owned();
+        assert_eq!(on_vlan, Ok(StaticMacEntry::MacOnVlan { mac, vlan: 10 }));
+        let refused = "mac=52:54:00:00:00:01".parse::<StaticMacEntry>().unwrap_err();
+        assert_eq!(
+            refused,
+            "the vlan is missing; write, for example, mac=52:54:00:12:34:56,vlan=10"
+        );
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl Config {
             file: file.clone(),
             problems: vec![Problem {
                 line: None,
+                column: None,
                 key: String::new(),
                 message: format!("the configuration cannot be read: {cause}"),
             }],

@@ -155,7 +155,7 @@ impl PortEntry {
     }
 }
 
-const RECEIVE_ONLY_SOURCE: &str = "a receive-only port sends nothing that could be watched; write mirroring = \"destination\" or \"none\", or receive-only = false";
+const RECEIVE_ONLY_SOURCE: &str = "a receive-only port sends nothing that could be watched; write mirroring = \"destination\" or \"none\", or let it send";
 
 /// Whether `path` can be bound at all: the kernel's address has room for 107 bytes. See unix(7).
 pub(crate) fn check_socket_path(key: &str, path: &str) -> Result<(), String> {

@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Problem {
     /// Line in the file, counted from 1; `None` when the file could not be read at all.
     pub line: Option<usize>,
+    /// Letter of the line, counted from 1, where the text is no TOML; `None` where the key says it better.
+    pub column: Option<usize>,
     /// The key, with the table it stands in, as `port.columbia.mtu`; empty when no key is to blame.
     pub key: String,
     /// What is wrong and what to write instead, in one sentence.
@@ -31,6 +33,9 @@ impl fmt::Display for ConfigError {
             f.write_str(&self.file)?;
             if let Some(line) = problem.line {
                 write!(f, ":{line}")?;
+            }
+            if let Some(column) = problem.column {
+                write!(f, ":{column}")?;
             }
             if !problem.key.is_empty() {
                 write!(f, ": {}", problem.key)?;

@@ -23,6 +23,7 @@ const SWITCH_KEYS: &[&str] =
     &["control", "socket-group", "socket-mode", "fdb-size", "fdb-ageing-s"];
 const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
 pub(crate) const DECAP_KEYS: &[&str] = &["uplink", "local", "vlan", "pcp", "mac", "udp-port"];
+pub(crate) const STATIC_MAC_KEYS: &[&str] = &["mac", "vlan"];
 const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
 const PORT_KEYS: &[&str] = &[
     "name",
@@ -56,7 +57,7 @@ pub(crate) fn read_config(
     for error in &syntax {
         let offset = error.span().map_or(0, |span| span.start);
         let message = format!("this is not TOML: {}", error.message());
-        problems.add(offset, String::new(), message);
+        problems.add_syntax(offset, message);
     }
     // What stands beside a syntax error may be half a line: only a clean text is read for its meaning.
     let config = syntax.is_empty().then(|| read_root(root.get_ref(), check_filter, &mut problems));
@@ -375,7 +376,7 @@ fn read_static_mac(
     problems: &mut Problems<'_>,
 ) -> Option<StaticMacEntry> {
     let path = port.name_of("static-mac");
-    let table = Table::of(&path, item, &["mac", "vlan"], problems)?;
+    let table = Table::of(&path, item, STATIC_MAC_KEYS, problems)?;
     let mac = table.string("mac", "mac = \"52:54:00:12:34:56\"", problems);
     if table.get("mac").is_none() {
         let message = "the mac is missing; write { mac = \"52:54:00:12:34:56\", vlan = 10 }";

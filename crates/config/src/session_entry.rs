@@ -217,7 +217,7 @@ impl SessionEntry {
         match destination {
             MirrorDestination::Port { .. } | MirrorDestination::Rspan { .. } if is_source => {
                 let text = format!(
-                    "{port:?} is a source of this session too, and its copies would be watched again; leave it out here or in source-ports"
+                    "{port:?} is a source of this session too, and its copies would be watched again; write another port, or leave it out of source-ports"
                 );
                 faults.add("port", text);
             }

@@ -96,7 +96,7 @@ impl Config {
             let here = session.destinations.iter().filter(|other| other.port() == port.name);
             let no_loop = here.map(|here| check_labels(port, session, here));
             let no_loop = no_loop.collect::<Result<Vec<()>, _>>();
-            let said = |why| format!("of the mirror session {:?}: {why}", session.name);
+            let said = |why| format!("in the mirror session {:?}, {why}", session.name);
             faults.keep("labels", no_loop.map_err(said));
         }
     }

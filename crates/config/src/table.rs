@@ -20,9 +20,22 @@ impl<'t> Problems<'t> {
 
     /// Notes a problem at byte `offset` of the text.
     pub(crate) fn add(&mut self, offset: usize, key: String, message: String) {
-        let before = self.text.bytes().take(offset);
-        let line = before.filter(|byte| *byte == b'\n').count() + 1;
-        self.list.push(Problem { line: Some(line), key, message });
+        let (line, _) = self.place(offset);
+        self.list.push(Problem { line: Some(line), column: None, key, message });
+    }
+
+    /// Notes that the text is no TOML at byte `offset`.
+    pub(crate) fn add_syntax(&mut self, offset: usize, message: String) {
+        let (line, column) = self.place(offset);
+        let key = String::new();
+        self.list.push(Problem { line: Some(line), column: Some(column), key, message });
+    }
+
+    /// Line and letter at byte `offset`, both counted from 1.
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
     }
 
     /// Whether there is a problem with `key`, or with a part of it.

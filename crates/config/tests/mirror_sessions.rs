@@ -288,7 +288,7 @@ fn wrong_values_of_a_destination_are_answered_with_line_key_and_what_to_write() 
         ),
         ("", "mac = \"ff:ff:ff:ff:ff:ff\"\n", "mac", "is not the address of one card"),
         ("", "vlan = 4095\n", "vlan", "from 1 to 4094"),
-        ("", "pcp = 5\n", "pcp", "pcp is of a tag; write vlan"),
+        ("", "pcp = 5\n", "pcp", "pcp is of a tag; write its VLAN too, as in vlan"),
         ("", "mtu = 67\n", "mtu", "from 68 to 65535"),
         ("", "oversize = \"truncat\"\n", "oversize", "did you mean \"truncate\"?"),
         ("", "dscp = 64\n", "dscp", "from 0 to 63"),
@@ -314,7 +314,12 @@ fn wrong_values_of_a_destination_are_answered_with_line_key_and_what_to_write() 
         ("10.0.0.1/24", "10.0.0.1", "local", "write, for example, local = \"10.0.0.1/24\""),
         ("10.0.0.9", "fd00::9", "remote", "are of two IP versions"),
         ("10.0.0.9", "10.0.0.1", "remote", "is the address of the switch itself"),
-        ("10.0.0.9", "10.0.1.9", "gateway", "write gateway = and the address of the router"),
+        (
+            "10.0.0.9",
+            "10.0.1.9",
+            "gateway",
+            "write the router there, as in gateway = \"10.0.0.254\"",
+        ),
         (
             "uplink0",
             "sniffie",
@@ -399,7 +404,7 @@ fn copies_that_would_be_watched_again_by_a_label_are_refused_with_the_reason() {
     uplink.labels.push("sql".to_owned());
     let told = config.check_labels(&uplink).unwrap_err().to_string();
     assert!(
-        told.starts_with("of the mirror session \"sql\": copies leave by \"uplink0\""),
+        told.starts_with("in the mirror session \"sql\", copies leave by \"uplink0\""),
         "{told}"
     );
     assert_eq!(config.check_fits(&uplink).unwrap_err().to_string(), told);

@@ -116,11 +116,11 @@ fn all_problems_are_named_in_the_order_of_their_lines() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_answered_with_its_line() {
-    let error = refuse("[switch]\ncontrol = \n");
-    assert_eq!(error.problems[0].line, Some(2));
-    assert!(error.to_string().starts_with("helio.toml:2: this is not TOML: "), "{error}");
-    assert!(answer("[switch]\nfdb-size = 1\nfdb-size = 2\n").starts_with("helio.toml:3: "));
+fn text_that_is_no_toml_is_answered_with_its_line_and_column() {
+    let error = refuse("[switch]\n# größe\nsocket-group = \"größe\" kvm\n");
+    assert_eq!(error.problems[0].line, Some(3));
+    assert!(error.to_string().starts_with("helio.toml:3:24: this is not TOML: "), "{error}");
+    assert!(answer("[switch]\nfdb-size = 1\nfdb-size = 2\n").starts_with("helio.toml:3:1: "));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http};
-use helio_api::ErrorReply;
+use helio_api::{ErrorReply, FaultInfo};
 use helio_config::{PortError, SessionError};
 
 /// Whose turn it is after a refusal.
@@ -29,13 +29,15 @@ pub struct ControlError {
     pub message: String,
     /// What to do about it; empty when the sentence says it all.
     pub hint: String,
+    /// The settings that are wrong, if it is about settings.
+    pub faults: Vec<FaultInfo>,
 }
 
 impl ControlError {
     /// A refusal without a hint.
     #[must_use]
     pub fn new(kind: ControlErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: String::new() }
+        Self { kind, message: message.into(), hint: String::new(), faults: Vec::new() }
     }
 
     /// There is no port of that name.
@@ -83,6 +85,13 @@ impl ControlError {
         self
     }
 
+    /// The same refusal because of what is there already.
+    #[must_use]
+    pub fn of_conflict(mut self) -> Self {
+        self.kind = ControlErrorKind::Conflict;
+        self
+    }
+
     fn status(&self) -> StatusCode {
         match self.kind {
             ControlErrorKind::NotFound => StatusCode::NOT_FOUND,
@@ -95,19 +104,23 @@ impl ControlError {
 
 impl From<PortError> for ControlError {
     fn from(error: PortError) -> Self {
-        Self::invalid(error.to_string())
+        let faults = error.faults.iter().map(FaultInfo::from).collect();
+        Self { faults, ..Self::invalid(error.to_string()) }
     }
 }
 
 impl From<SessionError> for ControlError {
     fn from(error: SessionError) -> Self {
-        Self::invalid(error.to_string())
+        let faults = error.faults.iter().map(FaultInfo::from).collect();
+        Self { faults, ..Self::invalid(error.to_string()) }
     }
 }
 
 impl IntoResponse for ControlError {
     fn into_response(self) -> Response {
-        error_response(self.status(), self.message, self.hint)
+        let status = self.status();
+        let Self { kind: _, message: error, hint, faults } = self;
+        (status, Json(ErrorReply { error, hint, faults })).into_response()
     }
 }
 
@@ -117,5 +130,6 @@ pub(crate) fn error_response(
     error: impl Into<String>,
     hint: impl Into<String>,
 ) -> Response {
-    (status, Json(ErrorReply { error: error.into(), hint: hint.into() })).into_response()
+    let (error, hint) = (error.into(), hint.into());
+    (status, Json(ErrorReply { error, hint, faults: Vec::new() })).into_response()
 }

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use helio_api::{
-    FdbFilter, PortEntry, PortSettings, QemuRequest, SessionEntry, SessionSettings, VersionInfo,
+    FdbFilter, PortEntry, PortSettings, QemuRequest, SessionEntry, SessionSettings, SettingsEntry,
+    VersionInfo,
 };
 use serde::Serialize;
 
@@ -60,13 +61,40 @@ where
     }
 }
 
+/// As [`answer`], for a call that changes something. What was `done` is logged, for who wonders later: the switch keeps its
+/// settings in no file.
+async fn change<S, T>(
+    status: StatusCode,
+    switch: Arc<S>,
+    done: String,
+    call: impl FnOnce(&S) -> Result<T, ControlError> + Send + 'static,
+) -> Response
+where
+    S: Switch,
+    T: Serialize + Send + 'static,
+{
+    let response = answer(status, switch, call).await;
+    if response.status().is_success() {
+        tracing::info!("{done}");
+    }
+    response
+}
+
+/// `settings` for the log.
+fn as_json(settings: &impl Serialize) -> String {
+    serde_json::to_string(settings).unwrap_or_default()
+}
+
 async fn ports<S: Switch>(State(switch): State<Arc<S>>) -> Response {
     answer(StatusCode::OK, switch, S::ports).await
 }
 
 async fn add_port<S: Switch>(State(switch): State<Arc<S>>, body: Body) -> Response {
     match read_checked(body, PortEntry::check).await {
-        Ok(port) => answer(StatusCode::CREATED, switch, move |s| s.add_port(port)).await,
+        Ok(port) => {
+            let done = format!("port {} added: {}", port.name, as_json(&port));
+            change(StatusCode::CREATED, switch, done, move |s| s.add_port(port)).await
+        }
         Err(refusal) => refusal,
     }
 }
@@ -80,17 +108,22 @@ async fn set_port<S: Switch>(
     Named(name): Named,
     body: Body,
 ) -> Response {
-    match read_json::<PortSettings>(body).await {
+    let checked = |entry: &SettingsEntry| PortSettings::try_from(entry.clone());
+    match read_checked(body, checked).await {
         Ok(settings) if settings.is_empty() => ControlError::invalid("the request changes nothing")
             .hint("name at least one of mirroring, session, vlan, mtu, receive_only and labels")
             .into_response(),
-        Ok(settings) => answer(StatusCode::OK, switch, move |s| s.set_port(&name, settings)).await,
+        Ok(settings) => {
+            let done = format!("port {name} changed: {}", as_json(&settings));
+            change(StatusCode::OK, switch, done, move |s| s.set_port(&name, settings)).await
+        }
         Err(refusal) => refusal,
     }
 }
 
 async fn remove_port<S: Switch>(State(switch): State<Arc<S>>, Named(name): Named) -> Response {
-    without_words(answer(StatusCode::OK, switch, move |s| s.remove_port(&name)).await)
+    let done = format!("port {name} removed");
+    without_words(change(StatusCode::OK, switch, done, move |s| s.remove_port(&name)).await)
 }
 
 /// There is nothing to tell about what is gone.
@@ -116,7 +149,10 @@ async fn mirrors<S: Switch>(State(switch): State<Arc<S>>) -> Response {
 
 async fn add_mirror<S: Switch>(State(switch): State<Arc<S>>, body: Body) -> Response {
     match read_checked(body, SessionEntry::check).await {
-        Ok(session) => answer(StatusCode::CREATED, switch, move |s| s.add_mirror(session)).await,
+        Ok(session) => {
+            let done = format!("mirror session {} added: {}", session.name, as_json(&session));
+            change(StatusCode::CREATED, switch, done, move |s| s.add_mirror(session)).await
+        }
         Err(refusal) => refusal,
     }
 }
@@ -138,7 +174,8 @@ async fn set_mirror<S: Switch>(
             .hint("name at least one setting of the session")
             .into_response(),
         Ok(settings) => {
-            answer(StatusCode::OK, switch, move |s| s.set_mirror(&name, settings)).await
+            let done = format!("mirror session {name} changed: {}", as_json(&settings));
+            change(StatusCode::OK, switch, done, move |s| s.set_mirror(&name, settings)).await
         }
         Err(refusal) => refusal,
     }
@@ -148,11 +185,14 @@ async fn remove_mirror<S: Switch>(
     State(switch): State<Arc<S>>,
     NamedMirror(name): NamedMirror,
 ) -> Response {
-    without_words(answer(StatusCode::OK, switch, move |s| s.remove_mirror(&name)).await)
+    let done = format!("mirror session {name} removed");
+    without_words(change(StatusCode::OK, switch, done, move |s| s.remove_mirror(&name)).await)
 }
 
 async fn fdb<S: Switch>(State(switch): State<Arc<S>>, Asked(filter): Asked<FdbFilter>) -> Response {
     let call = move |switch: &S| {
+        // An empty answer would hide that the name is misspelt.
+        filter.port.as_deref().map(|port| switch.port(port)).transpose()?;
         let mut entries = switch.fdb()?;
         entries.retain(|entry| filter.matches(entry));
         Ok(entries)

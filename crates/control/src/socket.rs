@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 pub enum ServeError {
     /// Another switch answers there.
     #[error(
-        "another helio is running: it answers on the control socket {path}; stop it, or write another path at \"control\" under [switch]"
+        "another helio is running: it answers on the control socket {path}; stop it, or name another path by --control, HELIO_CONTROL or \"control\" under [switch]"
     )]
     AlreadyRunning {
         /// Path of the socket.
@@ -25,7 +25,7 @@ pub enum ServeError {
     },
     /// A file that is no socket has the name.
     #[error(
-        "{path} exists and is no socket; remove it, or write another path at \"control\" under [switch]"
+        "{path} exists and is no socket; remove it, or name another path by --control, HELIO_CONTROL or \"control\" under [switch]"
     )]
     NotASocket {
         /// Path of the file.
@@ -33,7 +33,7 @@ pub enum ServeError {
     },
     /// This process may not make the file.
     #[error(
-        "the control socket {path} cannot be made by user {user}, group {group}: permission denied; start helio as a user who may write to its directory, or write another path at \"control\" under [switch]"
+        "the control socket {path} cannot be made by user {user}, group {group}: permission denied; start helio as a user who may write to its directory, or name another path by --control, HELIO_CONTROL or \"control\" under [switch]"
     )]
     Denied {
         /// Path of the socket.

@@ -155,10 +155,11 @@ fn wrong_requests_are_answered_with_an_error_in_json() {
             "/v1/ports/columbia",
             r#"{"mirroring":"sorce"}"#,
             400,
-            "did you mean \\\"source\\\"?",
+            "did you mean \"source\"?",
         ),
         (Method::GET, "/v1/fdb?vlan=ten", "", 400, "vlan"),
         (Method::GET, "/v1/fdb?colour=red", "", 400, "colour"),
+        (Method::GET, "/v1/fdb?port=nobody", "", 404, "there is no port \"nobody\""),
         (
             Method::GET,
             "/v1/ports/columbia/qemu-args?queue_pairs=9",
@@ -191,6 +192,26 @@ fn wrong_requests_are_answered_with_an_error_in_json() {
         );
         assert!(error["hint"].is_string());
     }
+}
+
+#[test]
+fn what_is_wrong_with_settings_is_told_one_by_one() {
+    let lab = lab(Limits::default());
+    let session = r#"{"name":"a","source_ports":["b"],"snap_len":5,"destination":[{"port":"c"},{"port":"b"}]}"#;
+    let (_, error) = lab.ask(Method::POST, "/v1/mirrors", session);
+    let faults = &error["faults"];
+    assert_eq!((&faults[0]["key"], faults[0].get("destination")), (&json!("snap_len"), None));
+    assert_eq!(
+        faults[0]["message"],
+        "snap-len = 5 is out of range; write a number from 14 to 65553"
+    );
+    assert_eq!((&faults[1]["key"], &faults[1]["destination"]), (&json!("port"), &json!(1)));
+    let (status, error) = lab.ask(Method::PATCH, "/v1/ports/columbia", r#"{"session":256}"#);
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(error["error"], "session = 256 is out of range; write a number from 0 to 255");
+    assert_eq!(error["faults"][0]["key"], "session");
+    let (_, error) = lab.ask(Method::GET, "/v1/ports/nobody", "");
+    assert_eq!(error.get("faults"), None, "no setting is to blame");
 }
 
 #[test]

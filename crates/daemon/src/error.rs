@@ -1,5 +1,7 @@
 //! Why the switch could not start.
 
+use std::path::PathBuf;
+
 use helio_config::HostError;
 use helio_control::ServeError;
 use helio_mem::MemoryError;
@@ -36,6 +38,16 @@ pub enum DaemonError {
     /// The control socket could not be opened.
     #[error(transparent)]
     Control(#[from] ServeError),
+    /// There is no folder for a socket.
+    #[error(
+        "the folder {folder} of a socket cannot be made: {cause}; make it, or start helio as a user who may", folder = folder.display()
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the host said.
+        cause: std::io::Error,
+    },
     /// A thread or a signal handler could not be set up.
     #[error("the host refuses what every process needs: {0}")]
     Process(#[from] std::io::Error),

@@ -172,16 +172,9 @@ fn start_control(
 
 /// Makes the folder of a socket, as for /run/helio after a boot.
 fn create_parent(socket: &std::path::Path) -> Result<(), DaemonError> {
-    match socket.parent() {
-        Some(folder) => std::fs::create_dir_all(folder).map_err(|error| {
-            std::io::Error::new(
-                error.kind(),
-                format!("the folder {} cannot be made: {error}", folder.display()),
-            )
-            .into()
-        }),
-        None => Ok(()),
-    }
+    let Some(folder) = socket.parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder)
+        .map_err(|cause| DaemonError::Folder { folder: folder.to_owned(), cause })
 }
 
 /// Each port needs some thirty descriptors; the usual soft limit of 1024 would end with the 30th port.

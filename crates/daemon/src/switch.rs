@@ -252,9 +252,7 @@ impl RunningSwitch {
     /// Adds a port and starts it. What it is attached to may be under way to it when this returns.
     pub(crate) fn begin_port(&self, port: PortConfig) -> Result<Begun, ControlError> {
         let mut ports = self.lock_ports();
-        self.lock_config()
-            .check_fits(&port)
-            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        self.lock_config().check_fits(&port).map_err(conflict)?;
         let name = port.name.clone();
         let served = self.open(port, &mut ports)?;
         self.settle_fdb(&served);
@@ -313,12 +311,8 @@ impl Switch for RunningSwitch {
     fn set_port(&self, name: &str, settings: PortSettings) -> Result<PortInfo, ControlError> {
         let mut ports = self.lock_ports();
         let port = ports.find_mut(name).ok_or_else(|| ControlError::no_such_port(name))?;
-        let changed = settings
-            .applied_to(&port.config)
-            .map_err(|error| ControlError::invalid(error.to_string()))?;
-        self.lock_config()
-            .check_labels(&changed)
-            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        let changed = settings.applied_to(&port.config)?;
+        self.lock_config().check_labels(&changed).map_err(conflict)?;
         let old = std::mem::replace(&mut port.config, changed.clone());
         let id = port.id;
         if old.mirroring == Mirroring::Destination || changed.mirroring == Mirroring::Destination {
@@ -371,9 +365,7 @@ impl Switch for RunningSwitch {
         let filter = compile_filter(&session)?;
         let name = session.name.clone();
         let ports = self.lock_ports();
-        self.lock_config()
-            .check_session_fits(&session)
-            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        self.lock_config().check_session_fits(&session).map_err(conflict)?;
         self.put_session(session, filter, &ports)?;
         drop(ports);
         self.mirror(&name)
@@ -393,9 +385,7 @@ impl Switch for RunningSwitch {
                 "somebody else has changed the mirror session {name:?} meanwhile; look at it and try again"
             )));
         }
-        self.lock_config()
-            .check_session_change(&changed, &old)
-            .map_err(|error| ControlError::conflict(error.to_string()))?;
+        self.lock_config().check_session_change(&changed, &old).map_err(conflict)?;
         self.put_session(changed, filter, &ports)?;
         drop(ports);
         self.mirror(name)
@@ -471,6 +461,11 @@ fn check_ways(session: &SessionConfig, ports: &Ports, cards: &Cards) -> Result<(
 fn compile_filter(session: &SessionConfig) -> Result<Option<Program>, ControlError> {
     let program = session.filter.as_deref().map(helio_filter::compile).transpose();
     program.map_err(|error| ControlError::invalid(error.to_string()))
+}
+
+/// What is right in itself and does not fit what is there.
+fn conflict(error: impl Into<ControlError>) -> ControlError {
+    error.into().of_conflict()
 }
 
 fn gone(error: WorkerGone) -> ControlError {

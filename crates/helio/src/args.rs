@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
-use helio_api::{DEFAULT_CONTROL, DecapEntry};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use helio_api::{DEFAULT_CONTROL, DecapEntry, StaticMacEntry};
 use helio_config::check_port_name;
 
 use crate::bench_args::BenchArgs;
 use crate::mirror_args::MirrorRequest;
 use crate::vlan_arg::VlanPart;
+
+/// Where helps list what every command takes, behind what is its own.
+const EVERYWHERE: &str = "Options of every command";
 
 /// A virtual switch for people who want to see their traffic.
 #[derive(Debug, Parser)]
@@ -17,7 +20,7 @@ use crate::vlan_arg::VlanPart;
 pub(crate) struct Cli {
     /// Control socket of the switch [default: /run/helio/control.sock; for "run", what the configuration
     /// says]
-    #[arg(long, global = true, env = "HELIO_CONTROL", value_name = "PATH")]
+    #[arg(long, global = true, env = "HELIO_CONTROL", value_name = "PATH", help_heading = EVERYWHERE)]
     pub(crate) control: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) form: Form,
@@ -29,7 +32,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Form {
     /// Print JSON instead of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 }
 
@@ -119,22 +122,18 @@ fn port_name(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("attachment").required(true).args(["socket", "interface", "tap", "decap"]))]
 pub(crate) struct AddArgs {
     #[command(flatten)]
     pub(crate) port: PortName,
     /// Path of the vhost-user socket of a VM port
-    #[arg(
-        long,
-        value_name = "PATH",
-        required_unless_present_any = ["interface", "tap", "decap"],
-        conflicts_with_all = ["interface", "tap", "decap"]
-    )]
+    #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Interface of the host, for an uplink
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["tap", "decap"])]
+    #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
     /// Interface to make, for the host itself
-    #[arg(long, value_name = "NAME", conflicts_with = "decap")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) tap: Option<String>,
     /// Address on an uplink that takes mirror streams of ERSPAN, GRE and VXLAN, as uplink=uplink0,local=10.0.0.2/24; also with
     /// vlan, pcp, mac and udp-port (of VXLAN)
@@ -163,9 +162,9 @@ pub(crate) struct AddArgs {
     /// Most addresses to learn behind the port [default: 4096]
     #[arg(long, value_name = "COUNT")]
     pub(crate) mac_limit: Option<u64>,
-    /// Address that is behind the port without being learned; may be repeated
+    /// Address that is behind the port without being learned, alone or as mac=52:54:00:12:34:56,vlan=10; may be repeated
     #[arg(long, value_name = "MAC")]
-    pub(crate) static_mac: Vec<String>,
+    pub(crate) static_mac: Vec<StaticMacEntry>,
     /// Label by which mirror sessions may call the port; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Vec<String>,
@@ -281,6 +280,8 @@ mod tests {
             "helio port add a",
             "helio port add a --decap uplink0",
             "helio port add a --decap uplink=u,local=10.0.0.2/24 --tap t",
+            "helio port add a --socket s --interface e",
+            "helio port add a --interface e --tap t",
             "helio fdb list --vlan 4095",
             "helio run",
             "helio run -c f --log in=fo=x",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use helio_api::{
     FdbEntryInfo, FlushReply, MirrorInfo, PortEntry, PortInfo, QemuArgs, SessionEntry,
-    SessionSettings, SettingsEntry, StaticMacEntry, WorkerInfo,
+    SessionSettings, SettingsEntry, WorkerInfo,
 };
 use hyper::Method;
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::mirror_args::{MirrorRequest, words};
 use crate::print::{self, LineEnd};
 use crate::print_mirror;
 use crate::vlan_arg::vlan_setting;
+use crate::wording::Typed;
 
 /// Sends `request` and prints the answer.
 pub(crate) fn ask(request: Request, control: Option<PathBuf>, form: Form) -> Result<(), Failure> {
@@ -33,7 +34,8 @@ pub(crate) fn ask(request: Request, control: Option<PathBuf>, form: Form) -> Res
         }
         Request::Fdb(FdbRequest::Flush(args)) => {
             let reply: FlushReply = client.ask(Method::DELETE, &fdb_path(&args))?;
-            show(form, &reply, |out| writeln!(out, "{} addresses forgotten", reply.removed))
+            let word = if reply.removed == 1 { "address" } else { "addresses" };
+            show(form, &reply, |out| writeln!(out, "{} {word} forgotten", reply.removed))
         }
         Request::Worker(WorkerRequest::List) => {
             let workers: Vec<WorkerInfo> = client.ask(Method::GET, "/v1/workers")?;
@@ -58,13 +60,18 @@ fn ask_port(client: &Client, request: PortRequest, form: Form) -> Result<(), Fai
         }
         PortRequest::Add(args) => {
             let entry = port_entry(*args)?;
-            let port: PortInfo = client.tell(Method::POST, "/v1/ports", &entry)?;
+            let added = client.tell(Method::POST, "/v1/ports", &entry);
+            let port: PortInfo = added.map_err(|failure| failure.of(&Typed::of_port()))?;
             show(form, &port, |out| print::port_line(out, &port))
         }
         PortRequest::Set(args) => {
             let settings = settings_entry(&args);
+            if settings == SettingsEntry::default() {
+                return Err(changes_nothing("port"));
+            }
             let path = port_path(&args.port.name);
-            let port: PortInfo = client.tell(Method::PATCH, &path, &settings)?;
+            let changed = client.tell(Method::PATCH, &path, &settings);
+            let port: PortInfo = changed.map_err(|failure| failure.of(&Typed::of_port()))?;
             show(form, &port, |out| print::port_line(out, &port))
         }
         PortRequest::Remove(port) => client.order(Method::DELETE, &port_path(&port.name)),
@@ -83,17 +90,32 @@ fn ask_mirror(client: &Client, request: MirrorRequest, form: Form) -> Result<(),
             show(form, &mirror, |out| print_mirror::mirror(out, &mirror))
         }
         MirrorRequest::Add(args) => {
+            let typed = args.live.typed();
             let entry = SessionEntry::from(*args);
-            let mirror: MirrorInfo = client.tell(Method::POST, "/v1/mirrors", &entry)?;
+            let added = client.tell(Method::POST, "/v1/mirrors", &entry);
+            let mirror: MirrorInfo = added.map_err(|failure| failure.of(&typed))?;
             show(form, &mirror, |out| print_mirror::mirror_line(out, &mirror))
         }
         MirrorRequest::Set(args) => {
             let settings = SessionSettings::from(&*args);
+            if settings.is_empty() {
+                return Err(changes_nothing("mirror"));
+            }
             let path = path(&args.session.name);
-            let mirror: MirrorInfo = client.tell(Method::PATCH, &path, &settings)?;
+            let changed = client.tell(Method::PATCH, &path, &settings);
+            let mirror: MirrorInfo = changed.map_err(|failure| failure.of(&args.live.typed()))?;
             show(form, &mirror, |out| print_mirror::mirror_line(out, &mirror))
         }
         MirrorRequest::Remove(mirror) => client.order(Method::DELETE, &path(&mirror.name)),
+    }
+}
+
+/// The switch would say so, too, in the words of JSON.
+fn changes_nothing(what: &str) -> Failure {
+    Failure::Refused {
+        error: "the command changes nothing".to_owned(),
+        hint: format!("write at least one option of those that \"helio {what} set --help\" names"),
+        faults: Vec::new(),
     }
 }
 
@@ -164,7 +186,7 @@ fn port_entry(args: AddArgs) -> Result<PortEntry, Failure> {
         worker: args.worker,
         queue_pairs: args.queue_pairs,
         mac_limit: args.mac_limit,
-        static_mac: args.static_mac.into_iter().map(StaticMacEntry::Mac).collect(),
+        static_mac: args.static_mac,
         decap: args.decap,
         labels: args.label,
         name: args.port.name,
@@ -176,6 +198,7 @@ fn absolute(socket: &Path) -> Result<String, Failure> {
     let path = std::path::absolute(socket).map_err(|cause| Failure::Refused {
         error: format!("the path {:?} of --socket cannot be used: {cause}", socket.display()),
         hint: String::new(),
+        faults: Vec::new(),
     })?;
     Ok(path.to_string_lossy().into_owned())
 }

@@ -1,7 +1,7 @@
 //! One request to the control socket of a running switch.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ impl Client {
 
     fn refusal(&self, status: StatusCode, bytes: &Bytes) -> Failure {
         match serde_json::from_slice::<ErrorReply>(bytes) {
-            Ok(ErrorReply { error, hint }) => Failure::Refused { error, hint },
+            Ok(ErrorReply { error, hint, faults }) => Failure::Refused { error, hint, faults },
             Err(_) => self.not_understood(format!("status {status}")),
         }
     }
@@ -115,6 +115,10 @@ fn why_not_connected(path: &Path, error: &io::Error) -> String {
     const RUNNING: &str = "is \"helio run\" running, or is it another --control PATH?";
     match error.kind() {
         io::ErrorKind::NotFound => format!("no such file; {RUNNING}"),
+        // The same answer as from a socket that nobody serves.
+        io::ErrorKind::ConnectionRefused if !is_socket(path) => {
+            "it is no socket; name the one of the switch by --control".to_owned()
+        }
         io::ErrorKind::ConnectionRefused => {
             format!("the socket is there, but nobody listens; {RUNNING}")
         }
@@ -129,4 +133,8 @@ fn why_not_connected(path: &Path, error: &io::Error) -> String {
         }
         _ => format!("{error}; {RUNNING}"),
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }

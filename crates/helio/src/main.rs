@@ -15,6 +15,7 @@ mod print_mirror;
 mod run;
 mod table;
 mod vlan_arg;
+mod wording;
 
 use std::io::Write;
 use std::process::ExitCode;

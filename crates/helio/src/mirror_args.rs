@@ -1,11 +1,14 @@
 //! The command line of `helio mirror`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Subcommand};
 use helio_api::{DestinationEntry, SessionEntry, SessionSettings};
 use helio_config::{check_port_name, check_session_name};
+
+use crate::wording::Typed;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MirrorRequest {
@@ -36,11 +39,19 @@ pub(crate) struct AnyMirror {
     pub(crate) name: String,
 }
 
+/// A session to be.
+#[derive(Debug, Args)]
+pub(crate) struct NewMirror {
+    /// Name of the session
+    #[arg(value_parser = mirror_name)]
+    pub(crate) name: String,
+}
+
 /// A session that has a name.
 #[derive(Debug, Args)]
 pub(crate) struct MirrorName {
     /// Name of the session
-    #[arg(value_parser = mirror_name)]
+    #[arg(value_parser = known_mirror)]
     pub(crate) name: String,
 }
 
@@ -48,8 +59,22 @@ fn mirror_name(text: &str) -> Result<String, String> {
     check_session_name(text).map(|()| text.to_owned())
 }
 
+/// The name of a session that is there.
+fn known_mirror(text: &str) -> Result<String, String> {
+    if text.parse::<u8>().is_ok() {
+        return Err(format!(
+            "session {text} is what ports make it; write \"helio port set\" with --mirroring and --session {text}"
+        ));
+    }
+    mirror_name(text)
+}
+
 fn any_mirror(text: &str) -> Result<String, String> {
-    if text.parse::<u8>().is_ok() { Ok(text.to_owned()) } else { mirror_name(text) }
+    match text.parse::<u64>() {
+        Ok(0..=255) => Ok(text.to_owned()),
+        Ok(_) => Err(format!("{text} is no session; write a name, or a number from 0 to 255")),
+        Err(_) => mirror_name(text),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -59,7 +84,7 @@ fn any_mirror(text: &str) -> Result<String, String> {
     .args(["to_port", "to_rspan", "to"]))]
 pub(crate) struct MirrorAddArgs {
     #[command(flatten)]
-    pub(crate) session: MirrorName,
+    pub(crate) session: NewMirror,
     #[command(flatten)]
     pub(crate) live: MirrorLiveArgs,
     /// Copy every frame once into private memory, so that all receive identical bytes whatever the sender does
@@ -157,8 +182,12 @@ fn number_or_none(text: &str) -> Result<Listed, String> {
     if text.is_empty() {
         return Ok(Listed::Nothing);
     }
-    let number = text.parse().map(Listed::Number);
-    number.map_err(|_| format!("{text:?} is no VLAN; write a number from 1 to 4094"))
+    vlan(text).map(Listed::Number)
+}
+
+fn vlan(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| (1..=4094).contains(number));
+    number.ok_or_else(|| format!("{text:?} is no VLAN; write a number from 1 to 4094"))
 }
 
 /// The value of `--to-rspan`.
@@ -166,6 +195,12 @@ fn number_or_none(text: &str) -> Result<Listed, String> {
 pub(crate) struct RspanArg {
     port: String,
     vlan: u64,
+}
+
+impl fmt::Display for RspanArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.port, self.vlan)
+    }
 }
 
 impl FromStr for RspanArg {
@@ -177,7 +212,7 @@ impl FromStr for RspanArg {
         };
         let (port, vlan) = text.split_once(':').ok_or_else(wrong)?;
         check_port_name(port)?;
-        Ok(Self { port: port.to_owned(), vlan: vlan.parse().map_err(|_| wrong())? })
+        Ok(Self { port: port.to_owned(), vlan: self::vlan(vlan)? })
     }
 }
 
@@ -192,6 +227,18 @@ impl MirrorLiveArgs {
             ..DestinationEntry::default()
         });
         local.chain(self.to.iter().cloned()).collect()
+    }
+
+    /// What sentences of the switch are to be said in. The destinations are in the order of [`MirrorLiveArgs::destinations`].
+    pub(crate) fn typed(&self) -> Typed {
+        let ports = self.to_port.iter().map(|port| format!("--to-port {port}"));
+        let rspans = self.to_rspan.iter().map(|rspan| format!("--to-rspan {rspan}"));
+        let count = self.to.len();
+        let collectors = (1..=count).map(|position| match count {
+            1 => "--to".to_owned(),
+            _ => format!("--to ({position} of {count})"),
+        });
+        Typed::of_mirror(ports.chain(rspans).chain(collectors).collect())
     }
 
     fn vlans(&self) -> Vec<u64> {
@@ -311,6 +358,8 @@ mod tests {
             "add 7 --source-port a --to-port sniffie",
             "add sql --source-port a --to-rspan uplink0",
             "add sql --source-port a --to-rspan uplink0:x",
+            "add sql --source-port a --to-rspan uplink0:4095",
+            "add sql --source-vlan 0 --to-port sniffie",
             "add sql --source-port a --to uplnk=uplink0",
             "add sql --source-vlan ten --to-port sniffie",
             "set sql --direction in",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use helio_api::{DecapInfo, FdbEntryInfo, PortInfo, QemuArgs, WorkerInfo};
+use helio_api::{DecapInfo, FdbEntryInfo, PortInfo, QemuArgs, StaticMacEntry, WorkerInfo};
 
 use crate::table::Table;
 
@@ -63,9 +63,11 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         ("queue pairs", format!("{} of {} in use", port.queue_pairs_active, port.queue_pairs)),
         ("memory", port.memory.map_or_else(|| "-".to_owned(), |memory| memory.to_string())),
         ("features", features),
+        ("addresses", addresses(port)),
         ("ingress", format!("{} frames, {} bytes", port.ingress_frames, port.ingress_bytes)),
+        ("  dropped", frames(&port.ingress_drops)),
         ("egress", format!("{} frames, {} bytes", port.egress_frames, port.egress_bytes)),
-        ("drops", format!("{} frames{}", port.drops_total(), reasons(&port.drops))),
+        ("  dropped", frames(&port.egress_drops)),
     ];
     // What only a guest has.
     let of_guest = ["queue pairs", "memory", "features"];
@@ -75,13 +77,29 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         }
     }
     if let Some(uplink) = &port.uplink {
-        let total: u64 = uplink.kernel_drops.values().sum();
         let pass = if uplink.pass.is_empty() { "-".to_owned() } else { uplink.pass.join(" ") };
-        writeln!(out, "{:<12} {total} frames{}", "kernel drops", reasons(&uplink.kernel_drops))?;
+        writeln!(out, "{:<12} {}", "kernel drops", frames(&uplink.kernel_drops))?;
         writeln!(out, "{:<12} {}", "chunks", uplink.chunks)?;
         writeln!(out, "{:<12} {pass}", "to the host")?;
     }
     port.decap.as_ref().map_or(Ok(()), |decap| streams(out, decap))
+}
+
+/// What may be learned behind a port, and what is known to be there.
+fn addresses(port: &PortInfo) -> String {
+    let of_port = port.static_mac.iter().map(|entry| match entry {
+        StaticMacEntry::Mac(mac) => mac.clone(),
+        StaticMacEntry::MacOnVlan { mac, vlan } => format!("{mac} on VLAN {vlan}"),
+    });
+    let fixed: Vec<_> = of_port.collect();
+    let fixed = if fixed.is_empty() { String::new() } else { format!("; {}", fixed.join(", ")) };
+    format!("at most {} learned{fixed}", port.mac_limit)
+}
+
+/// `8 frames (mtu 7, vlan 1)`.
+fn frames(drops: &BTreeMap<String, u64>) -> String {
+    let total = drops.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    format!("{total} frames{}", reasons(drops))
 }
 
 /// The mirror streams that a port takes.
@@ -138,9 +156,13 @@ fn far_side(port: &PortInfo) -> (&'static str, String) {
 
 /// What one line says after a port was added or changed.
 pub(crate) fn port_line(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
+    let labels = match labels(port, ", ").as_str() {
+        "-" => String::new(),
+        labels => format!(", labels {labels}"),
+    };
     writeln!(
         out,
-        "{}: mirroring {}, session {}, vlan {}, mtu {}; {}: {}",
+        "{}: mirroring {}, session {}, vlan {}, mtu {}{labels}; {}: {}",
         port.name,
         mirroring(port),
         port.session,
@@ -228,6 +250,7 @@ pub(crate) fn reasons(drops: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use helio_api::PortEntry;
 
     #[test]
     fn reasons_are_named_most_frequent_first_and_zeros_are_left_out() {
@@ -235,6 +258,29 @@ mod tests {
         let drops = drops.map(|(reason, count)| (reason.to_owned(), count)).into();
         assert_eq!(reasons(&drops), " (mtu 7, vlan 1)");
         assert_eq!(reasons(&BTreeMap::new()), "");
+    }
+
+    #[test]
+    fn a_port_tells_what_was_dropped_on_each_way_and_which_addresses_it_has() {
+        let entry: PortEntry = serde_json::from_value(serde_json::json!({
+            "name": "columbia", "socket": "/run/columbia.sock", "vlan": {"trunk": [10], "native": 1},
+            "static_mac": ["52:54:00:00:00:01", {"mac": "52:54:00:00:00:02", "vlan": 10}]
+        }))
+        .unwrap();
+        let mut info = PortInfo::new(&entry.check().unwrap());
+        info.ingress_drops.insert("runt".to_owned(), 2);
+        info.egress_drops.insert("no-rx-buffer".to_owned(), 3);
+        let mut out = Vec::new();
+        port(&mut out, &info).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        assert!(
+            shown.ends_with(
+                "addresses    at most 4096 learned; 52:54:00:00:00:01, 52:54:00:00:00:02 on VLAN 10\n\
+                ingress      0 frames, 0 bytes\n  dropped    2 frames (runt 2)\n\
+                egress       0 frames, 0 bytes\n  dropped    3 frames (no-rx-buffer 3)\n"
+            ),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -65,7 +65,19 @@ pub(crate) fn mirror(out: &mut impl Write, mirror: &MirrorInfo) -> io::Result<()
 /// What one line says after a session was added or changed.
 pub(crate) fn mirror_line(out: &mut impl Write, mirror: &MirrorInfo) -> io::Result<()> {
     let to: Vec<_> = mirror.destinations.iter().map(place_and_form).collect();
-    writeln!(out, "{}: sources {}; to {}", mirror.title(), sources(mirror, ", "), to.join(", "))
+    let (title, sources) = (mirror.title(), sources(mirror, ", "));
+    writeln!(out, "{title}: sources {sources}{}; to {}", unusual(mirror), to.join(", "))
+}
+
+/// `; filter tcp port 1433; sample 1 in 10`: what was told and is not as it would be otherwise.
+fn unusual(mirror: &MirrorInfo) -> String {
+    let settings = mirror.settings.as_ref().map(lines).into_iter().flatten();
+    let told = settings.zip(lines(&SessionEntry::default())).filter(|(told, usual)| told != usual);
+    let mut words: String = told.map(|((key, value), _)| format!("; {key} {value}")).collect();
+    if mirror.exact {
+        words.push_str("; exact");
+    }
+    words
 }
 
 fn line(out: &mut impl Write, key: &str, value: &str) -> io::Result<()> {

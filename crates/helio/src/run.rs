@@ -14,10 +14,17 @@ use crate::failure::Failure;
 pub(crate) fn run(args: &RunArgs, control: Option<&Path>) -> Result<(), Failure> {
     start_log(args.log.as_deref());
     let mut config = load(&args.config)?;
+    let in_file = config.switch.control.clone();
     if let Some(path) = control {
         config.set_control(path).map_err(Failure::Control)?;
     }
     check_host(&config)?;
+    if let Some(told) = control.filter(|_| in_file != config.switch.control) {
+        let (told, in_file) = (told.display(), in_file.display());
+        tracing::info!(
+            "the control socket is {told}, by --control or HELIO_CONTROL, and not {in_file}"
+        );
+    }
     tracing::info!("starting with {}: {}", args.config.display(), summary(&config));
     helio_daemon::run(config)?;
     Ok(())

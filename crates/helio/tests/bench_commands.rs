@@ -390,7 +390,7 @@ fn plans_that_cannot_be_carried_out_are_refused_before_anybody_is_waited_for() {
         ("rate --rx-buffer 128 --frame 1518", 2, "take longer ones"),
         ("rate --pair 0:2", 2, "for which there is no socket"),
         ("rate --pair 1:1", 2, "cannot send to itself"),
-        ("rate --core 1023", 2, "run on core 1023"),
+        ("rate --core 1023", 2, "run on core 1023 (is there one"),
     ] {
         let said = complains(line, &sockets(count));
         assert!(said.starts_with("helio: ") && said.contains(advice), "{line}: {said}");

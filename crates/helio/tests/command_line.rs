@@ -8,6 +8,7 @@
 #[path = "../../control/tests/fake_switch/mod.rs"]
 mod fake_switch;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -98,6 +99,10 @@ fn mirroring_is_switched_on_and_off() {
         lab.says("port set columbia --mirroring source --session 3")
             .starts_with("columbia: mirroring source, session 3, vlan all, mtu 9000; waiting: ")
     );
+    assert!(
+        lab.says("port set columbia --label web --label sql")
+            .contains(", labels web, sql; waiting: ")
+    );
     assert_eq!(lab.json("mirror list")[0]["sources"], json!(["columbia"]));
     lab.says("port set columbia --mirroring none");
     assert_eq!(lab.json("mirror list")[0]["sources"], json!([]));
@@ -109,7 +114,7 @@ fn a_port_is_added_with_all_its_settings_and_removed() {
     let lab = Lab::new();
     let line = "port add pegasus --socket relative.sock --mode client --mirroring destination \
         --session 7 --vlan trunk=10,20 native=1 --mtu 1500 --worker 0 --receive-only \
-        --queue-pairs 4 --mac-limit 16 --static-mac 52:54:00:00:00:01";
+        --queue-pairs 4 --mac-limit 16 --static-mac 52:54:00:00:00:01 --static-mac mac=52:54:00:00:00:02,vlan=20";
     let port = lab.json(&line.split_whitespace().collect::<Vec<_>>().join(" "));
     assert!(port["socket"].as_str().unwrap().starts_with('/'), "{port}");
     for (key, value) in [
@@ -122,7 +127,7 @@ fn a_port_is_added_with_all_its_settings_and_removed() {
         ("receive_only", json!(true)),
         ("queue_pairs", json!(4)),
         ("mac_limit", json!(16)),
-        ("static_mac", json!(["52:54:00:00:00:01"])),
+        ("static_mac", json!(["52:54:00:00:00:01", {"mac": "52:54:00:00:00:02", "vlan": 20}])),
     ] {
         assert_eq!(port[key], value, "{key}");
     }
@@ -141,7 +146,7 @@ fn a_vlan_can_be_taken_back() {
 fn fdb_lists_and_flushes_only_what_is_asked_for() {
     let lab = Lab::new();
     assert_eq!(lab.json("fdb list --vlan 0")[0]["port"], "columbia");
-    assert_eq!(lab.says("fdb flush --port crusader --vlan 10"), "1 addresses forgotten\n");
+    assert_eq!(lab.says("fdb flush --port crusader --vlan 10"), "1 address forgotten\n");
     assert_eq!(lab.json("fdb flush"), json!({"removed": 2}));
 }
 
@@ -166,7 +171,10 @@ fn refusals_are_one_sentence_with_advice_and_exit_with_1() {
         "helio: there is no port \"nobody\"; \"helio port list\" names all ports\n"
     );
     assert!(lab.complains("port set columbia").contains("changes nothing"));
-    assert!(lab.complains("port set columbia --vlan access=4095").contains("from 1 to 4094"));
+    assert_eq!(
+        lab.complains("port set columbia --vlan access=4095"),
+        "helio: --vlan: access=4095 is out of range; write a number from 1 to 4094\n"
+    );
     assert!(lab.complains("port add columbia --socket /s").contains("already"));
     assert!(lab.complains("qemu-args columbia --queue-pairs 9").contains("offers 8 queue pairs"));
 }
@@ -199,6 +207,7 @@ fn a_switch_that_is_not_there_is_told_from_one_that_is_gone() {
     );
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(stderr(&helio(&path, "port list")).contains("nobody listens"));
+    assert!(stderr(&helio(folder.path(), "port list")).contains("it is no socket"));
 }
 
 #[test]
@@ -252,4 +261,66 @@ fn a_worker_on_a_core_that_is_not_there_is_refused_in_one_sentence() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("worker 0 is to run on core 1023"), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_start_that_fails_tells_the_folder_and_who_chose_the_control_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lab.toml");
+    std::fs::write(&file, "[[port]]\nname = \"a\"\nsocket = \"/dev/null/x/a.sock\"\n").unwrap();
+    let mut command = program();
+    command.env("HELIO_CONTROL", folder.path().join("other.sock")).args(["run", "-c"]).arg(&file);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("other.sock, by --control or HELIO_CONTROL, and not /run/helio/control.sock"),
+        "{said}"
+    );
+    assert!(said.contains("helio: the folder /dev/null/x of a socket cannot be made: "), "{said}");
+}
+
+#[test]
+fn what_commands_change_stands_in_the_log_of_the_switch() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = folder.path().join("control.sock");
+    let file = folder.path().join("lab.toml");
+    std::fs::write(&file, "").unwrap();
+    let mut switch = program();
+    switch.args(["run", "-c"]).arg(&file).arg("--control").arg(&control).stderr(Stdio::piped());
+    let mut switch = switch.spawn().unwrap();
+    let mut log = BufReader::new(switch.stderr.take().unwrap()).lines().map(Result::unwrap);
+    log.find(|line| line.ends_with("helio is ready")).expect("the switch starts");
+    let socket = folder.path().join("a.sock");
+    for line in [
+        &format!("port add a --socket {}", socket.display()),
+        "mirror add sql --source-port a --source-vlan 10 --to-port nobody",
+        "mirror add sql --source-vlan 10 --to-port a",
+        "mirror set sql --sample 7",
+        "mirror remove sql",
+        "port set a --mtu 1500",
+        "port remove a",
+    ] {
+        helio(&control, line);
+    }
+    let id = rustix::process::Pid::from_child(&switch);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let log: Vec<_> = log.collect();
+    assert!(switch.wait().unwrap().success());
+    let told = log
+        .iter()
+        .filter(|line| [" added", " changed", " removed"].iter().any(|word| line.contains(word)));
+    let told: Vec<_> = told.filter_map(|line| Some(line.split_once("INFO ")?.1)).collect();
+    assert_eq!(told.len(), 6, "{log:?}");
+    assert!(told[0].starts_with("port a added: {\"name\":\"a\","), "{told:?}");
+    assert!(told[1].starts_with("mirror session sql added: {"), "{told:?}");
+    assert_eq!(
+        told[2..],
+        [
+            "mirror session sql changed: {\"sample\":7}",
+            "mirror session sql removed",
+            "port a changed: {\"mtu\":1500}",
+            "port a removed"
+        ]
+    );
 }

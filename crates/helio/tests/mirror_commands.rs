@@ -71,8 +71,14 @@ fn a_session_is_added_changed_and_removed() {
     let lab = Lab::new();
     assert_eq!(
         lab.says(ADD),
-        "sql: sources columbia, label sql, VLAN 10; to sniffie, uplink0 VLAN 99, 10.0.0.9 by uplink0 (erspan-2 id 7)\n"
+        "sql: sources columbia, label sql, VLAN 10; filter tcp port 1433; sample 1 in 10; to sniffie, uplink0 VLAN 99, 10.0.0.9 by uplink0 (erspan-2 id 7)\n"
     );
+    assert_eq!(
+        lab.says("mirror set sql --to-port sniffie --filter '' --sample 1 --exact true"),
+        "sql: sources columbia, label sql, VLAN 10; exact; to sniffie\n"
+    );
+    lab.says("mirror remove sql");
+    lab.says(ADD);
     let session = lab.json("mirror show sql");
     assert_eq!(session["settings"]["filter"], "tcp port 1433");
     assert_eq!(session["destinations"][2]["remote"]["encapsulation"], "erspan-2");
@@ -150,11 +156,28 @@ fn refusals_are_one_sentence_with_what_to_write() {
     assert!(lab.complains(loops).contains("its copies would be watched again"));
     assert!(!lab.complains(loops).contains("not understood"), "it was, and is refused");
     let far = ADD.replace("10.0.0.9", "192.0.2.9").replace("add sql", "add far");
-    assert!(lab.complains(&far).contains("destination[2]: 192.0.2.9 is not in the network"));
+    assert_eq!(
+        lab.complains(&far),
+        "helio: --to: 192.0.2.9 is not in the network of 10.0.0.1/24; write the router there, as in gateway=10.0.0.254\n"
+    );
+    assert_eq!(
+        lab.complains("mirror set sql --snap-len 5"),
+        "helio: --snap-len 5 is out of range; write a number from 14 to 65553\n"
+    );
     for line in ["mirror add a --to-port b", "mirror remove 0", "mirror add a --to uplnk=b"] {
         assert_eq!(lab.helio(line).status.code(), Some(2), "{line}");
     }
+    let numbered = lab.helio("mirror set 0 --sample 2");
+    assert!(
+        stderr(&numbered).contains("write \"helio port set\" with --mirroring"),
+        "{numbered:?}"
+    );
     let help = String::from_utf8(lab.helio("mirror add --help").stdout).unwrap();
+    let (own, of_all) = help.split_once("Options of every command:").unwrap();
+    assert!(
+        own.contains("--to-port") && !own.contains("--json") && of_all.contains("--json"),
+        "{help}"
+    );
     assert!(help.contains("encapsulation=erspan-2") && help.contains("pcap-filter(7)"), "{help}");
 }
 

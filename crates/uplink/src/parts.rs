@@ -118,7 +118,7 @@ pub enum UplinkError {
     },
     /// Another XDP program is attached.
     #[error(
-        "another XDP program is attached to {interface}{which}: stop the process that did it, or take it away by \
+        "another XDP program is attached to {interface}{which}: stop the process that did it, or, if that has left it behind, take it away by \
          ip link set dev {interface} xdp off"
     )]
     OtherProgram {
