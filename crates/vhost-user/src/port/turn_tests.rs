@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
 use crate::mailbox::{Command, Installation, Mode, Order, Queue};
@@ -134,6 +134,14 @@ impl Rig {
         assert!(answered.recv().unwrap().is_none());
     }
 
+    /// Asks for a ring back.
+    fn ask_for(&self, ring: usize) -> Receiver<Option<Queue>> {
+        let (answer, answered) = sync_channel(1);
+        let (ring, command) = (RingId::new(ring).unwrap(), Command::Remove);
+        self.port.shared.mailbox.post(Order { ring, command, answer });
+        answered
+    }
+
     /// One turn. Returns how many chains were refused.
     fn turn(&mut self) -> u32 {
         let Self { port, burst, pool, refused, .. } = self;
@@ -230,4 +238,17 @@ fn offer_all(port: &mut VhostPort, frames: &[Frame]) {
         let whole = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
         assert!(port.offer(&whole).is_err());
     }
+}
+
+#[test]
+fn of_many_orders_a_few_are_obeyed_in_a_turn_and_all_in_the_end() {
+    let mut rig = Rig::new(128);
+    (0..256).for_each(|ring| rig.install(ring, Mode::Enabled));
+    let mut waiting: Vec<_> = (0..256).map(|ring| rig.ask_for(ring)).collect();
+    for turns in 1..=16 {
+        rig.turn();
+        waiting.retain(|answer| answer.try_recv().is_err());
+        assert_eq!(waiting.len(), 256 - 16 * turns);
+    }
+    assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
 }
