@@ -10,6 +10,9 @@ use crate::{Head, MemoryId, Origin};
 /// copied into a private buffer when it is taken. 20 would do: see [`Frame`] for why it is 24.
 pub const MAX_SEGMENTS: usize = 24;
 
+/// Bytes that a segment counts for at least which a frame stands for: to cut one off costs about as much as to copy so many.
+const SEGMENT_WEIGHT: u32 = 256;
+
 /// The pieces of memory that hold the rest of a frame, in order.
 pub type SegmentList = ArrayVec<Segment, MAX_SEGMENTS>;
 
@@ -58,6 +61,21 @@ impl Frame {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.net == NetHeader::PLAIN
+    }
+
+    /// Bytes that the frame counts for where they bound what is done in a turn: its own. A guest that asks for segments of one byte
+    /// has as many of them made of a short frame as of a long one, so one that stands for segments counts by their number if they
+    /// are short.
+    #[inline]
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        if self.net.gso.is_none() { self.bytes } else { self.weight_of_segments() }
+    }
+
+    /// Not inlined: so what other frames need stays in registers.
+    #[inline(never)]
+    fn weight_of_segments(&self) -> u32 {
+        self.bytes.max(SEGMENT_WEIGHT * self.net.segment_count(self.bytes))
     }
 
     /// Length of the part that lies in memory of others, in bytes.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use helio_frame::{Burst, Frame, Intake, MemoryId, Origin, Pool};
 use helio_offload::{NetHeader, Offloads, RawNetHeader, check};
 use helio_types::{DropReason, MAX_FRAME_BYTES, MIN_FRAME_BYTES, PortId, WorkerId};
-use helio_vring::{MAX_CHAIN_DESCRIPTORS, Sender, TransmitQueue};
+use helio_vring::{MAX_CHAIN_DESCRIPTORS, Sender, TakeSteps, TransmitQueue};
 
 use crate::Outcome;
 use crate::chain::walk;
@@ -104,7 +104,7 @@ impl Case {
     fn take(&mut self) {
         let (mut burst, mut refused) = (Burst::new(), [0; DropReason::COUNT]);
         let mut intake = Intake { burst: &mut burst, pool: &mut self.pool, refused: &mut refused };
-        let taken = self.queue.take(&mut intake);
+        let taken = self.queue.take(&mut intake, &mut TakeSteps::default());
         self.guest.assert_memory();
         let available = self.guest.available(self.next_avail, self.next_used);
         assert_eq!(taken.err(), available.err());
@@ -283,7 +283,7 @@ impl Case {
     }
 
     fn discard(&mut self) {
-        let discarded = self.queue.discard();
+        let discarded = self.queue.discard(&mut TakeSteps::default());
         let available = self.guest.available(self.next_avail, self.next_used);
         assert_eq!(discarded.err(), available.err());
         let (Ok(discarded), Ok(available)) = (discarded, available) else { return };

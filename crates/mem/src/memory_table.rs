@@ -105,6 +105,13 @@ pub enum MemoryError {
         /// Bytes the file has.
         file_bytes: u64,
     },
+    /// A region lies in a file whose pages may have to be waited for.
+    ForeignFile {
+        /// Guest address of the region.
+        start: GuestAddr,
+        /// The file system, as statfs(2) tells it.
+        kind: i128,
+    },
     /// More regions than we map at a time.
     TooManyRegions,
     /// The host refused.
@@ -117,6 +124,11 @@ impl fmt::Display for MemoryError {
             Self::FileTooShort { start, needed_bytes, file_bytes } => write!(
                 f,
                 "the memory region at guest address {:#x} needs {needed_bytes} bytes of its file, which has {file_bytes}",
+                start.0
+            ),
+            Self::ForeignFile { start, kind } => write!(
+                f,
+                "the memory region at guest address {:#x} lies in a file system (type {kind:#x}) that may keep us waiting; use memory-backend-memfd,share=on, or a file on tmpfs or hugetlbfs",
                 start.0
             ),
             Self::TooManyRegions => {

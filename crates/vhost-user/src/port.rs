@@ -2,6 +2,8 @@
 
 mod orders;
 mod spread;
+#[cfg(test)]
+mod turn_tests;
 
 use std::sync::Arc;
 
@@ -11,13 +13,14 @@ use helio_frame::{
 use helio_mem::MemoryTable;
 use helio_offload::Offloads;
 use helio_types::DropReason;
-use helio_vring::{ReceiveQueue, TransmitQueue};
+use helio_vring::{ReceiveQueue, TakeSteps, TransmitQueue};
 
 use crate::handle::VhostPortHandle;
 use crate::parts::{PortError, PortParts, PortShared};
 use crate::quiet::Quiet;
 use crate::ring_slot::{Phase, Slot};
 use crate::steering::{Steering, delivery_hash};
+use spread::Stride;
 
 /// One queue pair.
 #[derive(Debug)]
@@ -41,6 +44,9 @@ pub struct VhostPort {
     /// Frames of this turn that several receiveqs were prepared for and that were not offered yet, as far as is known: it is
     /// only asked for whether to prepare again.
     foreseen: usize,
+    /// Descriptors that the receiveqs walked in this turn together.
+    walked: u32,
+    stride: Stride,
     /// Number of rings that the guest may use.
     running: usize,
     accepts: Offloads,
@@ -72,6 +78,8 @@ impl VhostPort {
             next_pair: 0,
             steering: Steering::new(pairs),
             foreseen: 0,
+            walked: 0,
+            stride: Stride::ALL,
             running: 0,
             accepts: Offloads::NONE,
             quiet: None,
@@ -105,11 +113,12 @@ impl VhostPort {
     fn take_from_all(&mut self, intake: &mut Intake<'_>) {
         let first = if self.next_pair < self.live_pairs { self.next_pair } else { 0 };
         self.next_pair = first + 1;
+        let mut steps = TakeSteps::default();
         for index in (first..self.live_pairs).chain(0..first) {
-            if let Err(fault) = self.take_from(index, intake) {
+            if let Err(fault) = self.take_from(index, intake, &mut steps) {
                 return self.fail(fault);
             }
-            if !intake.burst.has_room() {
+            if !intake.burst.has_room() || steps.are_used_up() {
                 // The next turn begins where this one had to end, so that no pair waits for ever.
                 self.next_pair = index + 1;
                 return;
@@ -119,7 +128,12 @@ impl VhostPort {
 
     /// Takes what one transmitq offers; discards it when the ring is disabled.
     #[inline]
-    fn take_from(&mut self, index: usize, intake: &mut Intake<'_>) -> Result<(), PortFault> {
+    fn take_from(
+        &mut self,
+        index: usize,
+        intake: &mut Intake<'_>,
+        steps: &mut TakeSteps,
+    ) -> Result<(), PortFault> {
         let Some(slot) = self.pairs.get_mut(index).map(|pair| &mut pair.transmit) else {
             return Ok(());
         };
@@ -127,7 +141,7 @@ impl VhostPort {
         match slot.phase {
             Phase::Enabled => {
                 let before = intake.burst.frames().len();
-                if queue.take(intake)? > 0 && self.steering.is_needed() {
+                if queue.take(intake, steps)? > 0 && self.steering.is_needed() {
                     let pair = u8::try_from(index).unwrap_or(0);
                     for frame in intake.burst.frames().iter().skip(before) {
                         self.steering.sent(frame.head.bytes(), pair);
@@ -135,7 +149,7 @@ impl VhostPort {
                 }
             }
             Phase::Disabled => {
-                let discarded = queue.discard()?;
+                let discarded = queue.discard(steps)?;
                 intake.refuse_some(DropReason::RingDisabled, u32::from(discarded));
             }
             Phase::Empty | Phase::Faulted | Phase::Leaving => {}
@@ -147,6 +161,19 @@ impl VhostPort {
     #[inline]
     fn receiveq(&mut self, pair: u8) -> Option<&mut ReceiveQueue> {
         self.pairs.get_mut(usize::from(pair))?.receive.enabled()
+    }
+
+    /// Writes one frame to the receiveq of a pair.
+    #[inline]
+    fn offer_to(&mut self, pair: u8, delivery: &Delivery<'_>) -> Result<(), DropReason> {
+        let queue = self.receiveq(pair).ok_or(DropReason::PortDown)?;
+        let offered = queue.offer(delivery);
+        let walked = queue.steps();
+        self.walked = walked;
+        offered.unwrap_or_else(|fault| {
+            self.fail(fault);
+            Err(DropReason::PortDown)
+        })
     }
 
     /// Stops all rings because the far side broke a rule. Memory that was cut off reads as zeroes, so that is the cause then,
@@ -233,6 +260,8 @@ impl Port for VhostPort {
             queue.look_ahead(run.frames);
         }
         let (end, fault) = queue.offer_run(run);
+        let walked = queue.steps();
+        self.walked = walked;
         if let Some(fault) = fault {
             self.fail(fault);
         }
@@ -243,16 +272,16 @@ impl Port for VhostPort {
     fn offer(&mut self, delivery: &Delivery<'_>) -> Result<(), DropReason> {
         self.foreseen = self.foreseen.saturating_sub(1);
         let receiver = self.steering.receiver_of(|| delivery_hash(delivery));
-        let queue = receiver.and_then(|pair| self.receiveq(pair)).ok_or(DropReason::PortDown)?;
-        queue.offer(delivery).unwrap_or_else(|fault| {
-            self.fail(fault);
-            Err(DropReason::PortDown)
-        })
+        let receiver = receiver.ok_or(DropReason::PortDown)?;
+        match self.steering.only_receiver() {
+            Some(_) => self.offer_to(receiver, delivery),
+            None => self.serve(receiver, |port| port.offer_to(receiver, delivery)),
+        }
     }
 
     #[inline]
     fn publish(&mut self) {
-        self.foreseen = 0;
+        (self.foreseen, self.walked, self.stride) = (0, 0, Stride::ALL);
         let mut finished = false;
         for pair in self.live() {
             // Somebody waits for what came, and hardly ever for what is given back.

@@ -19,7 +19,7 @@ mod writer;
 pub use layout::{MAX_CHAIN_DESCRIPTORS, MAX_RING_SIZE, NetHeaderSize};
 pub use receive::ReceiveQueue;
 pub use ring::{Call, RingSetup};
-pub use transmit::{Sender, TransmitQueue};
+pub use transmit::{Sender, TakeSteps, TransmitQueue};
 
 /// Feature bits that change how a ring works. VIRTIO 1.2, sections 2.7 and 6.
 pub mod feature {

@@ -109,6 +109,20 @@ impl ReceiveQueue {
         self.ring.set_call(call);
     }
 
+    /// Descriptors walked in this turn.
+    #[inline]
+    #[must_use]
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// So many descriptors were walked in this turn, by this and the other receiveqs of the port: what a guest can have its worker
+    /// do does not grow with its queues.
+    #[inline]
+    pub fn go_on_from(&mut self, steps: u32) {
+        self.steps = steps;
+    }
+
     /// Whether chains were looked at that no frame was written to yet.
     #[inline]
     #[must_use]

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use helio_frame::{Delivery, RestBytes};
 use helio_mem::{MemoryTable, Segment};
 use helio_offload::NetHeader;
-use helio_vring::feature;
+use helio_vring::{TakeSteps, feature};
 use support::{
     DATA, Descriptor, INDIRECT, NEXT, Receiver, Source, TABLES, Transmitter, WRITE, cut, event,
     pattern, scattered,
@@ -85,7 +85,7 @@ fn r12_a_turn_of_a_transmit_queue_allocates_nothing() {
             guest.queue.notify();
             guest.queue.ask_for_kick();
             guest.queue.refuse_kicks();
-            guest.queue.discard().unwrap();
+            guest.queue.discard(&mut TakeSteps::default()).unwrap();
             guest.queue.publish();
         });
         assert_eq!(allocated, 0, "turn {turn}");

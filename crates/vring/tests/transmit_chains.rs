@@ -5,7 +5,7 @@ mod support;
 
 use helio_frame::{BURST_BYTES, BURST_FRAMES, MAX_SEGMENTS, Origin};
 use helio_types::{DropReason, MAX_FRAME_BYTES};
-use helio_vring::{MAX_CHAIN_DESCRIPTORS, feature};
+use helio_vring::{MAX_CHAIN_DESCRIPTORS, TakeSteps, feature};
 use support::{
     DATA, DATA_END, Descriptor, LAST_PAGE, NEXT, SEAM, Transmitter, WRITE, cut, pattern, scattered,
     sender,
@@ -471,9 +471,9 @@ fn c024_chains_of_a_disabled_queue_are_completed_unread_and_in_bounded_steps() {
     for _ in 0..300 {
         guest.driver.offer(0xffff);
     }
-    assert_eq!(guest.queue.discard(), Ok(256));
-    assert_eq!(guest.queue.discard(), Ok(44));
-    assert_eq!(guest.queue.discard(), Ok(0));
+    assert_eq!(guest.queue.discard(&mut TakeSteps::default()), Ok(256));
+    assert_eq!(guest.queue.discard(&mut TakeSteps::default()), Ok(44));
+    assert_eq!(guest.queue.discard(&mut TakeSteps::default()), Ok(0));
     guest.queue.publish();
     assert_eq!(guest.driver.used(), vec![(0xffff, 0); 300]);
 }

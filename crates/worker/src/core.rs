@@ -260,7 +260,7 @@ impl Core {
                 peer.acknowledge(frame.origin);
             }
             frames += 1;
-            bytes = bytes.saturating_add(frame.bytes);
+            bytes = bytes.saturating_add(frame.weight());
         }
         frames as u64
     }

@@ -269,6 +269,7 @@ impl Worker {
         let id = self.ports[place].0;
         self.burst.clear();
         let Self { burst, pool, refused, .. } = self;
+        self.ports[place].1.foresee();
         self.ports[place].1.take(&mut Intake { burst, pool, refused });
         let mut found = self.burst.frames().len();
         for (count, total) in self.refused.iter_mut().zip(&self.shared.drops) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use helio_frame::{Burst, Frame, Intake, MemoryId, Origin, Pool, PortFault};
 use helio_mem::MemoryTable;
 use helio_types::{DropReason, PortId, WorkerId};
-use helio_vring::{Call, Sender, TransmitQueue};
+use helio_vring::{Call, Sender, TakeSteps, TransmitQueue};
 
 use super::{Driver, memory};
 
@@ -63,7 +63,7 @@ impl Transmitter {
         self.burst.clear();
         let mut intake =
             Intake { burst: &mut self.burst, pool: &mut self.pool, refused: &mut self.refused };
-        self.queue.take(&mut intake)
+        self.queue.take(&mut intake, &mut TakeSteps::default())
     }
 
     /// Takes one burst, checks that it is one frame, and returns its bytes.

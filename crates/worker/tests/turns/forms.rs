@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use helio_offload::{Checksum, NetHeader, Offloads};
-use helio_testkit::{FrameBuilder, Received, Seen};
+use helio_testkit::{FrameBuilder, Received, Seen, TestFrame};
 use helio_types::{DropReason, VlanId};
 
 use crate::stage::{PortPlan, Stage, broadcast, frame, ordinary};
@@ -220,4 +220,44 @@ fn a_checksum_that_lies_beyond_the_head_cannot_be_finished_and_is_dropped_for_wh
     stage.settle();
     assert_eq!(stage.received_counts(), [0, 1, 0]);
     assert_eq!(stage.drops(2, DropReason::HeaderLong), 1);
+}
+
+/// A frame that is to be cut into 128 segments of one byte.
+fn of_short_segments() -> TestFrame {
+    broadcast(0).tcp().payload(128, 1).to_segment(1)
+}
+
+#[test]
+fn of_frames_with_many_short_segments_a_burst_holds_two() {
+    let mut stage = Stage::new(1, &[ordinary(), ordinary()]);
+    (0..64).for_each(|_| stage.send(0, &of_short_segments()));
+    let payload = of_short_segments().bytes.split_off(54);
+    for _ in 0..32 {
+        assert_eq!(stage.turn(0), 2);
+        let received = seen(&stage.received(1));
+        let (first, second) = received.split_at(128);
+        assert!(reassembled(first) == payload && reassembled(second) == payload);
+    }
+}
+
+#[test]
+fn of_frames_with_many_short_segments_those_of_four_bursts_come_to_another_worker_in_a_turn() {
+    let mut stage = Stage::new(2, &[ordinary(), ordinary().on(1)]);
+    (0..64).for_each(|_| stage.send(0, &of_short_segments()));
+    (0..32).for_each(|_| assert_eq!(stage.turn(0), 2));
+    for _ in 0..8 {
+        stage.turn(1);
+        assert_eq!(stage.received(1).len(), 8 * 128);
+    }
+}
+
+#[test]
+fn segments_of_256_bytes_are_not_too_many_and_shorter_ones_are() {
+    // 2614 bytes each: 25 are some less than 64 KiB.
+    for (segment_bytes, frames) in [(1448, 25), (256, 25), (255, 24)] {
+        let mut stage = Stage::new(1, &[ordinary(), ordinary()]);
+        let sent = broadcast(0).tcp().payload(2560, 1).to_segment(segment_bytes);
+        (0..25).for_each(|_| stage.send(0, &sent));
+        assert_eq!(stage.turn(0), frames, "segments of {segment_bytes} bytes");
+    }
 }

@@ -1,0 +1,254 @@
+//! What a guest can have its worker do in one turn: it does not grow with its queues. The queues are given to the port without a
+//! session.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use super::*;
+use crate::mailbox::{Command, Installation, Mode, Order, Queue};
+use crate::parts::{SocketAccess, SocketRole};
+use crate::ring_id::{QueueKind, RingId};
+use helio_frame::{Burst, Head, MemoryDirectory, MemoryId, Pool, Precedence, Wakeups};
+use helio_mem::GuestAddr;
+use helio_types::{PortId, WorkerId};
+use helio_vring::{Call, MAX_CHAIN_DESCRIPTORS, RingSetup, Sender, feature};
+
+/// Entries of each ring.
+const SIZE: u16 = 1024;
+/// Bytes of guest memory for one ring: descriptors, avail ring, used ring.
+const RING_BYTES: u64 = 0x8000;
+const AVAIL: u64 = 0x4000;
+const USED: u64 = 0x5000;
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+
+/// Nobody sleeps, and nobody asks for memory.
+struct Nobody;
+
+impl Wakeups for Nobody {
+    fn wake(&self) {}
+    fn watch(&self, _: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn unwatch(&self, _: BorrowedFd<'_>) {}
+}
+
+impl MemoryDirectory for Nobody {
+    fn replace(&self, _: MemoryId, _: Option<Arc<MemoryTable>>) {}
+}
+
+/// A port, and the memory of its guest.
+struct Rig {
+    port: VhostPort,
+    memory: Arc<MemoryTable>,
+    burst: Burst,
+    pool: Pool,
+    refused: [u32; DropReason::COUNT],
+    _handle: VhostPortHandle,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    /// A guest with so many pairs of rings, none of which the port has.
+    fn new(pairs: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = PortParts {
+            id: PortId::new(0).unwrap(),
+            name: "rig".to_owned(),
+            socket: dir.path().join("rig.sock"),
+            role: SocketRole::Server,
+            access: SocketAccess::default(),
+            queue_pairs: pairs,
+            wakeups: Arc::new(Nobody),
+            directory: Arc::new(Nobody),
+            events: Box::new(|_| ()),
+        };
+        let (port, handle) = VhostPort::create(parts).unwrap();
+        let bytes = usize::from(pairs) * 2 * usize::try_from(RING_BYTES).unwrap();
+        Self {
+            port,
+            memory: Arc::new(MemoryTable::anonymous(bytes).unwrap()),
+            burst: Burst::new(),
+            pool: Pool::new(1, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap(),
+            refused: [0; DropReason::COUNT],
+            _handle: handle,
+            _dir: dir,
+        }
+    }
+
+    fn write(&self, addr: u64, bytes: &[u8]) {
+        let place = self.memory.resolve_whole(GuestAddr(addr), u32::try_from(bytes.len()).unwrap());
+        assert_eq!(self.memory.write(place.unwrap(), bytes), bytes.len());
+    }
+
+    /// How many chains of a ring were given back.
+    fn given_back(&self, ring: usize) -> u16 {
+        let mut index = [0; 2];
+        let place = self.memory.resolve_whole(GuestAddr(base(ring) + USED + 2), 2);
+        self.memory.read(place.unwrap(), &mut index);
+        u16::from_le_bytes(index)
+    }
+
+    /// As many chains in a ring as it has entries: all of them the same, which runs through all descriptors without end.
+    fn offer_loops(&self, ring: usize, flags: u16) {
+        for index in 0..SIZE {
+            let next = (index + 1) % SIZE;
+            let rest = [0; 12].into_iter().chain(flags.to_le_bytes()).chain(next.to_le_bytes());
+            self.write(base(ring) + 16 * u64::from(index), &rest.collect::<Vec<u8>>());
+        }
+        self.write(base(ring) + AVAIL + 2, &SIZE.to_le_bytes());
+    }
+
+    fn install(&mut self, ring: usize, mode: Mode) {
+        let (id, base) = (RingId::new(ring).unwrap(), base(ring));
+        let setup = RingSetup {
+            size: SIZE,
+            descriptors: GuestAddr(base),
+            avail: GuestAddr(base + AVAIL),
+            used: GuestAddr(base + USED),
+            features: feature::VERSION_1 | feature::MRG_RXBUF,
+            call: Call::default(),
+        };
+        let sender = Sender { port: PortId::new(0).unwrap(), queue: id.pair };
+        let queue = match id.kind {
+            QueueKind::Receive => {
+                Queue::Receive(Box::new(ReceiveQueue::start(setup, &self.memory).unwrap()))
+            }
+            QueueKind::Transmit => {
+                let queue = TransmitQueue::start(setup, &self.memory, sender).unwrap();
+                Queue::Transmit(Box::new(queue))
+            }
+        };
+        let installation = Installation {
+            queue,
+            mode,
+            accepts: Offloads::NONE,
+            memory: Arc::clone(&self.memory),
+            err: None,
+        };
+        let (answer, answered) = sync_channel(1);
+        let command = Command::Install(installation);
+        self.port.shared.mailbox.post(Order { ring: id, command, answer });
+        self.port.obey();
+        assert!(answered.recv().unwrap().is_none());
+    }
+
+    /// Asks for a ring back.
+    fn ask_for(&self, ring: usize) -> Receiver<Option<Queue>> {
+        let (answer, answered) = sync_channel(1);
+        let (ring, command) = (RingId::new(ring).unwrap(), Command::Remove);
+        self.port.shared.mailbox.post(Order { ring, command, answer });
+        answered
+    }
+
+    /// One turn. Returns how many chains were refused.
+    fn turn(&mut self) -> u32 {
+        let Self { port, burst, pool, refused, .. } = self;
+        let before: u32 = refused.iter().sum();
+        burst.clear();
+        port.take(&mut Intake { burst, pool, refused });
+        port.publish();
+        self.refused.iter().sum::<u32>() - before
+    }
+}
+
+fn base(ring: usize) -> u64 {
+    u64::try_from(ring).unwrap() * RING_BYTES
+}
+
+/// A frame of each of 64 flows.
+fn frames() -> Vec<Frame> {
+    let frame = |flow: u8| {
+        let mut bytes = vec![2; 12];
+        bytes.extend([8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        bytes.extend([0, flow, 0, 53, 0, 26, 0, 0]);
+        bytes.resize(60, 0);
+        Frame { head: Head::copy_of(&bytes), bytes: 60, ..Frame::vacant() }
+    };
+    (0..64).map(frame).collect()
+}
+
+#[test]
+fn all_transmitqs_of_a_port_are_walked_no_further_in_a_turn_than_one_and_each_has_its_turn() {
+    for pairs in [1, 3, 128] {
+        let mut rig = Rig::new(pairs);
+        for pair in 0..usize::from(pairs) {
+            rig.offer_loops(2 * pair + 1, NEXT);
+            rig.install(2 * pair + 1, Mode::Enabled);
+        }
+        for _ in 0..pairs {
+            assert_eq!(rig.turn(), 2, "{pairs} pairs");
+        }
+        for pair in 0..usize::from(pairs) {
+            assert_eq!(rig.given_back(2 * pair + 1), 2, "pair {pair} of {pairs}");
+        }
+    }
+}
+
+#[test]
+fn chains_of_disabled_transmitqs_are_discarded_as_many_in_a_turn_as_of_a_few() {
+    let mut rig = Rig::new(128);
+    for pair in 0..128 {
+        rig.offer_loops(2 * pair + 1, NEXT);
+        rig.install(2 * pair + 1, Mode::Disabled);
+    }
+    let all = 128 * u32::from(SIZE);
+    let turns = all / 2048;
+    assert_eq!((0..turns).map(|_| rig.turn()).collect::<Vec<_>>(), vec![2048; turns as usize]);
+    assert_eq!((rig.refused[DropReason::RingDisabled.index()], rig.turn()), (all, 0));
+}
+
+#[test]
+fn all_receiveqs_of_a_port_are_walked_no_further_in_a_turn_than_one() {
+    let mut walked = Vec::new();
+    for pairs in [1, 2, 128] {
+        let mut rig = Rig::new(pairs);
+        for pair in 0..usize::from(pairs) {
+            rig.offer_loops(2 * pair, NEXT | WRITE);
+            rig.install(2 * pair, Mode::Enabled);
+        }
+        for _ in 0..3 {
+            rig.turn();
+            let before: u16 = (0..usize::from(pairs)).map(|pair| rig.given_back(2 * pair)).sum();
+            offer_all(&mut rig.port, &frames());
+            rig.turn();
+            let after: u16 = (0..usize::from(pairs)).map(|pair| rig.given_back(2 * pair)).sum();
+            walked.push(after - before);
+        }
+    }
+    // Each of them is as long as a chain can be.
+    assert_eq!(u32::from(walked[0]) * u32::from(MAX_CHAIN_DESCRIPTORS), 8192);
+    assert_eq!(walked, vec![walked[0]; 9]);
+}
+
+/// Offers frames as a worker does, beginning again behind each that is refused; then each by itself.
+fn offer_all(port: &mut VhostPort, frames: &[Frame]) {
+    port.prepare(frames);
+    let mut left = frames;
+    while !left.is_empty() {
+        let run = Run { frames: left, memories: &[], precedence: Precedence::Production };
+        let end = port.offer_run(run);
+        let refused = end.refused.map_or(0, |(_, count)| count);
+        assert!(end.written + refused > 0);
+        left = &left[end.written + refused..];
+    }
+    for frame in frames {
+        let rest = helio_frame::RestBytes::EMPTY;
+        let whole = Delivery::whole(frame.net, frame.head.bytes(), &[], rest);
+        assert!(port.offer(&whole).is_err());
+    }
+}
+
+#[test]
+fn of_many_orders_a_few_are_obeyed_in_a_turn_and_all_in_the_end() {
+    let mut rig = Rig::new(128);
+    (0..256).for_each(|ring| rig.install(ring, Mode::Enabled));
+    let mut waiting: Vec<_> = (0..256).map(|ring| rig.ask_for(ring)).collect();
+    for turns in 1..=16 {
+        rig.turn();
+        waiting.retain(|answer| answer.try_recv().is_err());
+        assert_eq!(waiting.len(), 256 - 16 * turns);
+    }
+    assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
+}
