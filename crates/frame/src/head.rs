@@ -8,11 +8,30 @@ pub const HEAD_BYTES: usize = 128;
 
 /// The first bytes of a frame, copied once. Parsing, policy and every delivery use this copy, so what was judged is
 /// what is delivered.
-#[derive(Clone)]
 #[repr(C)]
 pub struct Head {
     bytes: [u8; HEAD_BYTES],
     len: u8,
+}
+
+/// Bytes of a head that lie in its first line.
+const LINE_BYTES: usize = 64;
+
+impl Clone for Head {
+    fn clone(&self) -> Self {
+        Self { bytes: self.bytes, len: self.len }
+    }
+
+    /// Copies one line where that is all.
+    #[inline]
+    fn clone_from(&mut self, source: &Self) {
+        let lines = (self.bytes.first_chunk_mut(), source.bytes.first_chunk::<LINE_BYTES>());
+        match lines {
+            (Some(to), Some(from)) if usize::from(source.len) <= LINE_BYTES => *to = *from,
+            _ => self.bytes = source.bytes,
+        }
+        self.len = source.len;
+    }
 }
 
 impl Head {
@@ -78,6 +97,16 @@ mod tests {
             );
         }
         assert_eq!(Head::EMPTY.bytes(), []);
+    }
+
+    #[test]
+    fn a_head_written_over_another_one_has_its_bytes_and_no_others() {
+        let bytes: Vec<u8> = (0..200).collect();
+        for len in [0, 1, 63, 64, 65, 127, 128] {
+            let mut head = Head::copy_of(&[200; HEAD_BYTES]);
+            head.clone_from(&Head::copy_of(&bytes[..len]));
+            assert_eq!(head.bytes(), &bytes[..len]);
+        }
     }
 
     #[test]

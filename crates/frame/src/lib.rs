@@ -17,7 +17,7 @@ mod rest;
 
 pub use burst::{BURST_BYTES, BURST_FRAMES, Burst};
 pub use delivery::Delivery;
-pub use frame::{Frame, MAX_SEGMENTS, SegmentList};
+pub use frame::{Frame, MAX_SEGMENTS, SEGMENT_WEIGHT, SegmentList};
 pub use head::{HEAD_BYTES, Head};
 pub use memory_id::{MEMORY_IDS, MemoryId};
 pub use origin::Origin;

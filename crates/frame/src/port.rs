@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
 /// A run that is delivered nowhere else any more: no copy of the frames is still to be made, by no worker.
 #[derive(Debug)]
 pub struct LastRun<'a> {
-    /// The frames, in order. Of those that were written, the origin only is used from now on.
+    /// The frames, in order. Of those that were written, the origin only is used from now on, and whether they have a rest.
     pub frames: &'a mut [Frame],
     /// All memories, by [`MemoryId::index`].
     pub memories: &'a [Option<Arc<MemoryTable>>],

@@ -1,7 +1,7 @@
-//! A worker and its guests in one thread, for tools that count instructions: nothing here depends on time, so that the
-//! same program does the same work each time.
+//! A worker and its guests in one thread, or two workers in turn, for tools that count instructions: nothing here depends on
+//! time, so that the same program does the same work each time.
 //!
-//! `one_worker SCENE BURSTS`; all that the worker does for frames happens inside [`take_a_turn`], which tools find by name.
+//! `one_worker SCENE BURSTS`; all that workers do for frames happens inside [`take_a_turn`], which tools find by name.
 //! `perf/instructions` runs it under callgrind, where AVX-512 is not seen and the AVX2 path runs.
 
 use std::error::Error;
@@ -32,11 +32,12 @@ const WARM_UP: u32 = 5000;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Destinations of mirrors, what says so, how many of them never give a buffer back, ports besides whose guests say nothing, guests that are
+/// Workers (the second one has all ports but that of the sender), destinations of mirrors, what says so, how many of them never give a buffer back, ports besides whose guests say nothing, guests that are
 /// sent to in turn, queue pairs of each guest, VLANs that frames are tagged with in turn, bytes of a frame in a ring, and frames
 /// that are sent at once.
 #[derive(Clone, Copy)]
 struct Scene {
+    workers: usize,
     mirrors: usize,
     said_by: SaidBy,
     dead: usize,
@@ -59,6 +60,7 @@ enum SaidBy {
 
 /// A guest that sends full rings of short frames to another one.
 const PLAIN: Scene = Scene {
+    workers: 1,
     mirrors: 0,
     said_by: SaidBy::Ports,
     dead: 0,
@@ -69,6 +71,9 @@ const PLAIN: Scene = Scene {
     bytes: 60,
     frames: RING,
 };
+
+/// The same, and the other one belongs to another worker.
+const HANDED: Scene = Scene { workers: 2, ..PLAIN };
 
 fn scene(name: &str) -> Option<Scene> {
     Some(match name {
@@ -87,6 +92,14 @@ fn scene(name: &str) -> Option<Scene> {
         "pairs-2-64" => Scene { queue_pairs: 2, ..PLAIN },
         "vlans-2-64" => Scene { vlans: 2, ..PLAIN },
         "receivers-2-64" => Scene { receivers: 2, ..PLAIN },
+        // Frames that another worker delivers: within their heads, longer, with a copy there, with one for a dead monitor, and
+        // to guests in turn.
+        "handed-64" => HANDED,
+        "handed-1518" => Scene { bytes: 1514, ..HANDED },
+        "handed-mirror-1-64" => Scene { mirrors: 1, ..HANDED },
+        "handed-dead-64" => Scene { mirrors: 1, dead: 1, ..HANDED },
+        "handed-receivers-2-64" => Scene { receivers: 2, ..HANDED },
+        "handed-alone-64" => Scene { frames: 1, ..HANDED },
         _ => return None,
     })
 }
@@ -106,22 +119,28 @@ fn main() -> Result<(), Failure> {
 
 /// One pass over the rings.
 #[inline(never)]
-fn take_a_turn(worker: &mut Worker) {
-    worker.poll_once();
+fn take_a_turn(workers: &mut [Worker]) {
+    for worker in workers {
+        worker.poll_once();
+    }
+}
+
+/// The worker of a port.
+fn owner(port: PortId, scene: Scene) -> Option<WorkerId> {
+    WorkerId::new(if port.index() == 0 { 0 } else { scene.workers - 1 })
 }
 
 fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
     let taking_part = 1 + usize::from(scene.receivers) + scene.mirrors;
     let ports: Vec<PortId> = (0..taking_part + scene.silent).filter_map(PortId::new).collect();
     let fdb = Arc::new(Fdb::new(FdbSettings { capacity: 16_384, ageing_s: 300, seed: 1 }));
-    let polling = vec![Polling::Busy];
+    let polling = vec![Polling::Busy; scene.workers];
     let (fleet, mut workers) = Fleet::new(FleetSettings {
         polling,
         snapshot: snapshot(&ports, scene),
         fdb,
         clock: Clock::host(),
     })?;
-    let mut worker = workers.pop().ok_or("a fleet without workers")?;
     let is_attached = AtomicBool::new(false);
     let fleet = Arc::new(fleet);
     // Ports are added by another thread, because that waits for the worker.
@@ -132,7 +151,9 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
             attached
         });
         while !is_attached.load(Ordering::Acquire) {
-            worker.step();
+            for worker in &mut workers {
+                worker.step();
+            }
             // A tool may run one thread at a time: the others need theirs.
             std::thread::sleep(Duration::from_micros(50));
         }
@@ -146,13 +167,13 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
         publish(&mut guests, from)?;
     }
     for _ in 0..WARM_UP {
-        worker.poll_once();
+        take_a_turn(&mut workers);
     }
     forget_what_came(&mut guests);
     let listening = taking_part - scene.dead;
     let listeners = guests.get_mut(..listening).ok_or("no guests")?;
     for _ in 0..bursts {
-        send_burst(&mut worker, listeners, scene)?;
+        send_burst(&mut workers, listeners, scene)?;
     }
     // Ports would wait for the worker, which takes no more turns; all ends with the process.
     std::mem::forget(handles);
@@ -160,7 +181,11 @@ fn play(folder: &Path, scene: Scene, bursts: u32) -> Result<(), Failure> {
 }
 
 /// Frames from the first guest to the second, and a copy for each that watches; a turn in any case.
-fn send_burst(worker: &mut Worker, guests: &mut [BurstGuest], scene: Scene) -> Result<(), Failure> {
+fn send_burst(
+    workers: &mut [Worker],
+    guests: &mut [BurstGuest],
+    scene: Scene,
+) -> Result<(), Failure> {
     for frame in 0..scene.frames {
         let to = 1 + u8::try_from(frame % u16::from(scene.receivers))?;
         offer(guests, Letter { from: 0, to, frame }, scene)?;
@@ -173,7 +198,7 @@ fn send_burst(worker: &mut Worker, guests: &mut [BurstGuest], scene: Scene) -> R
     };
     let mut turns = 0;
     loop {
-        take_a_turn(worker);
+        take_a_turn(workers);
         if guests
             .iter_mut()
             .enumerate()
@@ -186,6 +211,10 @@ fn send_burst(worker: &mut Worker, guests: &mut [BurstGuest], scene: Scene) -> R
         if turns > PATIENCE {
             return Err("frames do not arrive".into());
         }
+    }
+    if workers.len() > 1 {
+        // Receipts come back in the next turn, and the chains of the frames with them.
+        take_a_turn(workers);
     }
     forget_what_came(guests);
     Ok(())
@@ -285,7 +314,7 @@ fn snapshot(ports: &[PortId], scene: Scene) -> Arc<Snapshot> {
         SaidBy::Session => vec![session(ports.iter().copied().filter(is_watching))],
     };
     let table = SwitchTable::new(&settings);
-    let snapshot = Snapshot::new(table, mirrors, 1, |_port| WorkerId::new(0));
+    let snapshot = Snapshot::new(table, mirrors, scene.workers, |port| owner(port, scene));
     Arc::new(snapshot.with_sessions(Sessions::new(sessions)))
 }
 
@@ -318,10 +347,10 @@ fn attach(
     ports: &[PortId],
     scene: Scene,
 ) -> Result<Attached, Failure> {
-    let worker = WorkerId::new(0).ok_or("no worker")?;
     let (mut handles, mut guests) = (Vec::new(), Vec::new());
     for id in ports {
         let socket: PathBuf = folder.join(id.index().to_string());
+        let worker = owner(*id, scene).ok_or("no worker")?;
         let (port, mut handle) = VhostPort::create(PortParts {
             id: *id,
             name: id.index().to_string(),

@@ -3,33 +3,25 @@
 use std::sync::Arc;
 
 use helio_counters::CounterBank;
-use helio_frame::{
-    Armed, BURST_BYTES, BURST_FRAMES, Frame, MEMORY_IDS, MemoryId, Origin, Pool, Port,
-};
+use helio_frame::{Armed, BURST_FRAMES, Frame, MEMORY_IDS, MemoryId, Origin, Pool, Port};
 use helio_mem::{MemoryError, MemoryTable};
 use helio_switch::Fdb;
-use helio_types::{DropReason, LegSet, MAX_PORTS, PortId, PortSet, WorkerId};
+use helio_types::{LegSet, MAX_PORTS, PortId, PortSet, WorkerId};
 
 use crate::decap::Decap;
-use crate::deliver::on_the_wire;
 use crate::form::Forms;
 use crate::legs::{LegTargets, SessionMeter};
-use crate::mailbox::{Handoff, Peer, Readers, Receipt, SLOTS, Tagging, Targets};
+use crate::mailbox::Peer;
 use crate::remote::Collectors;
 use crate::roster::Roster;
-use crate::run::Traits;
 use crate::{Clock, Snapshot};
 
 /// Private buffers per worker: address space, until they are used.
 const CHUNKS: u16 = 512;
-/// Frames taken from each other worker in one turn: what several ports can send there in one.
-const HANDOFFS_PER_TURN: usize = 256;
 /// Working turns after which guests are asked whether they want to be told, at the latest; at the first turn that finds nothing
 /// they are asked in any case. The answer lies in a line that the guest writes, and to fetch it for each frame held guests up
 /// that send frame by frame from a core far away: of 2.6 million frames a second 18 % found no room, and 3 % without asking.
 const TURNS_WITHOUT_ASKING: u32 = 8;
-/// Bytes after which no more are taken in that turn.
-const HANDOFF_BYTES_PER_TURN: u32 = 4 * BURST_BYTES;
 
 /// A port that this worker owns.
 pub(crate) struct Local {
@@ -181,107 +173,6 @@ impl Core {
         std::mem::replace(place, table)
     }
 
-    /// Sends the frame to the workers that own its other targets. Each frame that waits there is held once more. `readers` says
-    /// who reads it besides its targets.
-    #[inline]
-    pub(crate) fn hand_over(
-        &mut self,
-        frame: &Frame,
-        tagging: Tagging,
-        targets: &Targets,
-        legs: &LegTargets,
-        readers: Readers,
-    ) {
-        for worker in 0..self.peers.len() {
-            let theirs = targets.within(&self.snapshot.owned_by(worker));
-            let their_legs = legs.within(self.snapshot.legs_of(worker));
-            if worker == self.id.index() || (theirs.is_empty() && their_legs.all().is_empty()) {
-                continue;
-            }
-            let receipt = if frame.rest.is_empty() { Receipt::NotNeeded } else { Receipt::Wanted };
-            let is_sole = theirs == *targets && legs.all().is_empty();
-            let readers = if is_sole { readers } else { Readers::Others };
-            let handoff = Handoff {
-                frame: frame.clone(),
-                tagging,
-                targets: theirs,
-                legs: their_legs,
-                receipt,
-                readers,
-            };
-            let sent = self
-                .peers
-                .get_mut(worker)
-                .and_then(Option::as_mut)
-                .is_some_and(|peer| peer.send(handoff));
-            match (sent, receipt) {
-                (true, Receipt::Wanted) => self.hold(frame.origin),
-                (true, Receipt::NotNeeded) => {}
-                (false, _) => {
-                    self.refuse_all(frame, &theirs, DropReason::HandoffFull);
-                    let wire = on_the_wire(frame);
-                    self.refuse_legs(wire, their_legs.all(), DropReason::HandoffFull);
-                }
-            }
-        }
-    }
-
-    /// Counts the frame as dropped at all `targets`.
-    pub(crate) fn refuse_all(&mut self, frame: &Frame, targets: &Targets, reason: DropReason) {
-        for port in &targets.production {
-            self.counters.port(port).drop_egress(reason, 1);
-        }
-        for port in &targets.production_for_mirror.union(&targets.copies) {
-            self.refuse_copies(on_the_wire(frame), port, reason);
-        }
-    }
-
-    /// Delivers what other workers sent for ports of this one. Returns the number of frames.
-    pub(crate) fn deliver_handoffs(&mut self) -> u64 {
-        (0..self.peers.len())
-            .map(|worker| self.deliver_handoffs_of(worker, HANDOFF_BYTES_PER_TURN))
-            .sum()
-    }
-
-    /// Delivers what `worker` sent, until `most_bytes` are delivered. Returns the number of frames.
-    fn deliver_handoffs_of(&mut self, worker: usize, most_bytes: u32) -> u64 {
-        let (mut frames, mut bytes) = (0, 0_u32);
-        while frames < HANDOFFS_PER_TURN && bytes < most_bytes {
-            let Some(handoff) = self.peer(worker).and_then(Peer::receive) else { break };
-            let Handoff { mut frame, tagging, targets, legs, receipt, readers } = handoff;
-            let traits = Traits::of(&frame);
-            let alone = std::slice::from_mut(&mut frame);
-            if legs.all().is_empty() {
-                self.deliver_all(alone, traits, tagging, &targets, readers);
-            } else {
-                self.deliver_with_legs(alone, traits, tagging, &targets, &legs);
-            }
-            if let (Receipt::Wanted, Some(peer)) = (receipt, self.peer(worker)) {
-                peer.acknowledge(frame.origin);
-            }
-            frames += 1;
-            bytes = bytes.saturating_add(frame.weight());
-        }
-        frames as u64
-    }
-
-    /// Gives back what other workers are done with. Returns the number of receipts. Between bursts only: a frame that another
-    /// worker has kept something of is given back for the last time here, after its burst has given back its own hold.
-    pub(crate) fn settle(&mut self) -> u64 {
-        let mut receipts = 0;
-        for worker in 0..self.peers.len() {
-            while let Some(origin) = self.peer(worker).and_then(Peer::settled) {
-                self.release(origin);
-                receipts += 1;
-            }
-        }
-        receipts
-    }
-
-    fn peer(&mut self, worker: usize) -> Option<&mut Peer> {
-        self.peers.get_mut(worker)?.as_mut()
-    }
-
     #[inline]
     pub(crate) fn hold(&mut self, origin: Origin) {
         match origin {
@@ -332,19 +223,6 @@ impl Core {
                 self.pool.release(chunk);
             }
         }
-    }
-
-    /// Deals with everything that waits in the rings from other workers at this moment.
-    pub(crate) fn drain(&mut self) {
-        // In order, so after as many rounds as a full ring takes nothing is left of what waited at the beginning.
-        for worker in 0..self.peers.len() {
-            for _ in 0..SLOTS.div_ceil(HANDOFFS_PER_TURN) {
-                self.deliver_handoffs_of(worker, u32::MAX);
-            }
-        }
-        self.settle();
-        self.finish_turn();
-        self.notify();
     }
 
     /// Makes visible what this turn did, and wakes workers that have mail. Those who want to be told are told by

@@ -229,7 +229,8 @@ impl Core {
             self.plan_legs(port, frame, &mut run);
         }
         // The datagram around it lies in the same place.
-        self.forward(port, std::slice::from_mut(frame), &run, &targets, Readers::Others);
+        run.readers = Readers::Others;
+        self.forward(port, std::slice::from_mut(frame), &run, &targets);
         self.release(frame.origin);
     }
 }

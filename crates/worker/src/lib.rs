@@ -17,6 +17,7 @@ mod decap;
 mod deliver;
 mod fleet;
 mod form;
+mod hand_over;
 mod idle;
 mod intercept;
 mod leg_delivery;

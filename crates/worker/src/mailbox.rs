@@ -1,16 +1,18 @@
 //! What two workers send each other: frames for ports of the other, and receipts for frames that are done.
 //!
-//! Each direction is a single-producer ring. A frame that must be given back is sent only while a receipt for it is sure
-//! to find room, so that a receipt never waits.
+//! Each direction has single-producer rings. A frame is copied into one of them, as much of it as is used, and is delivered from
+//! where it lies there; beside it a handoff tells of all frames of a run. A frame that must be given back is sent only while a
+//! receipt for it is sure to find room, so that a receipt never waits.
 
 use std::sync::Arc;
 
-use helio_frame::{Frame, Origin, Wakeups};
+use helio_frame::{BURST_BYTES, BURST_FRAMES, Frame, Origin, Wakeups};
 use helio_switch::Tci;
 use helio_types::{PortSet, VlanId};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::legs::LegTargets;
+use crate::run::Run;
 use crate::wake::Bed;
 
 /// Frames under way from one worker to another, at most; and frames at the other worker that wait for their receipt.
@@ -57,15 +59,6 @@ impl Targets {
     }
 }
 
-/// Whether the worker that took a frame waits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Receipt {
-    /// The frame lies in memory that must not be given back before.
-    Wanted,
-    /// The frame is complete in itself.
-    NotNeeded,
-}
-
 /// Whether a frame is read by others than who gets it now: the worker that delivers it, or the port that it is offered to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
@@ -75,21 +68,29 @@ pub(crate) enum Readers {
     NoOthers,
 }
 
-/// A frame for ports of another worker.
-#[derive(Debug)]
+/// Frames for ports of another worker that go the same way there: their run, as far as it goes there. They lie in a ring beside
+/// this one.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Handoff {
-    pub(crate) frame: Frame,
-    pub(crate) tagging: Tagging,
+    pub(crate) run: Run,
     pub(crate) targets: Targets,
     pub(crate) legs: LegTargets,
-    pub(crate) receipt: Receipt,
-    pub(crate) readers: Readers,
+}
+
+/// Whether the worker that took a frame waits for it: it lies in memory that must not be given back before. Any other one is
+/// complete in itself.
+#[inline]
+pub(crate) fn wants_receipt(frame: &Frame) -> bool {
+    !frame.rest.is_empty()
 }
 
 /// One worker's ends of the rings to another worker.
 #[derive(Debug)]
 pub(crate) struct Peer {
+    /// Sent before the handoff that tells of them.
+    frames_out: Producer<Frame>,
     handoffs_out: Producer<Handoff>,
+    frames_in: Consumer<Frame>,
     handoffs_in: Consumer<Handoff>,
     receipts_out: Producer<Origin>,
     receipts_in: Consumer<Origin>,
@@ -102,67 +103,169 @@ pub(crate) struct Peer {
 
 /// Joins two workers: the first end is for the worker that sleeps in `bed_a`.
 pub(crate) fn join(bed_a: &Arc<Bed>, bed_b: &Arc<Bed>) -> (Peer, Peer) {
-    let (frames_ab, frames_b) = RingBuffer::new(SLOTS);
-    let (frames_ba, frames_a) = RingBuffer::new(SLOTS);
-    let (receipts_ab, receipts_b) = RingBuffer::new(SLOTS);
-    let (receipts_ba, receipts_a) = RingBuffer::new(SLOTS);
-    let end = |handoffs_out, handoffs_in, receipts_out, receipts_in, bed: &Arc<Bed>| Peer {
-        handoffs_out,
-        handoffs_in,
-        receipts_out,
-        receipts_in,
-        outstanding: 0,
-        bed: Arc::clone(bed),
-        sent: false,
-    };
-    (
-        end(frames_ab, frames_a, receipts_ab, receipts_a, bed_b),
-        end(frames_ba, frames_b, receipts_ba, receipts_b, bed_a),
-    )
+    let (out_a, in_b) = ways();
+    let (out_b, in_a) = ways();
+    (Peer::new(out_a, in_a, bed_b), Peer::new(out_b, in_b, bed_a))
+}
+
+/// The ends of the rings of one direction, of frames, handoffs, and receipts for what goes in that direction.
+type Outwards = (Producer<Frame>, Producer<Handoff>, Consumer<Origin>);
+type Inwards = (Consumer<Frame>, Consumer<Handoff>, Producer<Origin>);
+
+fn ways() -> (Outwards, Inwards) {
+    let (frames_out, frames_in) = RingBuffer::new(SLOTS);
+    // Each handoff tells of one frame at least, and is taken before its frames are: there is always room for it.
+    let (handoffs_out, handoffs_in) = RingBuffer::new(SLOTS);
+    let (receipts_out, receipts_in) = RingBuffer::new(SLOTS);
+    ((frames_out, handoffs_out, receipts_in), (frames_in, handoffs_in, receipts_out))
 }
 
 impl Peer {
-    /// Sends a frame. `false` when there is no room: nothing was sent then.
+    fn new(outwards: Outwards, inwards: Inwards, bed: &Arc<Bed>) -> Self {
+        let (frames_out, handoffs_out, receipts_in) = outwards;
+        let (frames_in, handoffs_in, receipts_out) = inwards;
+        let (bed, outstanding, sent) = (Arc::clone(bed), 0, false);
+        Self {
+            frames_out,
+            handoffs_out,
+            frames_in,
+            handoffs_in,
+            receipts_out,
+            receipts_in,
+            outstanding,
+            bed,
+            sent,
+        }
+    }
+
+    /// Sends the first of some frames, which all go as `handoff` says: copies of those that can be delivered together there.
+    /// Returns their number; 0 when there is no room for the first one.
     ///
     /// Half of the room is for production alone, so that mirror copies never take the place of a frame that somebody
     /// waits for.
-    pub(crate) fn send(&mut self, handoff: Handoff) -> bool {
-        let wanted = handoff.receipt == Receipt::Wanted;
+    pub(crate) fn send(&mut self, frames: &[Frame], handoff: &Handoff) -> usize {
         let reserve = if handoff.targets.production.is_empty() { SLOTS / 2 } else { 0 };
-        if self.handoffs_out.slots() <= reserve || (wanted && self.outstanding + reserve >= SLOTS) {
-            return false;
+        let room = self.room_for(frames, reserve);
+        let fit = self.fit(frames.get(..room).unwrap_or_default(), reserve);
+        if fit == 0 {
+            return 0;
         }
-        if self.handoffs_out.push(handoff).is_err() {
-            return false;
+        let Ok(mut chunk) = self.frames_out.write_chunk(fit) else { return 0 };
+        // Where the ring ends a run ends.
+        let (places, _) = chunk.as_mut_slices();
+        let count = places.len();
+        for (place, frame) in places.iter_mut().zip(frames) {
+            place.clone_from(frame);
         }
-        self.outstanding += usize::from(wanted);
+        chunk.commit(count);
+        let sent = frames.get(..count).unwrap_or_default();
+        let Some(run) = handoff.run.of_part(sent) else { return 0 };
+        let told = self.handoffs_out.push(Handoff { run, ..*handoff });
+        debug_assert!(told.is_ok(), "a handoff found no room");
+        self.outstanding += sent.iter().filter(|frame| wants_receipt(frame)).count();
         self.sent = true;
-        true
+        count
     }
 
-    /// Takes a frame that the other worker sent.
-    pub(crate) fn receive(&mut self) -> Option<Handoff> {
-        self.handoffs_in.pop().ok()
+    /// How many of the first frames find room in the ring, and leave the reserve alone.
+    fn room_for(&self, frames: &[Frame], reserve: usize) -> usize {
+        let wanted = frames.len() + reserve;
+        // The line with the other end's index is another core's: it is read only when what was seen of it is not enough.
+        let known = self.frames_out.cached_slots();
+        let slots = if known < wanted { self.frames_out.slots() } else { known };
+        slots.saturating_sub(reserve).min(frames.len())
     }
 
-    /// Tells the other worker that a frame of it is done: by its origin, which says if something else was given for it.
-    pub(crate) fn acknowledge(&mut self, origin: Origin) {
-        // The other worker has at most SLOTS frames here that want a receipt, so there is room for each.
-        let sent = self.receipts_out.push(origin);
-        debug_assert!(sent.is_ok(), "a receipt found no room");
-        self.sent = true;
+    /// How many of the first frames are sure to find room for their receipts.
+    fn fit(&self, frames: &[Frame], reserve: usize) -> usize {
+        let mut receipts = SLOTS.saturating_sub(self.outstanding + reserve);
+        if receipts >= frames.len() {
+            return frames.len();
+        }
+        let finds_room = |frame: &Frame| match (wants_receipt(frame), receipts.checked_sub(1)) {
+            (false, _) => true,
+            (true, None) => false,
+            (true, Some(left)) => {
+                receipts = left;
+                true
+            }
+        };
+        frames.iter().map(finds_room).take_while(|finds| *finds).count()
     }
 
-    /// Takes the receipt for a frame that was sent.
-    pub(crate) fn settled(&mut self) -> Option<Origin> {
-        let origin = self.receipts_in.pop().ok()?;
-        self.outstanding = self.outstanding.saturating_sub(1);
-        Some(origin)
+    /// Whether the other worker sent receipts.
+    #[inline]
+    pub(crate) fn has_receipts(&self) -> bool {
+        !self.receipts_in.is_empty()
+    }
+
+    /// Whether the other worker sent frames.
+    #[inline]
+    pub(crate) fn has_handoffs(&self) -> bool {
+        !self.handoffs_in.is_empty()
+    }
+
+    /// Takes the next handoffs, in order, together no more than a burst. Returns the number of their frames, which are to be
+    /// delivered before this is asked again.
+    pub(crate) fn receive(&mut self, mut take: impl FnMut(&Handoff)) -> usize {
+        let waiting = self.handoffs_in.slots().min(BURST_FRAMES);
+        // They lie there: they were sent before.
+        let room = self.in_one_piece();
+        let Ok(chunk) = self.handoffs_in.read_chunk(waiting) else { return 0 };
+        let (first, second) = chunk.as_slices();
+        let (mut handoffs, mut frames, mut weight) = (0, 0, 0);
+        for handoff in first.iter().chain(second) {
+            let together = frames + handoff.run.frames;
+            if together > room || weight >= u64::from(BURST_BYTES) {
+                break;
+            }
+            take(handoff);
+            (handoffs, frames) = (handoffs + 1, together);
+            weight += handoff.run.traits.weight();
+        }
+        chunk.commit(handoffs);
+        frames
+    }
+
+    /// Frames that wait before the ring ends, no more than a burst. A run never goes on at the other end.
+    fn in_one_piece(&mut self) -> usize {
+        let waiting = self.frames_in.slots().min(BURST_FRAMES);
+        self.frames_in.read_chunk(waiting).map_or(0, |chunk| chunk.as_slices().0.len())
+    }
+
+    /// Delivers the next `count` frames, and tells the other worker of those that are done then: by their origin, which says if
+    /// something else was given for it.
+    pub(crate) fn deliver(&mut self, count: usize, deliver: impl FnOnce(&mut [Frame])) {
+        let Ok(mut chunk) = self.frames_in.read_chunk(count) else { return };
+        let (frames, others) = chunk.as_mut_slices();
+        debug_assert!(others.is_empty(), "a run went on at the other end of the ring");
+        deliver(frames);
+        let done = || frames.iter().filter(|frame| wants_receipt(frame));
+        let receipts = done().count();
+        if receipts > 0 {
+            // The other worker has at most SLOTS frames here that want a receipt, so there is room for each.
+            let room = self.receipts_out.write_chunk_uninit(receipts);
+            debug_assert!(room.is_ok(), "a receipt found no room");
+            let _ = room.map(|room| room.fill_from_iter(done().map(|frame| frame.origin)));
+            self.sent = true;
+        }
+        chunk.commit_all();
+    }
+
+    /// Takes all receipts that are there, in order. Returns their number.
+    pub(crate) fn settle(&mut self, mut take: impl FnMut(Origin)) -> usize {
+        let waiting = self.receipts_in.slots();
+        let Ok(chunk) = self.receipts_in.read_chunk(waiting) else { return 0 };
+        let (first, second) = chunk.as_slices();
+        first.iter().chain(second).for_each(|origin| take(*origin));
+        chunk.commit_all();
+        self.outstanding = self.outstanding.saturating_sub(waiting);
+        waiting
     }
 
     /// Whether something waits to be taken.
     pub(crate) fn has_mail(&self) -> bool {
-        !self.handoffs_in.is_empty() || !self.receipts_in.is_empty()
+        self.has_handoffs() || self.has_receipts()
     }
 
     /// Wakes the other worker if it sleeps beside something new.
@@ -176,75 +279,176 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use helio_frame::{Head, MemoryId, SegmentList};
-    use helio_offload::NetHeader;
-    use helio_types::PortId;
+    use crate::run::{Company, Traits};
+    use helio_mem::Segment;
+    use helio_mirror::Concerned;
+    use helio_types::{DropReason, PortId};
+    use std::ops::Range;
 
     fn peers() -> (Peer, Peer) {
         let bed = || Arc::new(Bed::new().unwrap());
         join(&bed(), &bed())
     }
 
-    fn handoff(slot: u16, receipt: Receipt) -> Handoff {
+    /// Frames with these slots as their origins; a rest makes a receipt wanted.
+    fn frames(slots: Range<u16>, rest: &[Segment]) -> Vec<Frame> {
         let port = PortId::new(0).unwrap();
-        let frame = Frame {
-            bytes: 0,
-            head: Head::EMPTY,
-            net: NetHeader::PLAIN,
-            memory: MemoryId::of_port(port),
-            rest: SegmentList::new(),
+        let frame = |slot| Frame {
+            bytes: 60 + u32::from(slot),
             origin: Origin::Chain { port, queue: 0, slot },
+            rest: rest.iter().copied().collect(),
+            ..Frame::vacant()
         };
-        let targets = Targets { production: PortSet::of(port), ..Targets::NONE };
-        let legs = LegTargets::none(port);
-        let readers = Readers::Others;
-        Handoff { frame, tagging: Tagging::default(), targets, legs, receipt, readers }
+        slots.map(frame).collect()
     }
 
-    fn copy(slot: u16) -> Handoff {
-        Handoff { targets: Targets::NONE, ..handoff(slot, Receipt::Wanted) }
+    const REST: [Segment; 1] = [Segment { offset: 0, bytes: 500, region: 0 }];
+
+    fn held(slots: Range<u16>) -> Vec<Frame> {
+        frames(slots, &REST)
+    }
+
+    fn whole(slots: Range<u16>) -> Vec<Frame> {
+        frames(slots, &[])
+    }
+
+    fn handoff(frames: &[Frame], production: PortSet) -> Handoff {
+        let traits = Traits::of_all(frames).unwrap();
+        let verdict = Err(DropReason::Runt);
+        let run = Run::begin(frames.len(), traits, verdict, Company::Welcome, Concerned::NONE);
+        let targets = Targets { production, ..Targets::NONE };
+        Handoff { run, targets, legs: LegTargets::none(PortId::new(0).unwrap()) }
+    }
+
+    /// Sends all that finds room, as workers do. Returns the number of frames.
+    fn send_for(peer: &mut Peer, production: PortSet, frames: &[Frame]) -> usize {
+        let handoff = handoff(frames, production);
+        let (mut left, mut sent) = (frames, 0);
+        while !left.is_empty() {
+            let count = peer.send(left, &handoff);
+            (left, sent) = (&left[count.max(1)..], sent + count);
+        }
+        sent
+    }
+
+    fn send(peer: &mut Peer, frames: &[Frame]) -> usize {
+        send_for(peer, PortSet::of(PortId::new(0).unwrap()), frames)
+    }
+
+    /// Takes the next handoffs and their frames: how many each says that it has, and the lengths of all.
+    fn take(peer: &mut Peer) -> (Vec<usize>, Vec<u32>) {
+        let (mut counts, mut lengths) = (Vec::new(), Vec::new());
+        let mut said = Vec::new();
+        let count = peer.receive(|handoff| {
+            counts.push(handoff.run.frames);
+            said.push(handoff.run.traits);
+        });
+        peer.deliver(count, |frames| {
+            lengths.extend(frames.iter().map(|frame| frame.bytes));
+            let mut left = &*frames;
+            for (count, traits) in counts.iter().zip(said) {
+                assert_eq!(Traits::of_all(&left[..*count]), Some(traits));
+                left = &left[*count..];
+            }
+        });
+        (counts, lengths)
+    }
+
+    fn take_all(peer: &mut Peer) -> Vec<u32> {
+        let taken = std::iter::from_fn(|| Some(take(peer).1).filter(|taken| !taken.is_empty()));
+        taken.flatten().collect()
+    }
+
+    /// The slots that receipts tell of.
+    fn settled(peer: &mut Peer) -> Vec<u16> {
+        let mut slots = Vec::new();
+        peer.settle(|origin| match origin {
+            Origin::Chain { slot, .. } => slots.push(slot),
+            _ => panic!("another origin"),
+        });
+        slots
+    }
+
+    fn lengths(slots: Range<u16>) -> Vec<u32> {
+        slots.map(|slot| 60 + u32::from(slot)).collect()
     }
 
     #[test]
     fn copies_leave_half_of_the_room_to_production() {
-        let (mut here, _there) = peers();
-        let copies = (0..1024).filter(|slot| here.send(copy(*slot))).count();
-        assert_eq!(copies, 512);
-        let production =
-            (0..1024).filter(|slot| here.send(handoff(*slot, Receipt::Wanted))).count();
-        assert_eq!(production, 512);
-    }
-
-    fn deliver_all(peer: &mut Peer) {
-        while let Some(handoff) = peer.receive() {
-            peer.acknowledge(handoff.frame.origin);
+        for frames in [held, whole] {
+            let (mut here, _there) = peers();
+            assert_eq!(send_for(&mut here, PortSet::EMPTY, &frames(0..40)), 40);
+            let copies = (0..30).map(|_| send_for(&mut here, PortSet::EMPTY, &frames(0..40)));
+            assert_eq!(copies.sum::<usize>(), 512 - 40);
+            let production = (0..30).map(|_| send(&mut here, &frames(0..40)));
+            assert_eq!(production.sum::<usize>(), 512);
         }
     }
 
     #[test]
     fn no_more_frames_are_away_than_receipts_find_room() {
         let (mut here, mut there) = peers();
-        for slot in 0..1024 {
-            assert!(here.send(handoff(slot, Receipt::Wanted)));
+        for first in (0..1024).step_by(64) {
+            assert_eq!(send(&mut here, &held(first..first + 64)), 64);
         }
-        deliver_all(&mut there);
+        assert_eq!(take_all(&mut there), lengths(0..1024));
         // The ring of frames is empty, that of receipts is full.
-        assert!(!here.send(handoff(1024, Receipt::Wanted)));
-        assert!(here.send(handoff(1024, Receipt::NotNeeded)));
-        assert!(matches!(here.settled(), Some(Origin::Chain { slot: 0, .. })));
-        assert!(here.send(handoff(1025, Receipt::Wanted)));
-        assert!(!here.send(handoff(1026, Receipt::Wanted)));
-        assert_eq!(std::iter::from_fn(|| here.settled()).count(), 1023);
+        let [one, other] = [held(1024..1025), whole(1025..1026)];
+        let mixed = [&one[..], &other, &one, &other, &other].concat();
+        assert_eq!(send(&mut here, &mixed), 3);
+        assert!(settled(&mut here).into_iter().eq(0..1024));
+        assert_eq!(take_all(&mut there), [1085, 1085, 1085]);
+        for first in (0..1023).step_by(33) {
+            assert_eq!(send(&mut here, &held(first..first + 33)), 33);
+        }
+        assert_eq!(take_all(&mut there), lengths(0..1023));
+        assert_eq!(send(&mut here, &held(1023..1025)), 1);
+        assert_eq!(take_all(&mut there), lengths(1023..1024));
+        assert!(settled(&mut here).into_iter().eq(0..1024));
     }
 
     #[test]
     fn a_frame_that_finds_no_room_is_not_waited_for() {
         let (mut here, there) = peers();
-        for _ in 0..1024 {
-            assert!(here.send(handoff(0, Receipt::NotNeeded)));
+        for _ in 0..16 {
+            assert_eq!(send(&mut here, &whole(0..64)), 64);
         }
-        assert!(!here.send(handoff(0, Receipt::Wanted)));
+        assert_eq!(send(&mut here, &held(0..2)), 0);
         assert_eq!(here.outstanding, 0);
         assert!(there.has_mail() && !here.has_mail());
+    }
+
+    #[test]
+    fn frames_arrive_in_order_by_the_run_and_a_run_ends_where_the_ring_does() {
+        let (mut here, mut there) = peers();
+        for _ in 0..15 {
+            assert_eq!(send(&mut here, &held(0..60)), 60);
+            assert_eq!(take(&mut there), (vec![60], lengths(0..60)));
+            assert!(settled(&mut here).into_iter().eq(0..60));
+        }
+        // 124 places are left before the end.
+        assert_eq!(send(&mut here, &held(0..64)), 64);
+        assert_eq!(send(&mut here, &held(64..128)), 64);
+        assert_eq!(take(&mut there), (vec![64], lengths(0..64)));
+        assert_eq!(take(&mut there), (vec![60], lengths(64..124)));
+        assert_eq!(take(&mut there), (vec![4], lengths(124..128)));
+        assert_eq!(take(&mut there), (vec![], vec![]));
+        assert!(settled(&mut here).into_iter().eq(0..128));
+    }
+
+    #[test]
+    fn no_more_handoffs_are_taken_at_once_than_a_burst_has_frames_and_bytes() {
+        let (mut here, mut there) = peers();
+        for first in [0, 30, 60] {
+            assert_eq!(send(&mut here, &whole(first..first + 30)), 30);
+        }
+        assert_eq!(take(&mut there), (vec![30, 30], lengths(0..60)));
+        assert_eq!(take(&mut there), (vec![30], lengths(60..90)));
+        let large = |bytes| vec![Frame { bytes, ..Frame::vacant() }];
+        for bytes in [40_000, BURST_BYTES - 40_001, 50_000, 1] {
+            assert_eq!(send(&mut here, &large(bytes)), 1);
+        }
+        assert_eq!(take(&mut there).0, [1, 1, 1]);
+        assert_eq!(take(&mut there), (vec![1], vec![1]));
     }
 }

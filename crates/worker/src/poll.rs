@@ -87,7 +87,7 @@ impl Worker {
         let (mut receipts, mut frames) = (0, 0);
         if !self.core.is_alone() {
             receipts = self.core.settle();
-            frames = self.core.deliver_handoffs();
+            frames = self.deliver_handoffs();
         }
         frames += self.receive_all();
         // A question to a neighbour is published like any frame, also when nothing else is to be done.
@@ -155,7 +155,7 @@ impl Worker {
                     let _ = reply.send(self.core.replace_memory(id, table));
                 }
                 Command::Drain(reply) => {
-                    self.core.drain();
+                    self.drain();
                     let _ = reply.send(());
                 }
                 Command::Report(reply) => {

@@ -1,5 +1,5 @@
-//! Telling ports of frames that are about to be offered to them: before the first frame of a burst is delivered, every receiver
-//! of all its runs fetches what it needs, and one without any buffer says so.
+//! Telling ports of frames that are about to be offered to them: before the first frame of a burst is delivered, or of
+//! those that another worker sent, every receiver of all runs fetches what it needs, and one without any buffer says so.
 
 use helio_frame::{Frame, Readiness};
 use helio_types::{DropReason, LegSet, PortId};
@@ -11,9 +11,27 @@ use crate::mailbox::Targets;
 use crate::run::Run;
 
 impl Core {
+    /// Lets the receivers of all runs of `frames` fetch what they need. What is delivered next is fetched when it is: the only
+    /// run, if nobody copies it, or dead monitors do.
+    #[inline]
+    pub(crate) fn prepare_runs(&mut self, frames: &[Frame], runs: &[Run], targets: &mut [Targets]) {
+        let mut frames = frames;
+        for (run, targets) in runs.iter().zip(targets) {
+            let (these, others) = frames.split_at(run.frames.min(frames.len()));
+            let mut copied = !targets.copies.is_empty() && self.prepare_copies(these, run, targets);
+            if run.legs.is_some() {
+                copied |= self.prepare_plain_legs(these, run, targets);
+            }
+            if runs.len() > 1 || copied {
+                self.prepare_production(these, targets);
+            }
+            frames = others;
+        }
+    }
+
     /// Lets the ports that the switch chose, as far as they are this worker's, fetch what they need for the frames of a run.
     #[inline]
-    pub(crate) fn prepare_production(&mut self, frames: &[Frame], targets: &Targets) {
+    fn prepare_production(&mut self, frames: &[Frame], targets: &Targets) {
         for port in &targets.production {
             self.prepare(frames, port);
         }
@@ -22,12 +40,7 @@ impl Core {
     /// The same for those of the copies. Returns whether one of them had a use for that. Not inlined: frames that nobody copies
     /// were no faster with it.
     #[inline(never)]
-    pub(crate) fn prepare_copies(
-        &mut self,
-        frames: &[Frame],
-        run: &Run,
-        targets: &mut Targets,
-    ) -> bool {
+    fn prepare_copies(&mut self, frames: &[Frame], run: &Run, targets: &mut Targets) -> bool {
         let mut prepared = false;
         for port in &targets.copies.clone() {
             match self.prepare(frames, port) {
@@ -41,12 +54,7 @@ impl Core {
 
     /// As [`Core::prepare_copies`], for ports that get plain copies by legs.
     #[inline(never)]
-    pub(crate) fn prepare_plain_legs(
-        &mut self,
-        frames: &[Frame],
-        run: &Run,
-        targets: &Targets,
-    ) -> bool {
+    fn prepare_plain_legs(&mut self, frames: &[Frame], run: &Run, targets: &Targets) -> bool {
         let legs = self.leg_plan(run.legs).map_or(LegSet::EMPTY, LegTargets::all);
         let ports = self.snapshot.sessions.plain_ports(legs);
         let mut prepared = false;

@@ -49,24 +49,11 @@ impl Worker {
         if runs.len() > 1 && core.may_plan_one_by_one() {
             core.join_planned(runs, &mut **targets);
         }
-        let several = runs.len() > 1;
-        let mut frames = burst.frames_mut();
-        for (run, targets) in runs.iter().zip(&mut **targets) {
-            let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
-            // What is delivered next is fetched when it is: a run that nobody copies, or dead monitors only.
-            let mut copied = !targets.copies.is_empty() && core.prepare_copies(these, run, targets);
-            if run.legs.is_some() {
-                copied |= core.prepare_plain_legs(these, run, targets);
-            }
-            if several || copied {
-                core.prepare_production(these, targets);
-            }
-            frames = others;
-        }
+        core.prepare_runs(burst.frames(), runs, &mut **targets);
         let mut frames = burst.frames_mut();
         for (run, targets) in runs.iter().zip(&**targets) {
             let (these, others) = frames.split_at_mut(run.frames.min(frames.len()));
-            core.forward(ingress, these, run, targets, Readers::NoOthers);
+            core.forward(ingress, these, run, targets);
             frames = others;
         }
         if burst.has_held() {
@@ -208,7 +195,7 @@ impl Core {
     /// Joins runs that follow each other and turned out to go the same way, copies included: so sessions that decide frame by
     /// frame cost no more than that.
     #[inline(never)]
-    fn join_planned(&self, runs: &mut Vec<Run>, targets: &mut [Targets]) {
+    pub(crate) fn join_planned(&self, runs: &mut Vec<Run>, targets: &mut [Targets]) {
         let mut last = 0;
         for at in 1..runs.len() {
             let (Some(next), Some(next_targets)) =
@@ -234,8 +221,7 @@ impl Core {
         self.leg_plans.get(usize::from(legs?))
     }
 
-    /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others. `readers`
-    /// says who reads them besides all those.
+    /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others.
     #[inline]
     pub(crate) fn forward(
         &mut self,
@@ -243,15 +229,14 @@ impl Core {
         frames: &mut [Frame],
         run: &Run,
         targets: &Targets,
-        readers: Readers,
     ) {
         if let Some(legs) = self.leg_plan(run.legs).copied() {
             return self.forward_with_legs(frames, run, targets, &legs);
         }
         if self.is_alone() {
-            return self.deliver_all(frames, run.traits, run.tagging, targets, readers);
+            return self.deliver_all(frames, run.traits, run.tagging, targets, run.readers);
         }
-        self.forward_to_workers(ingress, frames, run, targets, readers);
+        self.forward_to_workers(ingress, frames, run, targets);
     }
 
     /// As [`Core::forward`], when there are other workers.
@@ -262,14 +247,10 @@ impl Core {
         frames: &mut [Frame],
         run: &Run,
         targets: &Targets,
-        readers: Readers,
     ) {
-        let legs = LegTargets::none(ingress);
-        for frame in &*frames {
-            self.hand_over(frame, run.tagging, targets, &legs, readers);
-        }
+        self.hand_over(frames, run, targets, &LegTargets::none(ingress));
         let own = targets.within(&self.own_targets());
-        let readers = if own == *targets { readers } else { Readers::Others };
+        let readers = if own == *targets { run.readers } else { Readers::Others };
         self.deliver_all(frames, run.traits, run.tagging, &own, readers);
     }
 
@@ -283,9 +264,7 @@ impl Core {
         legs: &LegTargets,
     ) {
         if !self.is_alone() {
-            for frame in &*frames {
-                self.hand_over(frame, run.tagging, targets, legs, Readers::Others);
-            }
+            self.hand_over(frames, run, targets, legs);
         }
         let own = targets.within(&self.own_targets());
         let own_legs = legs.within(self.own_legs());

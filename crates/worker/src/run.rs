@@ -1,13 +1,13 @@
 //! Frames of a burst that follow each other and have something in common, so that it is found out, counted and done once.
 
 use helio_counters::FrameCount;
-use helio_frame::Frame;
+use helio_frame::{Frame, SEGMENT_WEIGHT};
 use helio_mirror::Concerned;
 use helio_switch::{Decision, ETHERNET_HEADER_BYTES, Inquiry, TAG_BYTES};
 use helio_types::DropReason;
 
 use crate::deliver::on_the_wire;
-use crate::mailbox::Tagging;
+use crate::mailbox::{Readers, Tagging};
 
 /// What the switch said.
 pub(crate) type Verdict = Result<Decision, DropReason>;
@@ -54,6 +54,22 @@ impl Traits {
     pub(crate) fn of(frame: &Frame) -> Self {
         let (work, bytes) = (Work::of(frame), u64::from(frame.bytes));
         Self { work, longest: frame.bytes, bytes, wire: work.wire(frame) }
+    }
+
+    /// Bytes that the frames count for where they bound what is done in a turn, as [`Frame::weight`] says of one.
+    pub(crate) fn weight(&self) -> u64 {
+        match self.work {
+            Work::Nothing => self.bytes,
+            Work::Offloads => self.bytes.max(u64::from(SEGMENT_WEIGHT) * self.wire.frames),
+        }
+    }
+
+    /// Those of all `frames`, which have the same work: one at least.
+    pub(crate) fn of_all(frames: &[Frame]) -> Option<Self> {
+        let (first, others) = frames.split_first()?;
+        let mut traits = Self::of(first);
+        others.iter().for_each(|frame| traits.add(frame));
+        Some(traits)
     }
 
     /// Adds a frame of the same work.
@@ -129,6 +145,8 @@ pub(crate) struct Run {
     pub(crate) frames: usize,
     pub(crate) traits: Traits,
     pub(crate) tagging: Tagging,
+    /// Who reads the frames besides all who get them.
+    pub(crate) readers: Readers,
     company: Company,
     /// The named sessions that the frames concern. If one of those decides one by one, there is one frame until it is planned.
     pub(crate) concerned: Concerned,
@@ -150,8 +168,8 @@ impl Run {
             Ok(decision) => Tagging { vlan: decision.vlan, tag: decision.tag },
             Err(_) => Tagging::default(),
         };
-        let legs = None;
-        Self { verdict, frames, traits, tagging, company, concerned, legs }
+        let (readers, legs) = (Readers::NoOthers, None);
+        Self { verdict, frames, traits, tagging, readers, company, concerned, legs }
     }
 
     /// A run of one frame, for which everything is decided by itself.
@@ -173,9 +191,19 @@ impl Run {
         joins
     }
 
+    /// The same of some of the frames. `None` when there are none.
+    pub(crate) fn of_part(&self, part: &[Frame]) -> Option<Self> {
+        if part.len() == self.frames {
+            return Some(*self);
+        }
+        Some(Self { frames: part.len(), traits: Traits::of_all(part)?, ..*self })
+    }
+
     /// Adds the frames of the next run, which has the same receivers, if they can be delivered together. Whether they can.
     pub(crate) fn join_planned(&mut self, next: &Self) -> bool {
-        let joins = self.traits.work == next.traits.work && self.tagging == next.tagging;
+        let joins = self.traits.work == next.traits.work
+            && self.tagging == next.tagging
+            && self.readers == next.readers;
         if joins {
             self.frames += next.frames;
             self.traits.join(&next.traits);
