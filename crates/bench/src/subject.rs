@@ -140,7 +140,7 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// As [`Subject::rate`]; those of `command`; when no copy comes.
+    /// As [`Subject::rate`]; those of `command`; when copies come before it.
     pub fn first_copy(
         &mut self,
         plan: &FirstCopyPlan,

@@ -4,6 +4,7 @@
 //! Every process is killed by the kernel when the thread that started it ends.
 
 mod bridge;
+mod command;
 mod helio;
 mod ovs;
 mod ovs_commands;
@@ -23,6 +24,8 @@ use crate::cells::{Carried, Path as FramePath, Poll};
 use crate::copies::Copies;
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
+
+pub use command::Command;
 
 /// How long a switch may take to start.
 const STARTING: Duration = Duration::from_secs(60);
@@ -160,26 +163,6 @@ pub trait Peer: std::fmt::Debug {
     /// When it is gone.
     fn go_on(&self) -> Result<(), PerfError> {
         Ok(self.process().signal(Signal::CONT)?)
-    }
-}
-
-/// An order to a switch over its control socket.
-#[derive(Debug)]
-pub struct Command {
-    /// Connected.
-    pub stream: UnixStream,
-    /// The whole request.
-    pub request: Vec<u8>,
-}
-
-impl Command {
-    /// Sends the request and does not wait for the answer.
-    ///
-    /// # Errors
-    ///
-    /// When nobody takes it.
-    pub fn issue(&mut self) -> std::io::Result<()> {
-        std::io::Write::write_all(&mut self.stream, &self.request)
     }
 }
 

@@ -176,7 +176,9 @@ impl Peer for Helio {
         self.set(destination, "destination")?;
         self.destinations = vec![destination];
         let stream = http::connect(&self.control())?;
-        Ok(Command { stream, request: mirroring_request(0, "source").bytes() })
+        let request = mirroring_request(0, "source");
+        let words = format!("{} {} {}", request.method, request.path, request.body);
+        Ok(Command::new(stream, request.bytes(), words))
     }
 
     fn counters(&mut self) -> Result<String, PerfError> {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::{Machine, Order, Sockets};
 use crate::cells::Carried;
 
@@ -69,24 +71,36 @@ pub(super) fn mirrors(order: &Order, destinations: &[usize]) -> Vec<String> {
     words
 }
 
-/// The same for one port, as one transaction of its database; `source` and `destination` are the rows of the ports.
-pub(super) fn mirror_transaction(source: &str, destination: &str) -> String {
-    serde_json::json!({
-        "id": 1,
-        "method": "transact",
-        "params": [
-            "Open_vSwitch",
-            { "op": "insert", "table": "Mirror", "uuid-name": "m", "row": {
-                "name": "m",
-                "select_src_port": ["uuid", source],
-                "select_dst_port": ["uuid", source],
-                "output_port": ["uuid", destination],
-            } },
-            { "op": "update", "table": "Bridge", "where": [["name", "==", "br0"]],
-              "row": { "mirrors": ["named-uuid", "m"] } },
-        ],
-    })
-    .to_string()
+/// The same for one port, as transactions of its database; `source` and `destination` are the rows of the ports. The first
+/// makes it, as the configuration of this number; the second waits until the daemon says that it has configured that.
+pub(super) fn mirror_transactions(source: &str, destination: &str, number: u64) -> [String; 2] {
+    let make = json!([
+        "Open_vSwitch",
+        { "op": "insert", "table": "Mirror", "uuid-name": "m", "row": {
+            "name": "m",
+            "select_src_port": ["uuid", source],
+            "select_dst_port": ["uuid", source],
+            "output_port": ["uuid", destination],
+        } },
+        { "op": "update", "table": "Bridge", "where": [["name", "==", "br0"]],
+          "row": { "mirrors": ["named-uuid", "m"] } },
+        { "op": "update", "table": "Open_vSwitch", "where": [], "row": { "next_cfg": number } },
+    ]);
+    let wait = json!([
+        "Open_vSwitch",
+        { "op": "wait", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"],
+          "until": "==", "rows": [{ "cur_cfg": number }] },
+    ]);
+    [(1, make), (2, wait)]
+        .map(|(id, params)| json!({ "id": id, "method": "transact", "params": params }).to_string())
+}
+
+/// What makes it forget the flows that are in use, so that it looks up each of them anew.
+pub(super) const PURGE: &str = "revalidator/purge";
+
+/// The same as `ovs-appctl` says it.
+pub(super) fn purge() -> String {
+    json!({ "id": 0, "method": PURGE, "params": [] }).to_string()
 }
 
 /// The options of its daemon.

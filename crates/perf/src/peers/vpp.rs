@@ -162,9 +162,9 @@ impl Peer for Vpp {
         let mut stream = crate::http::connect(&self.cli())?;
         let spoken = vpp_commands::introduce(&mut stream);
         spoken.map_err(PerfError::io("speak to VPP's command line"))?;
-        let request = format!("{}\n", vpp_commands::span(destination, Span::Both));
+        let line = vpp_commands::span(destination, Span::Both);
         self.destinations = vec![destination];
-        Ok(Command { stream, request: request.into_bytes() })
+        Ok(Command::new(stream, format!("{line}\n").into_bytes(), line))
     }
 
     fn counters(&mut self) -> Result<String, PerfError> {
