@@ -158,6 +158,12 @@ impl Subject {
         })
     }
 
+    /// Frames that all guests have sent since they were attached, those included by which they made themselves known.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.stage.sent()
+    }
+
     /// Frames that arrived at each guest that only watches, since the guests were attached.
     #[must_use]
     pub fn copies(&self) -> Vec<u64> {

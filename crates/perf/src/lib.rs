@@ -9,6 +9,7 @@ pub mod cells;
 pub mod contest;
 mod copies;
 mod cores;
+pub mod counted;
 mod error;
 mod floor;
 mod http;

@@ -58,6 +58,7 @@ pub fn to_markdown(about: &About, played: &[Played]) -> String {
     text.push_str("\n### Figures\n\n");
     text.push_str(&figures_table(played));
     text.push_str(&generator(played));
+    text.push_str(&counted(played));
     text.push_str(&mirror_commands(played));
     text.push_str(&discarded(played));
     text.push_str(&failures(played, &about.left_out));
@@ -194,6 +195,24 @@ fn generator(played: &[Played]) -> String {
     text
 }
 
+/// How many switches say that they took in what their guests sent, and which say something else.
+fn counted(played: &[Played]) -> String {
+    let all = || played.iter().flat_map(|played| &played.outcome.counted);
+    if all().next().is_none() {
+        return String::new();
+    }
+    let (agree, asked) = (all().filter(|counted| counted.agrees()).count(), all().count());
+    let mut text = format!(
+        "\n### What the switches counted themselves\n\n- as many frames taken in as their guests sent: {agree} of {asked}\n"
+    );
+    for Played { cell, outcome, .. } in played {
+        for counted in outcome.counted.iter().filter(|counted| !counted.agrees()) {
+            let _ = writeln!(text, "- {}, {}", cell.name, counted.difference());
+        }
+    }
+    text
+}
+
 /// What each switch was told in cells that measure how soon it obeys.
 fn mirror_commands(played: &[Played]) -> String {
     let windows = played.iter().flat_map(|played| &played.outcome.windows);
@@ -297,10 +316,16 @@ fn short(figure: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cells::Contestant;
+    use crate::cells::{Contestant, Scene};
+    use crate::counted::Counted;
     use crate::peer_name::PeerName;
     use crate::verdict::judge;
     use crate::verdict::tests::{cell, window};
+
+    fn counted_of(sent: u64, taken_in: u64) -> Counted {
+        let (peer, scene, said) = (PeerName::Ovs, Scene::default(), String::new());
+        Counted { peer, scene, sent, taken_in: Some(taken_in), said }
+    }
 
     fn played() -> Vec<Played> {
         let cell = cell("[[cell.line]]\nagainst = \"ovs\"\nat-least = 2.0\naim = 3.0\n");
@@ -317,6 +342,7 @@ mod tests {
             windows,
             failures: vec![(vpp, "vpp is missing".into())],
             commands: vec![(helio, commands)],
+            counted: [7, 6].map(|sent| counted_of(sent, 7)).to_vec(),
             is_cut_short: true,
         };
         vec![Played { cell, outcome, lines }]
@@ -340,6 +366,7 @@ mod tests {
             "- c, round 1: the floor moved from 40.0 to 60.0 ns",
             "- c: no more rounds, its time was up",
             "- c, vpp: vpp is missing",
+            "- as many frames taken in as their guests sent: 1 of 2\n- c, ovs: guests sent 6 frames, it says it took in 7\n",
             "- cells of this tier that were not asked for: idle-cpu",
             "**Reached: 1.**\n\n| what",
             "helio run -c $RUN/helio.toml",

@@ -8,7 +8,7 @@ use std::time::Instant;
 use helio_lab::{ChildProcess, Output};
 
 use super::{
-    Command, Machine, Order, Peer, as_typed, listens, on_cores, on_path, ovs_commands,
+    Command, Counters, Machine, Order, Peer, as_typed, listens, on_cores, on_path, ovs_commands,
     package_version, wait_until,
 };
 use crate::error::PerfError;
@@ -178,8 +178,10 @@ impl Peer for Ovs {
         Command::new(stream, (make + &wait).into_bytes(), words).then(2, control, next)
     }
 
-    fn counters(&mut self) -> Result<String, PerfError> {
-        self.appctl("dpif-netdev/pmd-stats-show")
+    fn counters(&mut self) -> Result<Option<Counters>, PerfError> {
+        let text = self.appctl("dpif-netdev/pmd-stats-show")?;
+        let taken_in = ovs_commands::taken_in(&text);
+        Counters::read(PeerName::Ovs, text, taken_in)
     }
 
     fn commands(&self) -> Vec<String> {

@@ -103,6 +103,18 @@ pub(super) fn purge() -> String {
     json!({ "id": 0, "method": PURGE, "params": [] }).to_string()
 }
 
+/// Frames that its polling threads received, in what `dpif-netdev/pmd-stats-show` says. Its main thread serves no guest.
+pub(super) fn taken_in(stats: &str) -> Option<u64> {
+    let threads = stats.split("pmd thread").skip(1);
+    let of_thread = |text: &str| {
+        let own = text.split("main thread").next()?;
+        let count = own.split("packets received:").nth(1)?.split_whitespace().next()?;
+        count.parse::<u64>().ok()
+    };
+    let counts: Vec<u64> = threads.map(of_thread).collect::<Option<_>>()?;
+    (!counts.is_empty()).then(|| counts.iter().sum())
+}
+
 /// The options of its daemon.
 pub(super) fn daemon(folder: &Path) -> Vec<String> {
     let folder = folder.display();
@@ -172,6 +184,14 @@ mod tests {
             mirrors(&order(Sockets::Guests, Carried::Udp), &[]),
             ["clear", "Bridge", "br0", "mirrors"]
         );
+    }
+
+    #[test]
+    fn what_its_polling_threads_received_is_what_guests_sent() {
+        let stats = "pmd thread numa_id 0 core_id 1:\n  packets received: 12\n  packet recirculations: 3\n\
+            main thread:\n  packets received: 5\n  packet recirculations: 0\n";
+        assert_eq!(taken_in(stats), Some(12));
+        assert_eq!(taken_in("main thread:\n  packets received: 5\n"), None);
     }
 
     #[test]
