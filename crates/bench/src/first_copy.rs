@@ -40,8 +40,8 @@ impl Default for FirstCopyPlan {
 /// What was seen.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct FirstCopy {
-    /// Nanoseconds from before the command was issued until the first copy was seen.
-    pub first_copy_ns: u64,
+    /// Nanoseconds from before the command was issued until the first copy was seen; `None` when none came in time.
+    pub first_copy_ns: Option<u64>,
     /// Nanoseconds that issuing the command took; part of the above.
     pub command_ns: u64,
     /// Frames that were sent from the beginning to the end.
@@ -60,7 +60,7 @@ struct Flow<'a> {
     due: Instant,
 }
 
-/// Measures on a stage that is set; nothing is mirrored before `command`.
+/// Measures on a stage that is set. That copies come before `command` is an error: nobody could tell them from the first one.
 pub(crate) fn measure(
     stage: &mut Stage,
     plan: &StagePlan,
@@ -73,17 +73,13 @@ pub(crate) fn measure(
     let mut flow = Flow { stage, plan: first, watchers, due: Instant::now() };
     let copies = flow.copies();
     flow.for_a_while(first.margin);
+    if flow.copies() != copies {
+        return Err(BenchError::Plan("copies came before the command".to_owned()));
+    }
     let issued = Instant::now();
     command()?;
     let answered = Instant::now();
-    while flow.copies() == copies {
-        flow.turn();
-        if issued.elapsed() > first.patience {
-            let text = format!("no copy came within {:?} of the command", first.patience);
-            return Err(BenchError::Plan(text));
-        }
-    }
-    let seen = Instant::now();
+    let seen = flow.first_copy_after(copies, issued + first.patience);
     flow.for_a_while(first.margin);
     flow.stage.settle();
     let copies = flow.copies() - copies;
@@ -91,7 +87,7 @@ pub(crate) fn measure(
     let after = stage.counts(0);
     let sent = after.sent - before.sent;
     Ok(FirstCopy {
-        first_copy_ns: nanoseconds(seen - issued),
+        first_copy_ns: seen.map(|seen| nanoseconds(seen - issued)),
         command_ns: nanoseconds(answered - issued),
         sent,
         lost: sent.saturating_sub(after.received - before.received),
@@ -108,6 +104,20 @@ impl Flow<'_> {
         let began = Instant::now();
         while began.elapsed() < time {
             self.turn();
+        }
+    }
+
+    /// When there were more than so many copies; `None` when there were not by the deadline.
+    fn first_copy_after(&mut self, copies: u64, deadline: Instant) -> Option<Instant> {
+        loop {
+            self.turn();
+            let now = Instant::now();
+            if self.copies() != copies {
+                return Some(now);
+            }
+            if now > deadline {
+                return None;
+            }
         }
     }
 

@@ -72,6 +72,8 @@ pub(crate) struct Stage {
     frames: FramePlan,
     patience: Duration,
     first_frame_at: Option<Instant>,
+    /// Frames that all guests have sent, those too by which they made themselves known.
+    sent: u64,
 }
 
 impl Stage {
@@ -97,6 +99,7 @@ impl Stage {
             frames: plan.frames.clone(),
             patience: plan.patience,
             first_frame_at: None,
+            sent: 0,
         };
         let ways = plan.lanes.iter().flat_map(|lane| (0..queues).map(move |queue| (lane, queue)));
         for (number, (lane, queue)) in (0..).zip(ways) {
@@ -124,6 +127,11 @@ impl Stage {
     /// When the first frame had come through.
     pub(crate) fn first_frame_at(&self) -> Option<Instant> {
         self.first_frame_at
+    }
+
+    /// Frames that all guests have sent since they were attached.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 
     pub(crate) fn lane_count(&self) -> usize {
@@ -191,6 +199,7 @@ impl Stage {
             len
         });
         lane.next = next;
+        self.sent += u64::from(offered);
         offered
     }
 

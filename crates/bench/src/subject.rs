@@ -140,7 +140,7 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// As [`Subject::rate`]; those of `command`; when no copy comes.
+    /// As [`Subject::rate`]; those of `command`; when copies come before it.
     pub fn first_copy(
         &mut self,
         plan: &FirstCopyPlan,
@@ -156,6 +156,12 @@ impl Subject {
         counts.fold((0, 0), |(sent, received), counts| {
             (sent + counts.sent, received + counts.received)
         })
+    }
+
+    /// Frames that all guests have sent since they were attached, those included by which they made themselves known.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.stage.sent()
     }
 
     /// Frames that arrived at each guest that only watches, since the guests were attached.

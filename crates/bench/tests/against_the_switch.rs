@@ -14,8 +14,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use helio_bench::{
-    Attach, BenchError, DrainPlan, Helpers, LatencyPlan, LearningPlan, Load, Loop, Outcome,
-    Progress, StagePlan, Task, ThroughputPlan, run,
+    Attach, BenchError, DrainPlan, FirstCopy, FirstCopyPlan, Helpers, LatencyPlan, LearningPlan,
+    Load, Loop, Outcome, Progress, StagePlan, Subject, Task, ThroughputPlan, run,
 };
 use lab::{Lab, assert_nothing_is_lost, outcome, short_rate, try_task};
 
@@ -52,6 +52,26 @@ fn draining_waits_for_every_frame_and_for_the_watchers() {
     assert_eq!((drain.lost, drain.service_ns.count), (0, 20));
     assert_eq!((drain.frames, drain.waited_for), ([128, 32], vec![2]));
     assert!(drain.whole_ns.min > 0.0);
+}
+
+/// How long until the first copy, when the command does nothing.
+fn first_copy_of_no_command(lab: &Lab) -> Result<FirstCopy, BenchError> {
+    let plan = FirstCopyPlan { patience: Duration::from_millis(100), ..FirstCopyPlan::default() };
+    Subject::attach(lab.plan()).unwrap().first_copy(&plan, || Ok(()))
+}
+
+#[test]
+fn a_command_without_effect_has_no_time_and_its_frames_are_counted() {
+    let first = first_copy_of_no_command(&Lab::new(&["", "", ""])).unwrap();
+    assert_eq!((first.first_copy_ns, first.copies, first.lost), (None, 0, 0));
+    assert!(first.sent > 0);
+}
+
+#[test]
+fn a_copy_that_comes_before_the_command_is_not_taken_for_the_first_one() {
+    let lab = Lab::new(&["mirroring = \"source\"", "", "mirroring = \"destination\""]);
+    let error = first_copy_of_no_command(&lab).unwrap_err();
+    assert!(error.to_string().contains("before the command"), "{error}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use helio_guest::Pages;
 
 use crate::cells::{Cell, Contestant, Measure, Scene};
 use crate::cores::{Cores, round_trip_ns};
+use crate::counted::Counted;
 use crate::error::PerfError;
 use crate::floor::Floor;
 use crate::measure::{self, Common, Effort};
@@ -65,6 +66,8 @@ pub struct Outcome {
     pub failures: Vec<(Contestant, String)>,
     /// How each switch was started and configured.
     pub commands: Vec<(Contestant, Vec<String>)>,
+    /// What each switch says it took in, beside what its guests sent.
+    pub counted: Vec<Counted>,
     /// Whether rounds were not repeated because the time was up.
     pub is_cut_short: bool,
 }
@@ -139,6 +142,7 @@ pub fn play(
             break;
         }
     }
+    contest.count();
     if let Some(wanted) = settings.cores {
         keep(&mut contest.outcome.windows, wanted);
     }
@@ -228,6 +232,13 @@ impl Contest<'_> {
         self.outcome.windows.append(&mut windows);
         self.dismiss(failed);
         Ok(discarded.map_or_else(|| Ok(before.map(|floor| floor.cores())), Err))
+    }
+
+    /// Asks each switch what it has counted. Nothing is measured after it.
+    fn count(&mut self) {
+        let stations = self.stations.iter_mut();
+        let counted = stations.filter_map(|(name, scene, place)| place.counted(*name, *scene));
+        self.outcome.counted.extend(counted);
     }
 
     /// Waits until the host runs the cores where they are wanted, or for too long.

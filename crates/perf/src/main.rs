@@ -212,6 +212,11 @@ fn problems_of(played: &Played, machine: &Machine) -> Vec<String> {
     if played.outcome.windows.is_empty() {
         problems.push(format!("{name}: nothing was measured"));
     }
+    // What others count is a finding; that ours counts every frame is a promise.
+    let of_ours = played.outcome.counted.iter().filter(|counted| counted.peer.is_ours());
+    for counted in of_ours.filter(|counted| !counted.agrees()) {
+        problems.push(format!("{name}: {}", counted.difference()));
+    }
     for window in &played.outcome.windows {
         let who = &window.contestant;
         if window.measured.figures.is_empty() {

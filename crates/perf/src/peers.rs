@@ -4,6 +4,7 @@
 //! Every process is killed by the kernel when the thread that started it ends.
 
 mod bridge;
+mod command;
 mod helio;
 mod ovs;
 mod ovs_commands;
@@ -23,6 +24,8 @@ use crate::cells::{Carried, Path as FramePath, Poll};
 use crate::copies::Copies;
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
+
+pub use command::Command;
 
 /// How long a switch may take to start.
 const STARTING: Duration = Duration::from_secs(60);
@@ -91,6 +94,27 @@ impl Order {
     }
 }
 
+/// What a switch says of itself.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    /// Frames that it took from guests, those included that it refused.
+    pub taken_in: u64,
+    /// All that it said.
+    pub text: String,
+}
+
+impl Counters {
+    /// From what `who` said; `taken_in` is what could be read in it.
+    fn read(who: PeerName, text: String, taken_in: Option<u64>) -> Result<Option<Self>, PerfError> {
+        match taken_in {
+            Some(taken_in) => Ok(Some(Self { taken_in, text })),
+            None => {
+                Err(PerfError::peer(who.name(), format!("its counters are unreadable: {text}")))
+            }
+        }
+    }
+}
+
 /// A running switch.
 pub trait Peer: std::fmt::Debug {
     /// Sockets of its ports, in order.
@@ -126,12 +150,15 @@ pub trait Peer: std::fmt::Debug {
     /// When it cannot.
     fn mirror_command(&mut self, destination: usize) -> Result<Command, PerfError>;
 
-    /// Its own counters, as it prints them.
+    /// What it has counted since it was started; `None` from one that takes no guests. Asked last: one that says it only
+    /// when it ends is ended by this.
     ///
     /// # Errors
     ///
     /// When it does not answer.
-    fn counters(&mut self) -> Result<String, PerfError>;
+    fn counters(&mut self) -> Result<Option<Counters>, PerfError> {
+        Ok(None)
+    }
 
     /// The commands that started and configured it.
     fn commands(&self) -> Vec<String>;
@@ -160,26 +187,6 @@ pub trait Peer: std::fmt::Debug {
     /// When it is gone.
     fn go_on(&self) -> Result<(), PerfError> {
         Ok(self.process().signal(Signal::CONT)?)
-    }
-}
-
-/// An order to a switch over its control socket.
-#[derive(Debug)]
-pub struct Command {
-    /// Connected.
-    pub stream: UnixStream,
-    /// The whole request.
-    pub request: Vec<u8>,
-}
-
-impl Command {
-    /// Sends the request and does not wait for the answer.
-    ///
-    /// # Errors
-    ///
-    /// When nobody takes it.
-    pub fn issue(&mut self) -> std::io::Result<()> {
-        std::io::Write::write_all(&mut self.stream, &self.request)
     }
 }
 

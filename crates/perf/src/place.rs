@@ -3,6 +3,7 @@
 use helio_guest::Pages;
 
 use crate::cells::{Cell, Measure, Scene};
+use crate::counted::Counted;
 use crate::error::PerfError;
 use crate::measure::{self, Common, Effort};
 use crate::peer_name::PeerName;
@@ -58,6 +59,15 @@ impl Place {
         match self {
             Self::Guests(station) => station.subject.features(),
             Self::Wires(_) => Vec::new(),
+        }
+    }
+
+    /// What the guests have sent, and what the switch says it took in. Asked last: it may be the end of the switch. On a wire
+    /// the kernel may drop frames before the switch, so that the two say nothing about each other.
+    pub(crate) fn counted(&mut self, name: PeerName, scene: Scene) -> Option<Counted> {
+        match self {
+            Self::Guests(station) => station.counted(name, scene),
+            Self::Wires(_) => None,
         }
     }
 

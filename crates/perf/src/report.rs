@@ -58,6 +58,8 @@ pub fn to_markdown(about: &About, played: &[Played]) -> String {
     text.push_str("\n### Figures\n\n");
     text.push_str(&figures_table(played));
     text.push_str(&generator(played));
+    text.push_str(&counted(played));
+    text.push_str(&mirror_commands(played));
     text.push_str(&discarded(played));
     text.push_str(&failures(played, &about.left_out));
     text.push_str(&commands(played));
@@ -193,6 +195,42 @@ fn generator(played: &[Played]) -> String {
     text
 }
 
+/// How many switches say that they took in what their guests sent, and which say something else.
+fn counted(played: &[Played]) -> String {
+    let all = || played.iter().flat_map(|played| &played.outcome.counted);
+    if all().next().is_none() {
+        return String::new();
+    }
+    let (agree, asked) = (all().filter(|counted| counted.agrees()).count(), all().count());
+    let mut text = format!(
+        "\n### What the switches counted themselves\n\n- as many frames taken in as their guests sent: {agree} of {asked}\n"
+    );
+    for Played { cell, outcome, .. } in played {
+        for counted in outcome.counted.iter().filter(|counted| !counted.agrees()) {
+            let _ = writeln!(text, "- {}, {}", cell.name, counted.difference());
+        }
+    }
+    text
+}
+
+/// What each switch was told in cells that measure how soon it obeys.
+fn mirror_commands(played: &[Played]) -> String {
+    let windows = played.iter().flat_map(|played| &played.outcome.windows);
+    let told: BTreeMap<&str, &str> = windows
+        .filter_map(|window| {
+            Some((window.contestant.as_str(), window.measured.detail.get("command")?.as_str()?))
+        })
+        .collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\n### What the command was that switched a mirror on\n\n");
+    for (who, what) in told {
+        let _ = writeln!(text, "- {who}: {what}");
+    }
+    text
+}
+
 fn discarded(played: &[Played]) -> String {
     let mut rounds: BTreeSet<(&str, usize, &str)> = BTreeSet::new();
     for window in played.iter().flat_map(|played| &played.outcome.windows) {
@@ -278,16 +316,24 @@ fn short(figure: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cells::Contestant;
+    use crate::cells::{Contestant, Scene};
+    use crate::counted::Counted;
     use crate::peer_name::PeerName;
     use crate::verdict::judge;
     use crate::verdict::tests::{cell, window};
+
+    fn counted_of(sent: u64, taken_in: u64) -> Counted {
+        let (peer, scene, said) = (PeerName::Ovs, Scene::default(), String::new());
+        Counted { peer, scene, sent, taken_in: Some(taken_in), said }
+    }
 
     fn played() -> Vec<Played> {
         let cell = cell("[[cell.line]]\nagainst = \"ovs\"\nat-least = 2.0\naim = 3.0\n");
         let mut noisy = window(1, "helio", 500.0);
         noisy.discarded = Some("the floor moved from 40.0 to 60.0 ns".into());
-        let windows = vec![window(0, "helio", 50.0), window(0, "ovs", 120.0), noisy];
+        let mut told = window(0, "ovs", 120.0);
+        told.measured.detail = serde_json::json!({ "command": "do this" });
+        let windows = vec![window(0, "helio", 50.0), told, noisy];
         let lines = judge(&cell, &windows);
         let vpp = Contestant { peer: PeerName::Vpp, variant: None };
         let commands = vec!["helio run -c /tmp/helio-lab-Ab12/helio.toml".to_owned()];
@@ -296,6 +342,7 @@ mod tests {
             windows,
             failures: vec![(vpp, "vpp is missing".into())],
             commands: vec![(helio, commands)],
+            counted: [7, 6].map(|sent| counted_of(sent, 7)).to_vec(),
             is_cut_short: true,
         };
         vec![Played { cell, outcome, lines }]
@@ -315,9 +362,11 @@ mod tests {
             "| C | ovs | - | 2.40 | 2.40 – 2.40 | 1 | ≥ 2 | 3.00 | reached |",
             "| c | helio | service_ns | - | 50.0 | 50.0 – 50.0 | 1.11 | 1 | 0 |",
             "- 64 B, -: sending and receiving 20.0",
+            "### What the command was that switched a mirror on\n\n- ovs: do this\n\n###",
             "- c, round 1: the floor moved from 40.0 to 60.0 ns",
             "- c: no more rounds, its time was up",
             "- c, vpp: vpp is missing",
+            "- as many frames taken in as their guests sent: 1 of 2\n- c, ovs: guests sent 6 frames, it says it took in 7\n",
             "- cells of this tier that were not asked for: idle-cpu",
             "**Reached: 1.**\n\n| what",
             "helio run -c $RUN/helio.toml",

@@ -5,12 +5,23 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
+use crate::counted::Counted;
 use crate::error::PerfError;
 use crate::report::Played;
 use crate::strip;
 
 /// Lines of a file between which a table is replaced.
 const MARKS: [&str; 2] = ["<!-- last table: begin -->", "<!-- last table: end -->"];
+
+/// A line that says of which cell it is.
+#[derive(Debug, Serialize)]
+struct OfCell<'a> {
+    cell: &'a str,
+    #[serde(flatten)]
+    counted: &'a Counted,
+}
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
@@ -37,23 +48,36 @@ impl Results {
         &self.folder
     }
 
-    /// Adds the windows of a cell, and a picture of its rounds.
+    /// Adds the windows of a cell, what its switches counted, and a picture of its rounds.
     ///
     /// # Errors
     ///
     /// When the folder cannot be written.
     pub fn add(&self, played: &Played) -> Result<(), PerfError> {
-        let path = self.folder.join("windows.jsonl");
-        let doing = || PerfError::io(format!("write {}", path.display()));
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(doing())?;
-        for window in &played.outcome.windows {
-            let line = serde_json::to_string(window).unwrap_or_default();
-            writeln!(file, "{line}").map_err(doing())?;
-        }
+        self.append("windows.jsonl", &played.outcome.windows)?;
+        let cell = played.cell.name.as_str();
+        let named = |counted| OfCell { cell, counted };
+        self.append("counters.jsonl", played.outcome.counted.iter().map(named))?;
         match strip::draw(&played.cell.title, &played.lines) {
             Some(svg) => self.write(&format!("{}.svg", played.cell.name), &svg),
             None => Ok(()),
         }
+    }
+
+    /// Adds a line of JSON for each of them to a file.
+    fn append<T: Serialize>(
+        &self,
+        name: &str,
+        lines: impl IntoIterator<Item = T>,
+    ) -> Result<(), PerfError> {
+        let path = self.folder.join(name);
+        let doing = || PerfError::io(format!("write {}", path.display()));
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(doing())?;
+        for line in lines {
+            let line = serde_json::to_string(&line).unwrap_or_default();
+            writeln!(file, "{line}").map_err(doing())?;
+        }
+        Ok(())
     }
 
     /// Writes a file.

@@ -11,6 +11,7 @@ use helio_guest::{
 use helio_lab::LabDir;
 
 use crate::cells::{Carried, Cell, Scene};
+use crate::counted::Counted;
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
 use crate::peers::{self, Machine, Order, Peer, Sockets};
@@ -265,6 +266,19 @@ impl Station {
     #[must_use]
     pub fn quiet_guests(&self) -> usize {
         self.quiet.len()
+    }
+
+    /// What the guests have sent, and what the switch says it took in. Asked last: it may be the end of the switch.
+    pub(crate) fn counted(&mut self, name: PeerName, scene: Scene) -> Option<Counted> {
+        let runs = self.peer.process_mut().must_run().map_err(PerfError::from);
+        let asked = runs.and_then(|()| self.peer.go_on()).and_then(|()| {
+            self.subject.settle();
+            self.peer.counters()
+        });
+        let sent = self.subject.sent();
+        // One that has ended cannot be parked any more.
+        let _ = self.peer.park();
+        Some(Counted::new(name, scene, sent, asked.transpose()?))
     }
 
     /// Makes the switch mirror as `scene` says, if it does not yet, and waits until copies come.

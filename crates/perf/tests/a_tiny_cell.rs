@@ -104,11 +104,20 @@ fn every_cell_has_figures_and_every_frame_and_copy_arrives() {
             assert!(window.measured.oddities.is_empty(), "{what}");
             assert_eq!(window.figure("copies_lost_percent").unwrap_or(0.0), 0.0, "{what}");
         }
+        for counted in &outcome.counted {
+            assert!(counted.agrees(), "{counted:?}");
+        }
         let lines = verdict::judge(&cell, &outcome.windows);
         let played = Played { cell, outcome, lines };
         results.add(&played).unwrap();
         all.push(played);
     }
+    let asked: Vec<usize> = all.iter().map(|played| played.outcome.counted.len()).collect();
+    assert_eq!(
+        asked,
+        [1, 1, 1, 0, 0],
+        "each switch is asked once, and none that lives for one window only"
+    );
     let drained: Vec<&str> =
         all[0].outcome.windows.iter().map(|window| window.contestant.as_str()).collect();
     for contestant in ["helio=plain", "helio=mirrored", "helio=dead"] {

@@ -81,7 +81,7 @@ impl Stage {
         let before = seen(self);
         if let Some(guest) = self.guests.get_mut(from) {
             guest.sender().room();
-            guest.sender().offer(count, |slot| forge.write(slot, 0));
+            self.sent += u64::from(guest.sender().offer(count, |slot| forge.write(slot, 0)));
             guest.sender().publish();
         }
         let sent_at = Instant::now();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use helio_bench::{BenchError, FirstCopy, FirstCopyPlan};
+use serde_json::json;
 
-use super::json;
 use crate::error::PerfError;
 use crate::proc::as_f64;
 use crate::station::Station;
@@ -13,32 +13,31 @@ use crate::window::Measured;
 /// The first port that watches.
 const DESTINATION: usize = 2;
 
-/// Commands after which no copy came at all, until it is given up. Open vSwitch needs a second one now and then.
+/// Commands after which no copy came at all, until it is given up.
 const TRIES: u32 = 5;
 
 /// How long is waited for the first copy.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn measure(station: &mut Station) -> Result<Measured, PerfError> {
+    let mut measured = Measured::default();
     let mut without_effect = 0;
-    let first = loop {
-        match command(station) {
-            // What this says is that none came in time.
-            Err(PerfError::Bench(BenchError::Plan(_))) => without_effect += 1,
-            other => break Some(other?),
+    while without_effect < TRIES {
+        let (first, words) = command(station)?;
+        measured.lost += first.lost;
+        measured.detail = json!({ "command": words, "last_try": first });
+        if let Some(ns) = first.first_copy_ns {
+            measured = measured.with("first_copy_us", as_f64(ns) / 1e3);
+            break;
         }
-        if without_effect == TRIES {
-            break None;
-        }
-    };
+        without_effect += 1;
+    }
     station.peer.mirror_to(&[])?;
-    let measured = Measured::default().with("without_effect", f64::from(without_effect));
-    let Some(first) = first else { return Ok(measured) };
-    let measured = Measured { lost: first.lost, detail: json(&first), ..measured };
-    Ok(measured.with("first_copy_us", as_f64(first.first_copy_ns) / 1e3))
+    Ok(measured.with("without_effect", f64::from(without_effect)))
 }
 
-fn command(station: &mut Station) -> Result<FirstCopy, PerfError> {
+/// Switches the mirror on; what was seen, and what the command was.
+fn command(station: &mut Station) -> Result<(FirstCopy, String), PerfError> {
     station.peer.mirror_to(&[])?;
     let mut command = station.peer.mirror_command(DESTINATION)?;
     let issue = || {
@@ -46,5 +45,8 @@ fn command(station: &mut Station) -> Result<FirstCopy, PerfError> {
         command.issue().map_err(|cause| BenchError::Host { what, cause })
     };
     let plan = FirstCopyPlan { patience: PATIENCE, ..FirstCopyPlan::default() };
-    Ok(station.subject.first_copy(&plan, issue)?)
+    let first = station.subject.first_copy(&plan, issue)?;
+    let words = command.words().to_owned();
+    command.end()?;
+    Ok((first, words))
 }

@@ -133,10 +133,6 @@ impl Peer for Bridge {
         Err(PerfError::peer("bridge", "has no control socket"))
     }
 
-    fn counters(&mut self) -> Result<String, PerfError> {
-        self.tell("ip -s link")
-    }
-
     fn commands(&self) -> Vec<String> {
         self.commands.clone()
     }

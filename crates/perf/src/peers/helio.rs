@@ -1,14 +1,16 @@
 //! Our switch, as an operator starts it: `helio run -c FILE`, told what to do over its control socket.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use helio_lab::{ChildProcess, Output};
+use serde::Deserialize;
 
 use super::{
-    Command, Machine, Order, Peer, Sockets, as_typed, first_line_of, on_cores, wait_until,
+    Command, Counters, Machine, Order, Peer, Sockets, as_typed, first_line_of, on_cores, wait_until,
 };
 use crate::cells::{Carried, Poll};
 use crate::error::PerfError;
@@ -87,6 +89,20 @@ fn mirroring_request(port: usize, mirroring: &str) -> Request {
         path: format!("/v1/ports/p{port}"),
         body: format!("{{\"mirroring\":\"{mirroring}\"}}"),
     }
+}
+
+/// What a port has sent, by the names in its list of ports.
+#[derive(Debug, Deserialize)]
+struct Sent {
+    ingress_frames: u64,
+    ingress_drops: BTreeMap<String, u64>,
+}
+
+/// Frames that the ports in its list of them have sent, also those that were refused.
+fn taken_in(ports: &str) -> Option<u64> {
+    let ports: Vec<Sent> = serde_json::from_str(ports).ok()?;
+    let sent = |port: &Sent| port.ingress_frames + port.ingress_drops.values().sum::<u64>();
+    Some(ports.iter().map(sent).sum())
 }
 
 /// What the file says: one worker that may sleep, as it is by default, and ports with all defaults.
@@ -176,12 +192,16 @@ impl Peer for Helio {
         self.set(destination, "destination")?;
         self.destinations = vec![destination];
         let stream = http::connect(&self.control())?;
-        Ok(Command { stream, request: mirroring_request(0, "source").bytes() })
+        let request = mirroring_request(0, "source");
+        let words = format!("{} {} {}", request.method, request.path, request.body);
+        Ok(Command::new(stream, request.bytes(), words))
     }
 
-    fn counters(&mut self) -> Result<String, PerfError> {
+    fn counters(&mut self) -> Result<Option<Counters>, PerfError> {
         let ports = Request { method: "GET", path: "/v1/ports".to_owned(), body: String::new() };
-        Ok(http::ask(&self.control(), &ports)?.text)
+        let text = http::ask(&self.control(), &ports)?.text;
+        let taken_in = taken_in(&text);
+        Counters::read(self.name, text, taken_in)
     }
 
     fn commands(&self) -> Vec<String> {
@@ -243,6 +263,14 @@ mod tests {
     fn a_switch_whose_guests_listen_connects() {
         let text = configuration(&machine(), &Order { sockets: Sockets::Guests, ..order() });
         assert_eq!(text.matches("mode = \"client\"").count(), 2);
+    }
+
+    #[test]
+    fn a_frame_that_was_refused_was_taken_in_all_the_same() {
+        let ports = r#"[{"name":"p0","ingress_frames":5,"ingress_drops":{"no-vlan":2},"x":1},
+            {"name":"p1","ingress_frames":1,"ingress_drops":{}}]"#;
+        assert_eq!(taken_in(ports), Some(8));
+        assert_eq!(taken_in("{}"), None);
     }
 
     #[test]

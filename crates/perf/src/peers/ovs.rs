@@ -8,7 +8,7 @@ use std::time::Instant;
 use helio_lab::{ChildProcess, Output};
 
 use super::{
-    Command, Machine, Order, Peer, as_typed, listens, on_cores, on_path, ovs_commands,
+    Command, Counters, Machine, Order, Peer, as_typed, listens, on_cores, on_path, ovs_commands,
     package_version, wait_until,
 };
 use crate::error::PerfError;
@@ -153,23 +153,35 @@ impl Peer for Ovs {
 
     fn mirror_to(&mut self, destinations: &[usize]) -> Result<(), PerfError> {
         vsctl(&self.folder, &ovs_commands::mirrors(&self.order, &[]), &mut self.commands)?;
-        if destinations.is_empty() {
-            return Ok(());
+        if !destinations.is_empty() {
+            let words = ovs_commands::mirrors(&self.order, destinations);
+            vsctl(&self.folder, &words, &mut self.commands)?;
         }
-        vsctl(&self.folder, &ovs_commands::mirrors(&self.order, destinations), &mut self.commands)?;
-        // Flows that are in use are not always looked at again when a mirror changes.
-        self.appctl("revalidator/purge").map(drop)
+        // A mirror that comes or goes is no reason for it to look at flows again that are in use.
+        self.appctl(ovs_commands::PURGE).map(drop)
     }
 
     fn mirror_command(&mut self, destination: usize) -> Result<Command, PerfError> {
         let (source, destination) = (self.port_row(0)?, self.port_row(destination)?);
         let stream = crate::http::connect(&self.folder.join("db.sock"))?;
-        let request = ovs_commands::mirror_transaction(&source, &destination).into_bytes();
-        Ok(Command { stream, request })
+        let last = ["get", "Open_vSwitch", ".", "next_cfg"];
+        let last = vsctl(&self.folder, &last, &mut self.commands)?;
+        let number = last.trim().parse::<u64>().unwrap_or(0) + 1;
+        let [make, wait] = ovs_commands::mirror_transactions(&source, &destination, number);
+        let words = format!(
+            "a transaction of ovsdb that makes the mirror, and one that waits until that is configured, as ovs-vsctl \
+             says and waits; then {}, as ovs-appctl says it",
+            ovs_commands::PURGE
+        );
+        let control = crate::http::connect(&self.folder.join("vs.ctl"))?;
+        let next = ovs_commands::purge().into_bytes();
+        Command::new(stream, (make + &wait).into_bytes(), words).then(2, control, next)
     }
 
-    fn counters(&mut self) -> Result<String, PerfError> {
-        self.appctl("dpif-netdev/pmd-stats-show")
+    fn counters(&mut self) -> Result<Option<Counters>, PerfError> {
+        let text = self.appctl("dpif-netdev/pmd-stats-show")?;
+        let taken_in = ovs_commands::taken_in(&text);
+        Counters::read(PeerName::Ovs, text, taken_in)
     }
 
     fn commands(&self) -> Vec<String> {

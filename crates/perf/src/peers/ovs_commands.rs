@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::{Machine, Order, Sockets};
 use crate::cells::Carried;
 
@@ -69,24 +71,48 @@ pub(super) fn mirrors(order: &Order, destinations: &[usize]) -> Vec<String> {
     words
 }
 
-/// The same for one port, as one transaction of its database; `source` and `destination` are the rows of the ports.
-pub(super) fn mirror_transaction(source: &str, destination: &str) -> String {
-    serde_json::json!({
-        "id": 1,
-        "method": "transact",
-        "params": [
-            "Open_vSwitch",
-            { "op": "insert", "table": "Mirror", "uuid-name": "m", "row": {
-                "name": "m",
-                "select_src_port": ["uuid", source],
-                "select_dst_port": ["uuid", source],
-                "output_port": ["uuid", destination],
-            } },
-            { "op": "update", "table": "Bridge", "where": [["name", "==", "br0"]],
-              "row": { "mirrors": ["named-uuid", "m"] } },
-        ],
-    })
-    .to_string()
+/// The same for one port, as transactions of its database; `source` and `destination` are the rows of the ports. The first
+/// makes it, as the configuration of this number; the second waits until the daemon says that it has configured that.
+pub(super) fn mirror_transactions(source: &str, destination: &str, number: u64) -> [String; 2] {
+    let make = json!([
+        "Open_vSwitch",
+        { "op": "insert", "table": "Mirror", "uuid-name": "m", "row": {
+            "name": "m",
+            "select_src_port": ["uuid", source],
+            "select_dst_port": ["uuid", source],
+            "output_port": ["uuid", destination],
+        } },
+        { "op": "update", "table": "Bridge", "where": [["name", "==", "br0"]],
+          "row": { "mirrors": ["named-uuid", "m"] } },
+        { "op": "update", "table": "Open_vSwitch", "where": [], "row": { "next_cfg": number } },
+    ]);
+    let wait = json!([
+        "Open_vSwitch",
+        { "op": "wait", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"],
+          "until": "==", "rows": [{ "cur_cfg": number }] },
+    ]);
+    [(1, make), (2, wait)]
+        .map(|(id, params)| json!({ "id": id, "method": "transact", "params": params }).to_string())
+}
+
+/// What makes it forget the flows that are in use, so that it looks up each of them anew.
+pub(super) const PURGE: &str = "revalidator/purge";
+
+/// The same as `ovs-appctl` says it.
+pub(super) fn purge() -> String {
+    json!({ "id": 0, "method": PURGE, "params": [] }).to_string()
+}
+
+/// Frames that its polling threads received, in what `dpif-netdev/pmd-stats-show` says. Its main thread serves no guest.
+pub(super) fn taken_in(stats: &str) -> Option<u64> {
+    let threads = stats.split("pmd thread").skip(1);
+    let of_thread = |text: &str| {
+        let own = text.split("main thread").next()?;
+        let count = own.split("packets received:").nth(1)?.split_whitespace().next()?;
+        count.parse::<u64>().ok()
+    };
+    let counts: Vec<u64> = threads.map(of_thread).collect::<Option<_>>()?;
+    (!counts.is_empty()).then(|| counts.iter().sum())
 }
 
 /// The options of its daemon.
@@ -158,6 +184,14 @@ mod tests {
             mirrors(&order(Sockets::Guests, Carried::Udp), &[]),
             ["clear", "Bridge", "br0", "mirrors"]
         );
+    }
+
+    #[test]
+    fn what_its_polling_threads_received_is_what_guests_sent() {
+        let stats = "pmd thread numa_id 0 core_id 1:\n  packets received: 12\n  packet recirculations: 3\n\
+            main thread:\n  packets received: 5\n  packet recirculations: 0\n";
+        assert_eq!(taken_in(stats), Some(12));
+        assert_eq!(taken_in("main thread:\n  packets received: 5\n"), None);
     }
 
     #[test]

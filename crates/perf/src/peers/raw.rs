@@ -80,10 +80,6 @@ impl Peer for Raw {
         Err(PerfError::peer("raw", "has no mirrors"))
     }
 
-    fn counters(&mut self) -> Result<String, PerfError> {
-        Ok(String::new())
-    }
-
     fn commands(&self) -> Vec<String> {
         self.commands.clone()
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use helio_lab::{ChildProcess, Output};
 
 use super::{
-    Command, Machine, Order, Peer, Sockets, as_typed, on_cores, on_path, package_version,
+    Command, Counters, Machine, Order, Peer, Sockets, as_typed, on_cores, on_path, package_version,
     wait_until,
 };
 use crate::cells::Carried;
@@ -93,6 +93,12 @@ fn options(machine: &Machine, order: &Order, sockets: &[PathBuf], prefix: &str) 
     options
 }
 
+/// Frames that all ports received, by what it says at its end.
+fn taken_in(log: &str) -> Option<u64> {
+    let sums = log.split("Accumulated forward statistics").nth(1)?;
+    sums.split("RX-total:").nth(1)?.split_whitespace().next()?.parse().ok()
+}
+
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
@@ -135,9 +141,13 @@ impl Peer for TestpmdVhost {
         Err(PerfError::peer("testpmd", "has no mirrors"))
     }
 
-    fn counters(&mut self) -> Result<String, PerfError> {
-        // It prints them when it ends; what it forwards is counted at the receivers anyway.
-        Ok(fs::read_to_string(self.process.log()).unwrap_or_default())
+    fn counters(&mut self) -> Result<Option<Counters>, PerfError> {
+        // Without a terminal it says them when it ends.
+        self.process.end();
+        let doing = PerfError::io("read the log of testpmd");
+        let text = fs::read_to_string(self.process.log()).map_err(doing)?;
+        let taken_in = taken_in(&text);
+        Counters::read(PeerName::Testpmd, text, taken_in)
     }
 
     fn commands(&self) -> Vec<String> {
@@ -187,6 +197,19 @@ mod tests {
              -- --nb-cores=1 --forward-mode=io --rxd=1024 --txd=1024 --total-num-mbufs=65536 \
              --record-core-cycles --stats-period=100000"
         );
+    }
+
+    #[test]
+    fn what_all_its_ports_received_is_read_at_its_end() {
+        let log = "
+  ---------------------- Forward statistics for port 0  ----------------------
+  RX-packets: 8              RX-dropped: 0             RX-total: 8
+  +++++++++++++++ Accumulated forward statistics for all ports+++++++++++++++
+  RX-packets: 9              RX-dropped: 1             RX-total: 10
+  TX-packets: 9              TX-dropped: 9             TX-total: 9
+";
+        assert_eq!(taken_in(log), Some(10));
+        assert_eq!(taken_in("Bye..."), None);
     }
 
     #[test]

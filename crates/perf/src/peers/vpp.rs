@@ -3,7 +3,6 @@
 //! One worker that polls, huge pages for buffers and heap, no plugin that is not needed. Other settings made no difference:
 //! see `perf/README.md`. It is told what to do by `vppctl`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
@@ -13,8 +12,8 @@ use helio_lab::{ChildProcess, Output};
 
 use super::vpp_commands::{self, Span};
 use super::{
-    Command, Machine, Order, Peer, Sockets, as_typed, first_line_of, listens, on_cores, on_path,
-    wait_until,
+    Command, Counters, Machine, Order, Peer, Sockets, as_typed, first_line_of, listens, on_cores,
+    on_path, wait_until,
 };
 use crate::error::PerfError;
 use crate::peer_name::PeerName;
@@ -162,15 +161,15 @@ impl Peer for Vpp {
         let mut stream = crate::http::connect(&self.cli())?;
         let spoken = vpp_commands::introduce(&mut stream);
         spoken.map_err(PerfError::io("speak to VPP's command line"))?;
-        let request = format!("{}\n", vpp_commands::span(destination, Span::Both));
+        let line = vpp_commands::span(destination, Span::Both);
         self.destinations = vec![destination];
-        Ok(Command { stream, request: request.into_bytes() })
+        Ok(Command::new(stream, format!("{line}\n").into_bytes(), line))
     }
 
-    fn counters(&mut self) -> Result<String, PerfError> {
-        let mut text = self.ask("show interface")?;
-        let _ = write!(text, "{}", self.ask("show runtime")?);
-        Ok(text)
+    fn counters(&mut self) -> Result<Option<Counters>, PerfError> {
+        let text = self.ask("show interface")?;
+        let taken_in = vpp_commands::taken_in(&text);
+        Counters::read(PeerName::Vpp, text, taken_in)
     }
 
     fn commands(&self) -> Vec<String> {

@@ -87,6 +87,14 @@ pub(super) fn members(answer: &str) -> Vec<&str> {
     lines.skip(1).filter_map(|line| line.split_whitespace().next()).collect()
 }
 
+/// Frames that its interfaces received, in what `show interface` says. One that has counted nothing has no such row.
+pub(super) fn taken_in(interfaces: &str) -> Option<u64> {
+    let rows = interfaces.split("rx packets").skip(1);
+    let count = |rest: &str| rest.split_whitespace().next()?.parse::<u64>().ok();
+    let counts: Vec<u64> = rows.map(count).collect::<Option<_>>()?;
+    interfaces.contains("Counter").then(|| counts.iter().sum())
+}
+
 /// Its version, without who built it where and when.
 pub(super) fn version_in(line: &str) -> String {
     let version = line.split_whitespace().nth(1).unwrap_or("?");
@@ -233,6 +241,21 @@ span-l2-input l2-input-classify l2-input-feat-arc l2-learn l2-rw l2-fwd l2-flood
 ";
         assert_eq!(members(answer), [interface(0), interface(1)]);
         assert!(members("show bridge-domain: No such bridge domain 1\r\n").is_empty());
+    }
+
+    #[test]
+    fn what_its_interfaces_received_is_what_guests_sent() {
+        let said = "\
+              Name               Idx    State  MTU (L3/IP4/IP6/MPLS)     Counter          Count     \r
+VirtualEthernet0/0/0              1      up          9000/0/0/0     rx packets                  1200\r
+                                                                    rx bytes                   72000\r
+                                                                    tx packets                    34\r
+VirtualEthernet0/0/1              2      up          9000/0/0/0     rx packets                    34\r
+                                                                    drops                          1\r
+local0                            0     down          0/0/0/0       \r
+";
+        assert_eq!(taken_in(said), Some(1234));
+        assert_eq!(taken_in("show interface: failed"), None);
     }
 
     #[test]
