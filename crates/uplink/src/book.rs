@@ -110,6 +110,18 @@ impl Book {
         true
     }
 
+    /// The kernel gave a chunk back, and the whole frame in it is read out: it is with us at once. `false` when it had not got it.
+    #[inline]
+    pub(crate) fn pass(&mut self, chunk: u16) -> bool {
+        let Some(entry) = self.entries.get_mut(usize::from(chunk)) else { return false };
+        if entry.place != Place::Lent {
+            return false;
+        }
+        *entry = Entry { place: Place::Spare, holds: 0, next: NONE };
+        self.spare.push(chunk);
+        true
+    }
+
     /// Holds the frame that begins in `first` once more.
     pub(crate) fn hold(&mut self, first: u16) {
         if let Some(entry) = self.entries.get_mut(usize::from(first)) {
@@ -266,10 +278,22 @@ mod tests {
     #[test]
     fn a_chunk_that_the_kernel_had_not_got_does_not_arrive() {
         let mut book = whole(2);
-        assert!(!book.arrive(0, None));
+        assert!(!book.arrive(0, None) && !book.pass(0));
         lend_all(&mut book);
         assert!(book.arrive(0, None));
         assert!(!book.arrive(0, None) && !book.arrive(2, None));
+        assert!(!book.pass(0) && !book.pass(2));
+    }
+
+    #[test]
+    fn a_chunk_that_is_read_out_is_with_us_once() {
+        let mut book = whole(4);
+        lend_all(&mut book);
+        assert!(book.pass(3) && !book.pass(3) && !book.arrive(3, None));
+        assert_eq!(book.next_spare(4), [3]);
+        assert_eq!(book.census(), Census { spare: 1, lent: 3, ..Census::default() });
+        assert_eq!(lend_all(&mut book), [3]);
+        assert!(book.arrive(3, None));
     }
 
     #[test]
