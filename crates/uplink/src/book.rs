@@ -165,6 +165,9 @@ impl Book {
         instead: u16,
         after: impl Fn(u16) -> Option<u16>,
     ) -> Exchange {
+        if self.exchange_only(first, instead) {
+            return Exchange::AsHeld;
+        }
         let begins = self.entries.get(usize::from(first));
         let mut exchange = match begins {
             Some(Entry { place: Place::Held, holds: 1, .. }) => Exchange::AsHeld,
@@ -185,6 +188,22 @@ impl Book {
             chunk = entry.next;
         }
         exchange
+    }
+
+    /// The same for a frame in one chunk, as nearly all are. `false`, and nothing was done, when it is not that, or a rule was
+    /// broken before.
+    #[inline]
+    fn exchange_only(&mut self, first: u16, instead: u16) -> bool {
+        let place_of = |chunk| self.entries.get(usize::from(chunk)).map(|entry| entry.place);
+        let is_other = place_of(instead) == Some(Place::Elsewhere);
+        let Some(entry) = self.entries.get_mut(usize::from(first)) else { return false };
+        if !is_other || !matches!(entry, Entry { place: Place::Held, holds: 1, next: NONE }) {
+            return false;
+        }
+        *entry = Entry { place: Place::Elsewhere, holds: 0, next: NONE };
+        self.held = self.held.saturating_sub(1);
+        self.ours = self.ours.saturating_sub(1);
+        self.take_over(instead)
     }
 
     /// A chunk that was ours, in `place`, is another's.

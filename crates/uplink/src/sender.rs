@@ -15,7 +15,7 @@ use xsk_rs::{CompQueue, FrameDesc, TxQueue, Umem};
 
 use crate::census::Census;
 use crate::chunk_set::ChunkSet;
-use crate::in_place::Pieces;
+use crate::in_place::Piece;
 use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks, Stock, TX_CHUNKS};
 
 /// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.
@@ -167,14 +167,16 @@ impl Sender {
     ///
     /// The reason to count; nothing is sent then, and all chunks are whose they were.
     ///
+    /// Always inlined: so the loop is gone for a frame in one chunk.
+    ///
     /// # Safety
     ///
     /// The pieces must lie in chunks of our stock. The caller must give them to us, for good: nobody reads or writes what is in
     /// them afterwards, and their owner hears of it when it holds the frame for nobody else any more.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn exchange(
         &mut self,
-        pieces: &Pieces,
+        pieces: &[Piece],
         precedence: Precedence,
     ) -> Result<u16, DropReason> {
         if pieces.is_empty() || !self.has_free(pieces.len() + reserve(precedence)) {
