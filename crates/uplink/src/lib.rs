@@ -5,6 +5,8 @@
 //! takes the rings back when the interface goes away, and opens it again when it comes back.
 
 mod book;
+#[cfg(test)]
+mod book_random_tests;
 mod busy_poll;
 mod census;
 mod chunk_set;

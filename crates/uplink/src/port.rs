@@ -16,7 +16,7 @@ use helio_types::DropReason;
 
 use crate::census::Census;
 use crate::handle::UplinkHandle;
-use crate::in_place::pieces_of;
+use crate::in_place::{only_piece_of, pieces_of};
 use crate::parts::{Shared, UplinkError, UplinkParts};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
@@ -231,12 +231,16 @@ impl UplinkPort {
         if !sender.stock().is_shared() || !Arc::ptr_eq(lies_in, own) {
             return None;
         }
-        let pieces = pieces_of(frame, chunk, sender.stock())?;
         // SAFETY: the frame lies in chunks of the UMEM of this sender, whose stock is all of it. The uplink that received it has
         // them in its book as held; nobody reads the frame any more, as it is delivered nowhere else, and its origin tells the
         // uplink, when it is given back, that they are ours. If another worker owns that uplink, it has its own hold of the
         // frame until the burst ends; it takes receipts only afterwards (`Core::settle`).
-        let given = unsafe { sender.exchange(&pieces, precedence) };
+        let exchange =
+            |sender: &mut Sender, pieces: &[_]| unsafe { sender.exchange(pieces, precedence) };
+        let given = match only_piece_of(frame, chunk, sender.stock()) {
+            Some(only) => exchange(sender, &[only]),
+            None => exchange(sender, &pieces_of(frame, chunk, sender.stock())?),
+        };
         Some(given.map(|instead| Origin::Exchanged { port, queue, chunk, instead }))
     }
 

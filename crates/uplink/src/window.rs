@@ -49,6 +49,20 @@ impl Window {
         self.end += read(room).min(room.len());
     }
 
+    /// The frame at the beginning, if it lies in one chunk.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<&FrameDesc> {
+        let first = self.descriptors.get(self.start..self.end)?.first()?;
+        (!first.has_more_frames() && !self.is_amid_endless).then_some(first)
+    }
+
+    /// Cuts the frame off that [`Window::only`] told.
+    #[inline]
+    pub(crate) fn cut_only(&mut self) {
+        debug_assert!(self.only().is_some(), "no frame in one chunk stands at the beginning");
+        self.start += 1;
+    }
+
     /// What stands at the beginning, and in how many descriptors. `None`: nothing, or a part of a frame.
     #[inline]
     pub(crate) fn next(&self) -> Option<(Cut, usize)> {
@@ -122,6 +136,32 @@ mod tests {
             let expected: Vec<_> = frames.iter().map(|chunks| (Cut::Frame, *chunks)).collect();
             assert_eq!(cuts(&ring(&frames), step), expected, "{step}");
         }
+    }
+
+    #[test]
+    fn frames_in_one_chunk_are_cut_off_by_themselves_and_no_others_are() {
+        let frames = [1, 1, 3, 1, WINDOW + 1, 1, 1];
+        let (ring, mut window) = (ring(&frames), Window::new());
+        let (mut left, mut alone, mut others) = (ring.as_slice(), 0, Vec::new());
+        while !left.is_empty() {
+            window.read_on(|room| {
+                let count = room.len().min(left.len());
+                room[..count].copy_from_slice(&left[..count]);
+                left = &left[count..];
+                count
+            });
+            while let Some(next) = window.next() {
+                assert_eq!(window.only().is_some(), next == (Cut::Frame, 1));
+                if window.only().is_some() {
+                    window.cut_only();
+                    alone += 1;
+                } else {
+                    others.push(window.cut().unwrap().0);
+                }
+            }
+            assert!(window.only().is_none());
+        }
+        assert_eq!((alone, others), (5, vec![Cut::Frame, Cut::Endless, Cut::Remainder]));
     }
 
     #[test]
