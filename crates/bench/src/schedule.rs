@@ -152,8 +152,8 @@ impl Schedule {
             stage.skip(lane, frames);
             missed += frames;
         }
-        self.receive_rest(stage, &tables, began, &mut seen);
-        stage.settle();
+        // What comes late has waited long: it counts as the rest does.
+        stage.settle_by(|stage| self.receive(stage, &tables, began, &mut seen));
         stage.check()?;
         let due: u64 = tables.iter().map(|table| table.bursts * u64::from(self.burst)).sum();
         let received = received(stage) - before;
@@ -210,22 +210,6 @@ impl Schedule {
             frames += received;
         }
         frames
-    }
-
-    /// What is still on the way when the last burst has left.
-    fn receive_rest(
-        &self,
-        stage: &mut Stage,
-        tables: &[Timetable],
-        began: Instant,
-        seen: &mut Seen,
-    ) {
-        let mut last = Instant::now();
-        while last.elapsed() < Duration::from_millis(10) {
-            if self.receive(stage, tables, began, seen) > 0 {
-                last = Instant::now();
-            }
-        }
     }
 }
 

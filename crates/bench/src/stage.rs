@@ -275,6 +275,11 @@ impl Stage {
 
     /// Receives until nothing has come for a while and the switch has completed all frames, or does nothing any more.
     pub(crate) fn settle(&mut self) {
+        self.settle_by(Self::receive_all);
+    }
+
+    /// The same; `receive` receives what is there, and tells how much.
+    pub(crate) fn settle_by(&mut self, mut receive: impl FnMut(&mut Self) -> u64) {
         let mut last_sign = Instant::now();
         loop {
             // In this order: what was completed before we looked is received after it.
@@ -282,7 +287,7 @@ impl Stage {
             let left: u16 = lanes.map(|lane| self.outstanding(lane)).max().unwrap_or(0);
             // A switch that was kept from running still has our frames.
             let patience = if left == 0 { SILENCE } else { STANDSTILL };
-            if self.receive_all() > 0 {
+            if receive(self) > 0 {
                 last_sign = Instant::now();
             } else if last_sign.elapsed() > patience {
                 break;
