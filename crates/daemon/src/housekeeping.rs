@@ -51,7 +51,7 @@ fn keep(switch: &RunningSwitch, stopped: &Receiver<()>) {
         fdb.age();
         switch.renew_cards();
         report_changes(switch, &mut known);
-        for (port, count) in switch.forgetting().tell() {
+        for (port, count) in switch.forgetting().catch_up() {
             tracing::info!("port {port}: its link went down: {count} learned addresses forgotten");
         }
     }

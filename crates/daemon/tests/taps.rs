@@ -254,13 +254,20 @@ fn copies_beyond_what_a_tap_takes_in_one_turn_are_dropped_as_host_busy() {
     enter_namespace();
     let switch = with_host(Placement::OneWorker, "mirroring = \"destination\"\n");
     switch.wait_state("host", PortState::Up);
-    switch.set_mirroring("alice", "source");
-    let config = switch.guest_config("alice");
-    let features = config.features | features::OFFLOADS;
-    let mut alice = switch.guest_with("alice", GuestConfig { features, ..config });
-    // Each is 125 frames on a wire, and each of those a call of the kernel.
-    let builder = FrameBuilder::new(MacAddr(alice.mac()), MacAddr(switch.mac("bob")));
-    let frame = builder.tcp().payload(1000, 7).to_segment(8).bytes;
+    let mut guests = ["alice", "bob"].map(|name| {
+        switch.set_mirroring(name, "source");
+        let config = switch.guest_config(name);
+        let features = config.features | features::OFFLOADS;
+        switch.guest_with(name, GuestConfig { features, ..config })
+    });
+    // Each is 125 frames on a wire, and each of those a call of the kernel. As short segments count for more than they are long, a
+    // burst has three of them, and it takes the bursts of two guests.
+    let macs = guests.each_ref().map(|guest| MacAddr(guest.mac()));
+    let frame = |from: usize| {
+        let builder = FrameBuilder::new(macs[from], macs[1 - from]);
+        builder.tcp().payload(1000, 7).to_segment(8).bytes
+    };
+    let frames = [frame(0), frame(1)];
     let header = NetHeader {
         flags: NetHeader::NEEDS_CSUM,
         gso_type: NetHeader::GSO_TCPV4,
@@ -271,12 +278,12 @@ fn copies_beyond_what_a_tap_takes_in_one_turn_are_dropped_as_host_busy() {
     };
     let mut sent = 0;
     wait_until("more came in one turn than the host takes", || {
-        for _ in 0..50 {
-            alice.send_on(0, &header, &frame).unwrap();
-            sent += 1;
+        for (guest, frame) in guests.iter_mut().zip(&frames) {
+            (0..50).for_each(|_| guest.send_on(0, &header, frame).unwrap());
+            sent += 50;
         }
-        alice.kick();
-        alice.wait_all_sent(PATIENCE).unwrap();
+        guests.iter_mut().for_each(|guest| guest.kick());
+        guests.iter_mut().for_each(|guest| guest.wait_all_sent(PATIENCE).unwrap());
         switch.copies("host").dropped.contains_key(DropReason::HostBusy.name())
     });
     let copies = switch.settled_copies("host");

@@ -17,8 +17,8 @@ pub enum PortEvent {
     Closed(String),
     /// Something is not as an operator would expect.
     Note(String),
-    /// It carries no frames any more. Told when all that had come from it are decided, and each second while it lasts, as some
-    /// may come late.
+    /// It carries no frames any more. Told when all that had come from it are decided, and at each later look while it lasts,
+    /// as some may come late.
     LinkDown,
     /// The worker does not answer; it is waited for. It must not happen.
     WorkerSilent,

@@ -1,6 +1,7 @@
 //! The FDB: which port an address of a VLAN was seen on. One table, shared by all workers, without locks.
 //!
-//! Workers call [`Fdb::address`], [`Fdb::see`] and [`Fdb::port_of`]; the control thread advances the clock and calls the rest.
+//! Workers call [`Fdb::address`], [`Fdb::see`] and [`Fdb::port_of`]; one control thread advances the clock and pins
+//! addresses, and control threads of ports flush what was learned on them.
 //! What always holds: an address has at most one entry once the calls that learn it have returned; the counts agree with
 //! the entries whenever no call is under way; and no entry makes room for another, so a guest that invents addresses fills
 //! its own limit and nobody else's.

@@ -8,16 +8,15 @@ use helio_host::{
 
 use crate::device::Device;
 use crate::parts::{Shared, TapError};
-use crate::port::MOST_READS;
 use crate::status::sentence;
 
 /// Longest MTU that the kernel gives a TAP: 64 KiB without the Ethernet header.
 const LONGEST_MTU: u32 = 65_521;
 
 /// Looks of the worker that it takes at most to read all that waits in a TAP, unless its queue is longer than the usual 500
-/// frames (Linux 6.18, drivers/net/tun.c, TUN_READQ_SIZE) or no buffers are free.
-const LOOKS: u32 = 16;
-const _: () = assert!(LOOKS as usize * MOST_READS >= 500);
+/// frames (Linux 6.18, drivers/net/tun.c, TUN_READQ_SIZE) or no buffers are free: a burst has room for one frame at least, and
+/// for no more if it is long.
+const LOOKS: u32 = 500;
 
 /// An interface that was made.
 struct Opening {
@@ -142,10 +141,9 @@ fn watch(shared: &Shared, stop: &Stop, senses: &Senses, opened: Interface) -> St
 /// Says that the interface, with this MTU, carries nothing any more when what had come before is decided. Said at every look,
 /// each second, as more may wait than is read by then.
 fn tell_down(shared: &Shared, mtu: u32) {
-    let reply = shared.ask(|answer| Order::Quiesce(answer, LOOKS));
-    // A worker that was silent has answered.
-    shared.status.open(mtu);
-    if let Reply::Answer(_) = reply {
+    if let Reply::Answer(_) = shared.ask(|answer| Order::Quiesce(answer, LOOKS)) {
+        // A worker that was silent has answered.
+        shared.status.open(mtu);
         shared.tell(&PortEvent::LinkDown);
     }
 }

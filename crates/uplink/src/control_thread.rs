@@ -154,9 +154,8 @@ fn tell_down(shared: &Shared, queues: u32) {
     let facts = shared.status.facts();
     // Each begins with another queue.
     let looks = queues.saturating_mul(LOOKS_AT_QUEUE);
-    let reply = shared.ask(|answer| Order::Quiesce(answer, looks));
-    shared.status.has_answered(facts);
-    if let Reply::Answer(_) = reply {
+    if let Reply::Answer(_) = shared.ask(|answer| Order::Quiesce(answer, looks)) {
+        shared.status.has_answered(facts);
         shared.tell(&PortEvent::LinkDown);
     }
 }

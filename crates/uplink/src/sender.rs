@@ -167,11 +167,11 @@ impl Sender {
     /// Sends a frame from the chunks that it lies in, and gives as many free ones for them: returns the first, to which the
     /// others are linked. From here on the chunks of the frame are ours, and those given are not.
     ///
+    /// Always inlined: so the loop is gone for a frame in one chunk.
+    ///
     /// # Errors
     ///
     /// The reason to count; nothing is sent then, and all chunks are whose they were.
-    ///
-    /// Always inlined: so the loop is gone for a frame in one chunk.
     ///
     /// # Safety
     ///

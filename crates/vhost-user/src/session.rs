@@ -1,6 +1,7 @@
 //! One session with a front-end: what it has said of rings and memory, and which rings the worker runs because of that.
 //!
-//! Called by the thread that reads the front-end's messages, one at a time, and at the end by the port's control thread.
+//! Called by the thread that reads the front-end's messages, one at a time, and by the port's control thread when the port has
+//! broken off and at the end.
 //! What always holds: a ring is in the worker exactly while its phase is `Running`, and memory is replaced only while no
 //! ring is.
 
@@ -140,9 +141,9 @@ impl Session {
     pub(crate) fn set_mode(&self, index: usize, mode: Mode) {
         let mut state = self.state();
         let Some(ring) = state.rings.get_mut(index) else { return };
-        ring.mode = mode;
+        let before = std::mem::replace(&mut ring.mode, mode);
         self.change(ring, || Command::SetMode(mode));
-        if ring.is_running() && mode == Mode::Disabled {
+        if ring.is_running() && before != mode && mode == Mode::Disabled {
             self.tell_if_down(&mut state);
         }
     }

@@ -1,4 +1,4 @@
-//! What a worker owns, and what it does with one frame wherever that came from.
+//! What a worker owns: holding and releasing what frames lie in, and making visible what a turn did.
 
 use std::sync::Arc;
 

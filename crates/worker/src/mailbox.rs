@@ -150,16 +150,21 @@ impl Peer {
         if fit == 0 {
             return 0;
         }
+        // There is: what follows must not end between the two rings, or all later handoffs would go with other frames.
+        debug_assert!(!self.handoffs_out.is_full(), "a handoff finds no room");
+        if self.handoffs_out.is_full() {
+            return 0;
+        }
         let Ok(mut chunk) = self.frames_out.write_chunk(fit) else { return 0 };
         // Where the ring ends a run ends.
         let (places, _) = chunk.as_mut_slices();
         let count = places.len();
-        for (place, frame) in places.iter_mut().zip(frames) {
+        let sent = frames.get(..count).unwrap_or_default();
+        let Some(run) = handoff.run.of_part(sent) else { return 0 };
+        for (place, frame) in places.iter_mut().zip(sent) {
             place.clone_from(frame);
         }
         chunk.commit(count);
-        let sent = frames.get(..count).unwrap_or_default();
-        let Some(run) = handoff.run.of_part(sent) else { return 0 };
         let told = self.handoffs_out.push(Handoff { run, ..*handoff });
         debug_assert!(told.is_ok(), "a handoff found no room");
         self.outstanding += sent.iter().filter(|frame| wants_receipt(frame)).count();
@@ -450,5 +455,38 @@ mod tests {
         }
         assert_eq!(take(&mut there).0, [1, 1, 1]);
         assert_eq!(take(&mut there), (vec![1], vec![1]));
+    }
+
+    #[test]
+    fn a_handoff_that_is_seen_tells_of_frames_that_are_there_whoever_is_faster() {
+        const COUNT: u16 = 50_000;
+        let (mut here, mut there) = peers();
+        let sender = std::thread::spawn(move || {
+            let mut next = 0;
+            while next < COUNT {
+                // Of all lengths, so that runs end where the ring does, too.
+                let end = (next + 1 + next % 61).min(COUNT);
+                let some = whole(next..end);
+                let sent = here.send(&some, &handoff(&some, PortSet::of(PortId::new(0).unwrap())));
+                next += u16::try_from(sent).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        let mut next = 0_u16;
+        while next < COUNT {
+            let mut told = Vec::new();
+            let count = there.receive(|handoff| told.push(handoff.run));
+            assert_eq!(told.iter().map(|run| run.frames).sum::<usize>(), count);
+            let bytes: u64 = told.iter().map(|run| run.traits.bytes).sum();
+            there.deliver(count, |frames| {
+                assert_eq!(frames.iter().map(|frame| u64::from(frame.bytes)).sum::<u64>(), bytes);
+                for frame in frames {
+                    assert_eq!(frame.bytes, 60 + u32::from(next));
+                    next += 1;
+                }
+            });
+            std::thread::yield_now();
+        }
+        sender.join().unwrap();
     }
 }

@@ -13,8 +13,8 @@ use crate::ring_id::{QueueKind, RingId};
 use crate::ring_slot::{Phase, Slot};
 
 /// Orders carried out in one turn. A front-end that replaces its memory has all its rings stopped at once: with 256 of them that took
-/// 128 µs without signals, in which other ports wait.
-const ORDERS_PER_TURN: usize = 16;
+/// 128 µs without signals, in which other ports wait. A silent port is looked at in one of many turns: it should not take too many.
+const ORDERS_PER_TURN: usize = 64;
 
 /// Publishes and signals what is completed: the turn may not come back to a queue, because it leaves or because nothing is
 /// to be done there.

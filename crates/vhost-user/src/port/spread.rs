@@ -9,7 +9,7 @@
 //! that is refused ends a run, and what is left of that comes again: it is not prepared for again, and as few frames are offered
 //! together from then on as are taken together ([`Stride`]), as the pair of each was found out. So what a frame costs does not grow
 //! with how many are refused: 52 ns where each of a burst for one of two queues was too long, which took 232 when all others behind it
-//! were looked at again. Nor does what a turn costs grow with the number of queues: what all of them walk counts together.
+//! were looked at again. Nor does what is walked in a turn grow with the number of queues: it counts together.
 //!
 //! Between near cores a frame of 64 bytes takes 24 ns so with two pairs, where it took 97 when frames were offered one by one and
 //! nothing was fetched; 32 instead of 96 when its neighbours are of another pair, 35 instead of 155 with four pairs.
