@@ -211,6 +211,19 @@ impl WireStation {
         sent
     }
 
+    /// Waits until the guest can send so many frames at once: those that have arrived may not be given back yet. Whether it can.
+    pub(crate) fn wait_for_room(&mut self, count: u16) -> bool {
+        let Some(guest) = self.guests.first_mut() else { return false };
+        let began = Instant::now();
+        while guest.sender().room() < count {
+            if began.elapsed() > SILENCE {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
     /// Frames that have arrived where they should.
     #[inline]
     pub(crate) fn arrived(&self) -> u64 {

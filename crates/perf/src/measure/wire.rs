@@ -137,6 +137,9 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
         station.offer_all(count);
         pause(UNTIL_THERE);
     }
+    if comes_from_guest && !station.wait_for_room(count) {
+        return Err(PerfError::Plan("the guest gets its buffers back too late".to_owned()));
+    }
     let began = Instant::now();
     if comes_from_guest {
         station.offer(count);
