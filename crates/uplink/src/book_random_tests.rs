@@ -4,6 +4,25 @@ use proptest::prelude::*;
 
 use crate::book::{Book, Exchange};
 
+/// Lends up to four chunks; which.
+fn lend_some(book: &mut Book, number: u16) -> Vec<u16> {
+    let chunks = book.next_spare(usize::from(number % 5)).to_vec();
+    book.lend(chunks.len());
+    chunks
+}
+
+/// Receives a frame into up to three of the chunks that are lent; into which.
+fn receive_one(book: &mut Book, lent: &mut Vec<u16>, number: u16) -> Vec<u16> {
+    let length = usize::from(number % 3 + 1).min(lent.len());
+    let chunks: Vec<u16> = lent.drain(..length).collect();
+    let mut last = None;
+    for chunk in &chunks {
+        assert!(book.arrive(*chunk, last));
+        last = Some(*chunk);
+    }
+    chunks
+}
+
 proptest! {
     /// Two queues give each other chunks for frames: each goes on to have as many, and none has what the other has.
     #[test]
@@ -14,19 +33,9 @@ proptest! {
         let (mut lent, mut frames, mut theirs) = (Vec::new(), Vec::new(), (16..24).collect::<Vec<u16>>());
         for (step, number) in steps {
             match step {
-                0 => {
-                    let chunks = book.next_spare(usize::from(number % 5)).to_vec();
-                    book.lend(chunks.len());
-                    lent.extend(chunks);
-                }
+                0 => lent.extend(lend_some(&mut book, number)),
                 1 => {
-                    let length = usize::from(number % 3 + 1).min(lent.len());
-                    let chunks: Vec<u16> = lent.drain(..length).collect();
-                    let mut last = None;
-                    for chunk in &chunks {
-                        prop_assert!(book.arrive(*chunk, last));
-                        last = Some(*chunk);
-                    }
+                    let chunks = receive_one(&mut book, &mut lent, number);
                     frames.extend((!chunks.is_empty()).then_some(chunks));
                 }
                 2 if !frames.is_empty() => {
@@ -67,19 +76,9 @@ proptest! {
         let (mut lent, mut frames) = (Vec::new(), Vec::new());
         for (step, number) in steps {
             match step {
-                0 => {
-                    let chunks = book.next_spare(usize::from(number % 5)).to_vec();
-                    book.lend(chunks.len());
-                    lent.extend(chunks);
-                }
+                0 => lent.extend(lend_some(&mut book, number)),
                 1 => {
-                    let length = usize::from(number % 3 + 1).min(lent.len());
-                    let chunks: Vec<u16> = lent.drain(..length).collect();
-                    let mut last = None;
-                    for chunk in &chunks {
-                        prop_assert!(book.arrive(*chunk, last));
-                        last = Some(*chunk);
-                    }
+                    let chunks = receive_one(&mut book, &mut lent, number);
                     frames.extend(chunks.first().map(|first| (*first, 1)));
                 }
                 2 if !frames.is_empty() => {
