@@ -267,6 +267,10 @@ impl WireStation {
     pub(crate) fn turn(&mut self) {
         let on_the_way =
             |station: &Self| station.sent.saturating_sub(station.written_off + station.seen);
+        if self.ends.arrived.is_none() {
+            // A guest counts on this core: to look costs nothing, and need not wait until the window is full.
+            self.seen = self.receipt.frames;
+        }
         if on_the_way(self) + u64::from(BURST) > WINDOW {
             self.look();
         }
