@@ -327,16 +327,6 @@ impl WireStation {
         self.sent.saturating_sub(self.arrived())
     }
 
-    /// Sends as fast as can be for a while, whatever becomes of the frames. Returns how many.
-    pub(crate) fn flood(&mut self, time: Duration) -> u64 {
-        let began = Instant::now();
-        let mut sent = 0;
-        while began.elapsed() < time {
-            sent += self.offer(BURST);
-        }
-        sent
-    }
-
     /// Frames that were sent, all in all.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
