@@ -1,7 +1,7 @@
 //! The least that any switch between two wires must do: descriptors from one socket go to the other as they are.
 //!
 //! One UMEM for both sockets, so that no byte is copied but by the kernel; no look at frames, no counter. Frames that cannot
-//! be sent at once wait.
+//! be sent at once wait. A third socket can be given all of them too: then a chunk is lent again when both have sent it.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,7 +12,7 @@ use libbpf_sys::{
 use xsk_rs::{FrameDesc, Umem};
 
 use crate::bpf::{self, load_map, op};
-use crate::socket::{self, ENTRIES, Rings};
+use crate::socket::{self, CHUNK_BYTES, ENTRIES, Rings};
 
 /// Frames that are moved in one step.
 const BURST: usize = BURST_FRAMES as usize;
@@ -33,33 +33,83 @@ struct Side {
     _link: OwnedFd,
 }
 
+/// Who gets a copy of all frames.
+#[derive(Debug)]
+struct Watcher {
+    rings: Rings,
+    backlog: bool,
+    /// For each chunk, whether one of the two that send it has done so.
+    half_sent: Vec<bool>,
+}
+
 /// Forwards frames between the first queues of two interfaces.
 #[derive(Debug)]
 pub struct Forwarder {
     _umem: Umem,
     sides: [Side; 2],
+    watcher: Option<Watcher>,
 }
 
 impl Forwarder {
-    /// Opens both interfaces.
+    /// Opens both interfaces, and the one that gets copies, if any.
     ///
     /// # Errors
     ///
     /// When one is not there, or the kernel refuses.
-    pub fn open(interfaces: [&str; 2]) -> io::Result<Self> {
+    pub fn open(interfaces: [&str; 2], watcher: Option<&str>) -> io::Result<Self> {
         let (umem, chunks) = socket::memory()?;
         let (first, second) = chunks.split_at(chunks.len() / 2);
         let [left, right] = interfaces;
         let sides = [side(left, &umem, first)?, side(right, &umem, second)?];
-        Ok(Self { _umem: umem, sides })
+        let watcher = watcher.map(|interface| -> io::Result<Watcher> {
+            let rings = socket::bind(interface, &umem)?;
+            Ok(Watcher { rings, backlog: false, half_sent: vec![false; chunks.len()] })
+        });
+        Ok(Self { _umem: umem, sides, watcher: watcher.transpose()? })
     }
 
     /// Moves what is there, both ways.
     #[inline]
     pub fn turn(&mut self) {
         let [left, right] = &mut self.sides;
-        forward(left, right);
-        forward(right, left);
+        match &mut self.watcher {
+            None => {
+                lend_again(left, right);
+                lend_again(right, left);
+            }
+            Some(watcher) => watcher.take_back(left, right),
+        }
+        forward(left, right, self.watcher.as_mut());
+        forward(right, left, self.watcher.as_mut());
+        if let Some(watcher) = &mut self.watcher {
+            wake(&mut watcher.rings, &mut watcher.backlog);
+        }
+    }
+}
+
+impl Watcher {
+    /// Takes what was sent from all three, and lends what both who sent it have sent to where it came from: the chunks of each
+    /// side are a half of all.
+    fn take_back(&mut self, left: &mut Side, right: &mut Side) {
+        let chunks = self.half_sent.len();
+        let mut sent = [FrameDesc::default(); 3 * BURST];
+        let mut count = 0;
+        for rings in [&mut left.rings, &mut right.rings, &mut self.rings] {
+            let room = sent.get_mut(count..count + BURST).unwrap_or_default();
+            // SAFETY: the rings are those of sockets of one UMEM.
+            count += unsafe { rings.completion.consume(room) };
+        }
+        for chunk in sent.get(..count).unwrap_or_default() {
+            let number = chunk.addr() / CHUNK_BYTES as usize;
+            let Some(half_sent) = self.half_sent.get_mut(number) else { continue };
+            *half_sent = !*half_sent;
+            if *half_sent {
+                continue;
+            }
+            let owner = if number < chunks / 2 { &mut *left } else { &mut *right };
+            // SAFETY: both have given the chunk back. The ring has an entry for each.
+            unsafe { owner.rings.fill.produce_one(chunk) };
+        }
     }
 }
 
@@ -89,31 +139,52 @@ fn side(interface: &str, umem: &Umem, chunks: &[FrameDesc]) -> io::Result<Side> 
     Ok(Side { rings, backlog: false, _link: link })
 }
 
+/// What was sent is lent again to where it came from.
 #[inline]
-fn forward(from: &mut Side, to: &mut Side) {
+fn lend_again(from: &mut Side, to: &mut Side) {
     let mut batch = [FrameDesc::default(); BURST];
-    // What was sent is lent again to where it came from.
     // SAFETY: both rings are those of sockets of one UMEM.
     let sent = unsafe { to.rings.completion.consume(&mut batch) };
     if sent > 0 {
         // SAFETY: the kernel has given the chunks back. The ring has an entry for each.
         unsafe { from.rings.fill.produce(batch.get(..sent).unwrap_or_default()) };
     }
-    let room = (to.rings.tx.nb_free(BURST_FRAMES) as usize).min(BURST);
-    // SAFETY: as before.
+}
+
+#[inline]
+fn forward(from: &mut Side, to: &mut Side, mut watcher: Option<&mut Watcher>) {
+    let mut batch = [FrameDesc::default(); BURST];
+
+    let mut room = (to.rings.tx.nb_free(BURST_FRAMES) as usize).min(BURST);
+    if let Some(watcher) = &mut watcher {
+        room = room.min(watcher.rings.tx.nb_free(BURST_FRAMES) as usize);
+    }
+    // SAFETY: both rings are those of sockets of one UMEM.
     let came = unsafe { from.rings.rx.consume(batch.get_mut(..room).unwrap_or_default()) };
     if came > 0 {
+        let frames = batch.get(..came).unwrap_or_default();
         // SAFETY: the kernel has given the chunks to us, and nobody else has them.
-        unsafe { to.rings.tx.produce(batch.get(..came).unwrap_or_default()) };
+        unsafe { to.rings.tx.produce(frames) };
         to.backlog = true;
+        if let Some(watcher) = watcher {
+            // SAFETY: a frame that is sent is only read, so that two may send it. It is lent again when both have.
+            unsafe { watcher.rings.tx.produce(frames) };
+            watcher.backlog = true;
+        }
     } else if from.rings.fill.needs_wakeup() {
         // What it did shows in the ring.
         let _ = from.rings.fill.wakeup(from.rings.rx.fd_mut(), 0);
     }
-    if to.backlog {
-        if to.rings.tx.needs_wakeup() {
-            let _ = to.rings.tx.wakeup();
+    wake(&mut to.rings, &mut to.backlog);
+}
+
+/// Tells the kernel to send, while it has not taken all.
+#[inline]
+fn wake(rings: &mut Rings, backlog: &mut bool) {
+    if *backlog {
+        if rings.tx.needs_wakeup() {
+            let _ = rings.tx.wakeup();
         }
-        to.backlog = to.rings.tx.nb_free_exact() < ENTRIES;
+        *backlog = rings.tx.nb_free_exact() < ENTRIES;
     }
 }

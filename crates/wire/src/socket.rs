@@ -15,7 +15,7 @@ pub(crate) const CHUNKS: u32 = 4096;
 /// Entries of each ring.
 pub(crate) const ENTRIES: u32 = 4096;
 /// Bytes of a chunk.
-const CHUNK_BYTES: u32 = 4096;
+pub(crate) const CHUNK_BYTES: u32 = 4096;
 
 /// Frames that one call may send; the kernel's own bound is 32, and kernels before 6.17 keep to it.
 const TX_BUDGET: u32 = 256;

@@ -54,7 +54,7 @@ fn every_frame_that_is_sent_is_counted_with_its_bytes() {
 #[test]
 fn the_forwarder_passes_every_frame_on_both_ways() {
     lay_wires(2);
-    let mut forwarder = Forwarder::open(["near0", "near1"]).unwrap();
+    let mut forwarder = Forwarder::open(["near0", "near1"], None).unwrap();
     for (from, to) in [("far0", "far1"), ("far1", "far0")] {
         let count = WireCount::begin(to).unwrap();
         let mut sender = WireSender::open(from, &[0x52; 1514], 20).unwrap();
@@ -67,9 +67,28 @@ fn the_forwarder_passes_every_frame_on_both_ways() {
 }
 
 #[test]
+fn a_watcher_gets_every_frame_of_both_ways_and_no_chunk_is_lost() {
+    lay_wires(3);
+    let mut forwarder = Forwarder::open(["near0", "near1"], Some("near2")).unwrap();
+    let watched = WireCount::begin("far2").unwrap();
+    for (from, to, before) in [("far0", "far1", 0), ("far1", "far0", 10_000)] {
+        let count = WireCount::begin(to).unwrap();
+        let mut sender = WireSender::open(from, &[0x52; 60], 20).unwrap();
+        // More frames than there are chunks: each must come back from both who sent it.
+        for round in 1..=20 {
+            assert_eq!(sender.send(500), 500);
+            let counted = wait_for(&count, round * 500, || forwarder.turn());
+            assert_eq!(counted.frames, round * 500);
+            let copies = wait_for(&watched, before + round * 500, || forwarder.turn());
+            assert_eq!(copies.frames, before + round * 500);
+        }
+    }
+}
+
+#[test]
 fn an_interface_that_is_not_there_is_an_error() {
     lay_wires(0);
     assert!(WireCount::begin("far0").is_err());
     assert!(WireSender::open("far0", &[0; 60], 20).is_err());
-    assert!(Forwarder::open(["near0", "near1"]).is_err());
+    assert!(Forwarder::open(["near0", "near1"], None).is_err());
 }

@@ -21,6 +21,8 @@ use crate::wire_station::{BETWEEN_LOOKS, WireStation, pause};
 /// Frames of a long ring and of a short one.
 const LONG: u16 = 1024;
 const SHORT: u16 = 256;
+/// The figure of what a frame costs the guest that it ends at.
+const GUEST_NS: &str = "guest_ns";
 /// How long nothing may arrive before the rest counts as lost.
 const SILENCE: Duration = Duration::from_millis(50);
 /// How long it takes until what was sent lies before a switch that is parked.
@@ -107,7 +109,7 @@ fn drain(
         // The guest works in between: that is not the switch alone.
         return Ok(measured);
     }
-    let (mut service, mut start) = (Vec::new(), Vec::new());
+    let (mut service, mut start, mut guest) = (Vec::new(), Vec::new(), Vec::new());
     let mut lost = 0;
     for _ in 0..effort.drains / 4 + 1 {
         let (few, many) = (once(station, SHORT)?, once(station, LONG)?);
@@ -116,15 +118,23 @@ fn drain(
             let slope = (many.ns - few.ns) / f64::from(LONG - SHORT);
             service.push(slope);
             start.push(few.ns - slope * f64::from(SHORT));
+            guest.push(many.guest_ns);
         }
     }
     let measured = Measured { lost: measured.lost + lost, ..measured };
     let Some(service) = median(&service) else { return Ok(measured) };
-    Ok(measured.with("service_ns", service).with("start_ns", median(&start).unwrap_or(0.0)))
+    let measured =
+        measured.with("service_ns", service).with("start_ns", median(&start).unwrap_or(0.0));
+    Ok(match station.path() {
+        Path::P2v => measured.with(GUEST_NS, median(&guest).unwrap_or(0.0)),
+        _ => measured,
+    })
 }
 
 struct Once {
     ns: f64,
+    /// What a frame costs the guest that has them all in its ring.
+    guest_ns: f64,
     lost: u64,
 }
 
@@ -151,21 +161,24 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
         let arrived = station.arrived_everywhere(&copies, before);
         let now = Instant::now();
         if arrived >= u64::from(count) {
+            let (ns, looked) = ((now - began).as_secs_f64() * 1e9, Instant::now());
             station.serve();
-            return Ok(Once { ns: (now - began).as_secs_f64() * 1e9, lost: 0 });
+            let guest_ns = looked.elapsed().as_secs_f64() * 1e9 / f64::from(count);
+            return Ok(Once { ns, guest_ns, lost: 0 });
         }
         if arrived != last {
             (last, changed) = (arrived, now);
         } else if now - changed > SILENCE {
             station.settle();
-            return Ok(Once { ns: 0.0, lost: u64::from(count) - arrived });
+            return Ok(Once { ns: 0.0, guest_ns: 0.0, lost: u64::from(count) - arrived });
         }
         pause(BETWEEN_LOOKS);
     }
 }
 
-/// What the generator sends alone: to a switch that is parked, so that the kernel does on this core what it always does, but
-/// for the last copy of each frame. A switch that comes near is not what is measured.
+/// What the generator can do alone: send to a switch that is parked, so that the kernel does on this core what it always does,
+/// with chunks that the switch had last, and take in what a guest has in its ring, where frames end at one. A switch that comes
+/// near is not what is measured.
 fn cap(
     station: &mut WireStation,
     effort: &Effort,
@@ -174,12 +187,17 @@ fn cap(
     if station.path() == Path::V2p {
         return Ok(measured);
     }
-    station.peer.park()?;
-    proc::wait_until_parked(station.peer.process().id());
-    let (began, time) = (Instant::now(), effort.window / 16);
-    let sent = station.flood(time);
-    let cap = as_f64(sent) / began.elapsed().as_secs_f64() / 1e6;
-    station.peer.go_on()?;
-    station.settle();
-    Ok(measured.with("cap_mpps", cap))
+    let mut sending = Vec::new();
+    for _ in 0..effort.drains / 8 + 1 {
+        station.peer.park()?;
+        proc::wait_until_parked(station.peer.process().id());
+        let began = Instant::now();
+        station.offer_all(LONG);
+        sending.push(began.elapsed().as_secs_f64() * 1e9 / f64::from(LONG));
+        station.peer.go_on()?;
+        station.settle();
+    }
+    let guest_ns = measured.figures.get(GUEST_NS).copied().unwrap_or(0.0);
+    let frame_ns = median(&sending).unwrap_or(0.0) + guest_ns;
+    Ok(measured.with("cap_mpps", 1e3 / frame_ns))
 }

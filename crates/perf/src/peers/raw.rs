@@ -16,6 +16,8 @@ pub(crate) struct Raw {
     process: ChildProcess,
     started_at: Instant,
     commands: Vec<String>,
+    /// Whether it has a third wire, and copies all frames to it for as long as it runs.
+    copies: bool,
 }
 
 /// The program: it is built beside this one.
@@ -32,17 +34,17 @@ pub(crate) fn find() -> Result<PathBuf, PerfError> {
 impl Raw {
     pub(crate) fn start(machine: &Machine, order: &Order) -> Result<Self, PerfError> {
         let program = find()?;
-        let (Some(from), Some(to), 2) = (order.interface(0), order.interface(1), order.ports)
-        else {
-            return Err(PerfError::peer("raw", "joins two wires, and nothing else"));
-        };
+        let wires: Vec<&str> = (0..order.ports).filter_map(|port| order.interface(port)).collect();
+        if wires.len() != order.ports || !(2..=3).contains(&wires.len()) {
+            return Err(PerfError::peer("raw", "joins two wires, and can copy to a third"));
+        }
         let mut command = ChildProcess::command("taskset");
-        command.args(["-c", &machine.worker_core.to_string()]).arg(program).args([from, to]);
+        command.args(["-c", &machine.worker_core.to_string()]).arg(program).args(&wires);
         let commands = vec![as_typed(&command)];
         let log = order.folder.join("raw.log");
         let started_at = Instant::now();
         let process = ChildProcess::spawn("raw", command, Output::Logged, log)?;
-        Ok(Self { process, started_at, commands })
+        Ok(Self { process, started_at, commands, copies: wires.len() == 3 })
     }
 }
 
@@ -70,14 +72,16 @@ impl Peer for Raw {
     }
 
     fn mirror_to(&mut self, destinations: &[usize]) -> Result<(), PerfError> {
-        match destinations {
-            [] => Ok(()),
-            _ => Err(PerfError::peer("raw", "has no mirrors")),
+        match (destinations, self.copies) {
+            ([], false) | ([2], true) => Ok(()),
+            _ => {
+                Err(PerfError::peer("raw", "copies all to a third wire from the start, or nothing"))
+            }
         }
     }
 
     fn mirror_command(&mut self, _destination: usize) -> Result<Command, PerfError> {
-        Err(PerfError::peer("raw", "has no mirrors"))
+        Err(PerfError::peer("raw", "takes no commands"))
     }
 
     fn commands(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Forwards frames between two interfaces as fast as one core can: the floor for switches between wires.
-//! Usage: `helio-wire-forward INTERFACE INTERFACE`. It never sleeps, and ends with a signal.
+//! Usage: `helio-wire-forward INTERFACE INTERFACE [WATCHER]`; WATCHER is an interface that all frames are sent on too. It never
+//! sleeps, and ends with a signal.
 
 use std::process::ExitCode;
 
@@ -7,11 +8,15 @@ use helio_wire::Forwarder;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [left, right] = words.as_slice() else {
-        eprintln!("usage: helio-wire-forward INTERFACE INTERFACE");
-        return ExitCode::FAILURE;
+    let (left, right, watcher) = match words.as_slice() {
+        [left, right] => (left, right, None),
+        [left, right, watcher] => (left, right, Some(watcher.as_str())),
+        _ => {
+            eprintln!("usage: helio-wire-forward INTERFACE INTERFACE [WATCHER]");
+            return ExitCode::FAILURE;
+        }
     };
-    match Forwarder::open([left, right]) {
+    match Forwarder::open([left, right], watcher) {
         Ok(mut forwarder) => {
             println!("ready");
             loop {
@@ -19,7 +24,7 @@ fn main() -> ExitCode {
             }
         }
         Err(error) => {
-            eprintln!("{left} and {right} cannot be joined: {error}");
+            eprintln!("{} cannot be joined: {error}", words.join(" and "));
             ExitCode::FAILURE
         }
     }
