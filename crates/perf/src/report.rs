@@ -294,7 +294,8 @@ fn commands(played: &[Played]) -> String {
     text
 }
 
-/// Replaces the names of temporary folders and the ids of processes in a text by `$RUN` and `$PID`.
+/// Replaces the names of temporary folders and the ids of processes in a text by `$RUN` and `$PID`, and leaves out the
+/// folder that the comparison was started in: none of them says how a switch was configured.
 fn without_folders(text: &str) -> String {
     let own = format!("-{}", std::process::id());
     let mut out = String::with_capacity(text.len());
@@ -308,7 +309,11 @@ fn without_folders(text: &str) -> String {
         rest = behind.get(end..).unwrap_or_default();
     }
     out.push_str(rest);
-    out.replace(&own, "-$PID")
+    let out = out.replace(&own, "-$PID");
+    match std::env::current_dir() {
+        Ok(here) => out.replace(&format!(" {}/", here.display()), " "),
+        Err(_gone) => out,
+    }
 }
 
 fn interval(estimate: &Estimate) -> String {
@@ -401,6 +406,13 @@ mod tests {
         played[0].lines.extend([missed.clone(), missed, absent, shown]);
         let expected = "**Reached: 1.** **Not reached: 2**, by cell: c 2 of 4. **Not measured: 1**, by cell: c 1 of 4.\n";
         assert_eq!(summary(&played), expected);
+    }
+
+    #[test]
+    fn commands_are_shown_without_folders_of_this_machine() {
+        let here = std::env::current_dir().unwrap();
+        let typed = format!("taskset -c 1 {}/target/x a/helio-lab-Q/p0 b", here.display());
+        assert_eq!(without_folders(&typed), "taskset -c 1 target/x $RUN/p0 b");
     }
 
     #[test]
