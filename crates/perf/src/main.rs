@@ -12,7 +12,7 @@ use helio_perf::cells::{self, Cell, Measure, Tier};
 use helio_perf::contest::{self, Settings};
 use helio_perf::measure::Effort;
 use helio_perf::peers::{self, Machine};
-use helio_perf::report::{About, Played, lines_table, to_markdown};
+use helio_perf::report::{About, Played, Report, lines_table};
 use helio_perf::results::{self, Results};
 use helio_perf::{Cores, PeerName, PerfError, verdict};
 
@@ -49,7 +49,7 @@ struct Args {
     /// Where results go
     #[arg(long, value_name = "FOLDER", default_value = "perf/results")]
     results: PathBuf,
-    /// Write the table into this file, between its marks
+    /// Write the table into this file, between its marks, and what stands behind it to last-run.md in the same folder
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "perf/README.md")]
     record: Option<PathBuf>,
     /// Seed of the order inside the rounds
@@ -144,12 +144,12 @@ fn compare(args: &Args) -> Result<Vec<String>, PerfError> {
         played.push(cell);
     }
     about.seconds = began.elapsed().as_secs();
-    let report = to_markdown(&about, &played);
-    results.write("report.md", &report)?;
+    let report = Report::of(&about, &played);
+    results.write("report.md", &report.whole())?;
     println!("{}", lines_table(&played));
     println!("{}", results.folder().display());
     if let Some(file) = &args.record {
-        results::record(file, &report)?;
+        results::record(file, &about.run, &report)?;
     }
     Ok(problems)
 }

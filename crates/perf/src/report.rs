@@ -38,62 +38,73 @@ pub struct About {
     pub left_out: Vec<String>,
 }
 
-/// The whole report.
-#[must_use]
-pub fn to_markdown(about: &About, played: &[Played]) -> String {
-    let mut text = String::new();
-    let Host { processor, cores, kernel, load_percent } = &about.host;
-    // Writing to text cannot fail.
-    let _ = writeln!(
-        text,
-        "Run {} in {} s: `{}`, on {processor}, {cores} cores, Linux {kernel}, load {}.{:02} before.\n",
-        about.run,
-        about.seconds,
-        about.command,
-        load_percent / 100,
-        load_percent % 100
-    );
-    text.push_str(&summary(played));
-    text.push_str(&lines_table(played));
-    text.push_str("\n### Figures\n\n");
-    text.push_str(&figures_table(played));
-    text.push_str(&generator(played));
-    text.push_str(&counted(played));
-    text.push_str(&mirror_commands(played));
-    text.push_str(&discarded(played));
-    text.push_str(&failures(played, &about.left_out));
-    text.push_str(&commands(played));
-    text
+/// What a run found, in two parts: the second is long, and stands in a file of its own where a run is recorded.
+#[derive(Debug)]
+pub struct Report {
+    /// The run, the machine, how many lines are reached, and the table of verdicts.
+    pub table: String,
+    /// Figures, counters, commands, rounds that do not count, and configurations.
+    pub behind: String,
 }
 
-/// How many of the lines that ask for something are reached, and which are not.
+impl Report {
+    /// Of a run.
+    #[must_use]
+    pub fn of(about: &About, played: &[Played]) -> Self {
+        let table = format!("{}\n{}\n{}", headline(about), summary(played), lines_table(played));
+        let behind = [
+            figures_table(played),
+            generator(played),
+            counted(played),
+            mirror_commands(played),
+            discarded(played),
+            failures(played, &about.left_out),
+            commands(played),
+        ];
+        Self { table, behind: behind.concat() }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        format!("{}\n{}", self.table, self.behind)
+    }
+}
+
+/// Which run it was, and where.
+fn headline(about: &About) -> String {
+    let About { run, command, host, seconds, .. } = about;
+    let Host { processor, cores, kernel, load_percent } = host;
+    let (load, hundredths) = (load_percent / 100, load_percent % 100);
+    format!(
+        "Run {run} in {seconds} s: `{command}`, on {processor}, {cores} cores, Linux {kernel}, load {load}.{hundredths:02} before.\n"
+    )
+}
+
+/// How many of the lines that ask for something are reached, and of which cells the others are.
 fn summary(played: &[Played]) -> String {
-    let lines = || played.iter().flat_map(|played| &played.lines);
-    let of = |verdict| lines().filter(move |line| line.verdict == verdict && line.asked != "-");
-    let mut text = format!("**Reached: {}.**", of(Verdict::Reached).count());
+    let asked = |played: &Played, wanted: Option<Verdict>| {
+        let lines = played.lines.iter().filter(|line| line.asked != "-");
+        lines.filter(|line| wanted.is_none_or(|verdict| line.verdict == verdict)).count()
+    };
+    let all = |verdict| played.iter().map(|played| asked(played, Some(verdict))).sum::<usize>();
+    let mut text = format!("**Reached: {}.**", all(Verdict::Reached));
     let others = [
         ("Not reached", Verdict::NotReached),
         ("Undecided", Verdict::Undecided),
         ("Not measured", Verdict::NotMeasured),
     ];
     for (name, verdict) in others {
-        let titles: Vec<String> = of(verdict).map(title_against).collect();
-        if !titles.is_empty() {
-            let _ = write!(text, " **{name}: {}:** {}.", titles.len(), titles.join("; "));
+        let of_cell = |played: &Played| {
+            let (count, lines) = (asked(played, Some(verdict)), asked(played, None));
+            (count > 0).then(|| format!("{} {count} of {lines}", played.cell.name))
+        };
+        let cells: Vec<String> = played.iter().filter_map(of_cell).collect();
+        if !cells.is_empty() {
+            let _ = write!(text, " **{name}: {}**, by cell: {}.", all(verdict), cells.join(", "));
         }
     }
-    text + "\n\n"
-}
-
-fn title_against(line: &Judged) -> String {
-    let mut text = line.title.clone();
-    if line.against != "-" {
-        let _ = write!(text, ", against {}", line.against);
-    }
-    if let Some(cores) = line.cores {
-        let _ = write!(text, " ({})", cores.word());
-    }
-    text
+    text + "\n"
 }
 
 /// One row for each line.
@@ -126,7 +137,7 @@ pub fn lines_table(played: &[Played]) -> String {
 /// One row for each contestant and figure of each cell, by the rounds that count.
 fn figures_table(played: &[Played]) -> String {
     let mut text = String::from(
-        "| cell | who | figure | cores | median | 95 % interval | ÷ floor | windows | frames lost |\n|---|---|---|---|---|---|---|---|---|\n",
+        "## Figures\n\n| cell | who | figure | cores | median | 95 % interval | ÷ floor | windows | frames lost |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for Played { cell, outcome, .. } in played {
         let mut by_figure: BTreeMap<(&str, &str, Option<Cores>), Vec<&Window>> = BTreeMap::new();
@@ -178,7 +189,7 @@ fn generator(played: &[Played]) -> String {
         floors.extend(floor);
         generators.extend(generator);
     }
-    let mut text = String::from("\n### Generator and floor, in ns per frame\n\n");
+    let mut text = String::from("\n## Generator and floor, in ns per frame\n\n");
     for ((bytes, cores), (floors, generators)) in by_length {
         let line = Estimate::of(&generators).zip(Estimate::of(&floors));
         let Some((generator, floor)) = line else { continue };
@@ -203,7 +214,7 @@ fn counted(played: &[Played]) -> String {
     }
     let (agree, asked) = (all().filter(|counted| counted.agrees()).count(), all().count());
     let mut text = format!(
-        "\n### What the switches counted themselves\n\n- as many frames taken in as their guests sent: {agree} of {asked}\n"
+        "\n## What the switches counted themselves\n\n- as many frames taken in as their guests sent: {agree} of {asked}\n"
     );
     for Played { cell, outcome, .. } in played {
         for counted in outcome.counted.iter().filter(|counted| !counted.agrees()) {
@@ -224,7 +235,7 @@ fn mirror_commands(played: &[Played]) -> String {
     if told.is_empty() {
         return String::new();
     }
-    let mut text = String::from("\n### What the command was that switched a mirror on\n\n");
+    let mut text = String::from("\n## What the command was that switched a mirror on\n\n");
     for (who, what) in told {
         let _ = writeln!(text, "- {who}: {what}");
     }
@@ -238,7 +249,7 @@ fn discarded(played: &[Played]) -> String {
             rounds.insert((&window.cell, window.round, why));
         }
     }
-    let mut text = format!("\n### Rounds that do not count: {}\n\n", rounds.len());
+    let mut text = format!("\n## Rounds that do not count: {}\n\n", rounds.len());
     for (cell, round, why) in rounds {
         let _ = writeln!(text, "- {cell}, round {round}: {why}");
     }
@@ -249,7 +260,7 @@ fn discarded(played: &[Played]) -> String {
 }
 
 fn failures(played: &[Played], left_out: &[String]) -> String {
-    let mut text = String::from("\n### Not measured\n\n");
+    let mut text = String::from("\n## Not measured\n\n");
     let mut any = !left_out.is_empty();
     if any {
         let _ =
@@ -271,7 +282,7 @@ fn failures(played: &[Played], left_out: &[String]) -> String {
 /// Each command once, without what differs only by the temporary folder.
 fn commands(played: &[Played]) -> String {
     let mut seen = BTreeSet::new();
-    let mut text = String::from("\n### How the switches were started and configured\n");
+    let mut text = String::from("\n## How the switches were started and configured\n");
     for (who, commands) in played.iter().flat_map(|played| &played.outcome.commands) {
         let commands = without_folders(&commands.join("\n"));
         // Hundreds of ports look all the same.
@@ -283,7 +294,8 @@ fn commands(played: &[Played]) -> String {
     text
 }
 
-/// Replaces the names of temporary folders and the ids of processes in a text by `$RUN` and `$PID`.
+/// Replaces the names of temporary folders and the ids of processes in a text by `$RUN` and `$PID`, and leaves out the
+/// folder that the comparison was started in: none of them says how a switch was configured.
 fn without_folders(text: &str) -> String {
     let own = format!("-{}", std::process::id());
     let mut out = String::with_capacity(text.len());
@@ -297,7 +309,11 @@ fn without_folders(text: &str) -> String {
         rest = behind.get(end..).unwrap_or_default();
     }
     out.push_str(rest);
-    out.replace(&own, "-$PID")
+    let out = out.replace(&own, "-$PID");
+    match std::env::current_dir() {
+        Ok(here) => out.replace(&format!(" {}/", here.display()), " "),
+        Err(_gone) => out,
+    }
 }
 
 fn interval(estimate: &Estimate) -> String {
@@ -357,38 +373,46 @@ mod tests {
             seconds: 3,
             left_out: vec!["idle-cpu".into()],
         };
-        let text = to_markdown(&about, &played());
+        let report = Report::of(&about, &played());
+        let text = report.whole();
         for part in [
             "| C | ovs | - | 2.40 | 2.40 – 2.40 | 1 | ≥ 2 | 3.00 | reached |",
             "| c | helio | service_ns | - | 50.0 | 50.0 – 50.0 | 1.11 | 1 | 0 |",
             "- 64 B, -: sending and receiving 20.0",
-            "### What the command was that switched a mirror on\n\n- ovs: do this\n\n###",
+            "## What the command was that switched a mirror on\n\n- ovs: do this\n\n##",
             "- c, round 1: the floor moved from 40.0 to 60.0 ns",
             "- c: no more rounds, its time was up",
             "- c, vpp: vpp is missing",
             "- as many frames taken in as their guests sent: 1 of 2\n- c, ovs: guests sent 6 frames, it says it took in 7\n",
             "- cells of this tier that were not asked for: idle-cpu",
-            "**Reached: 1.**\n\n| what",
+            "load 0.07 before.\n\n**Reached: 1.**\n\n| what",
             "helio run -c $RUN/helio.toml",
-            "load 0.07 before",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+        assert!(report.table.ends_with("| reached |\n") && report.behind.starts_with("## Figures"));
     }
 
     #[test]
-    fn the_summary_names_each_line_that_is_not_reached() {
+    fn the_summary_counts_the_lines_that_are_not_reached_by_cell() {
         let mut played = played();
         let asked = |at_least| {
             let line = format!("[[cell.line]]\nagainst = \"ovs\"\nat-least = {at_least}\n");
             judge(&cell(&line), &played[0].outcome.windows).remove(0)
         };
-        let missed = Judged { cores: Some(Cores::Far), ..asked("9.0") };
+        let missed = asked("9.0");
         let absent = Judged { verdict: Verdict::NotMeasured, ..asked("9.0") };
         let shown = Judged { asked: "-".into(), ..absent.clone() };
-        played[0].lines.extend([missed, absent, shown]);
-        let expected = "**Reached: 1.** **Not reached: 1:** C, against ovs (far). **Not measured: 1:** C, against ovs.\n\n";
+        played[0].lines.extend([missed.clone(), missed, absent, shown]);
+        let expected = "**Reached: 1.** **Not reached: 2**, by cell: c 2 of 4. **Not measured: 1**, by cell: c 1 of 4.\n";
         assert_eq!(summary(&played), expected);
+    }
+
+    #[test]
+    fn commands_are_shown_without_folders_of_this_machine() {
+        let here = std::env::current_dir().unwrap();
+        let typed = format!("taskset -c 1 {}/target/x a/helio-lab-Q/p0 b", here.display());
+        assert_eq!(without_folders(&typed), "taskset -c 1 target/x $RUN/p0 b");
     }
 
     #[test]

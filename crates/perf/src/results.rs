@@ -9,11 +9,14 @@ use serde::Serialize;
 
 use crate::counted::Counted;
 use crate::error::PerfError;
-use crate::report::Played;
+use crate::report::{Played, Report};
 use crate::strip;
 
 /// Lines of a file between which a table is replaced.
 const MARKS: [&str; 2] = ["<!-- last table: begin -->", "<!-- last table: end -->"];
+
+/// Beside the file with the table: what stands behind it.
+const BEHIND: &str = "last-run.md";
 
 /// A line that says of which cell it is.
 #[derive(Debug, Serialize)]
@@ -91,19 +94,22 @@ impl Results {
     }
 }
 
-/// Replaces what stands between the marks in `file` by `text`.
+/// Writes the table of a run between the marks in `file`, and what stands behind it to [`BEHIND`] in the same folder.
 ///
 /// # Errors
 ///
-/// When the file cannot be read or written, or has no marks.
-pub fn record(file: &Path, text: &str) -> Result<(), PerfError> {
-    let doing = || PerfError::io(format!("rewrite {}", file.display()));
-    let before = fs::read_to_string(file).map_err(doing())?;
-    let after = between_marks(&before, text).ok_or_else(|| {
+/// When the file cannot be read or has no marks, or one of the two cannot be written.
+pub fn record(file: &Path, run: &str, report: &Report) -> Result<(), PerfError> {
+    let doing = |path: &Path| PerfError::io(format!("rewrite {}", path.display()));
+    let before = fs::read_to_string(file).map_err(doing(file))?;
+    let after = between_marks(&before, &report.table).ok_or_else(|| {
         let [begin, end] = MARKS;
         PerfError::Plan(format!("{} has no lines \"{begin}\" and \"{end}\"", file.display()))
     })?;
-    fs::write(file, after).map_err(doing())
+    fs::write(file, after).map_err(doing(file))?;
+    let behind = file.with_file_name(BEHIND);
+    let text = format!("# Behind the table of run {run}\n\n{}\n", report.behind.trim());
+    fs::write(&behind, text).map_err(doing(&behind))
 }
 
 fn between_marks(before: &str, text: &str) -> Option<String> {
@@ -162,8 +168,19 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_of_the_tree_has_its_marks() {
-        let readme = include_str!("../../../perf/README.md");
-        assert!(between_marks(readme, "x").is_some());
+    fn the_readme_gets_the_table_of_a_run_and_the_file_beside_it_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let [readme, behind] = ["README.md", BEHIND].map(|name| folder.path().join(name));
+        let report = Report { table: "the table\n".into(), behind: "## Figures\n".into() };
+        fs::write(&readme, "no marks").unwrap();
+        assert!(record(&readme, "R", &report).is_err() && !behind.exists());
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../perf/README.md"), &readme).unwrap();
+        fs::write(&behind, "of the run before").unwrap();
+        record(&readme, "R", &report).unwrap();
+        let [begin, end] = MARKS;
+        let text = fs::read_to_string(&readme).unwrap();
+        assert!(text.contains(&format!("{begin}\n\nthe table\n\n{end}")) && text.contains(BEHIND));
+        let text = fs::read_to_string(&behind).unwrap();
+        assert_eq!(text, "# Behind the table of run R\n\n## Figures\n");
     }
 }

@@ -15,7 +15,7 @@ use helio_guest::Pages;
 use helio_perf::contest::{Settings, play};
 use helio_perf::measure::Effort;
 use helio_perf::peers::Machine;
-use helio_perf::report::{About, Played, to_markdown};
+use helio_perf::report::{About, Played, Report};
 use helio_perf::results::Results;
 use helio_perf::{PeerName, cells, verdict};
 
@@ -130,7 +130,7 @@ fn every_cell_has_figures_and_every_frame_and_copy_arrives() {
         seconds: 0,
         left_out: Vec::new(),
     };
-    let report = to_markdown(&about, &all);
+    let report = Report::of(&about, &all).whole();
     assert!(report.contains("| with and without a mirror | plain |"), "{report}");
     let lines = std::fs::read_to_string(results.folder().join("windows.jsonl")).unwrap();
     let windows: usize = all.iter().map(|played| played.outcome.windows.len()).sum();

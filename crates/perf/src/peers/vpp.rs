@@ -1,7 +1,7 @@
 //! VPP as a bridge domain of vhost-user interfaces, with SPAN for mirrors.
 //!
 //! One worker that polls, huge pages for buffers and heap, no plugin that is not needed. Other settings made no difference:
-//! see `perf/README.md`. It is told what to do by `vppctl`.
+//! see `perf/tried.md`. It is told what to do by `vppctl`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
