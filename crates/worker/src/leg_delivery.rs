@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::deliver::{Outcome, Part, Purpose, in_form, longest, on_the_wire};
 use crate::legs::{LegTargets, egress_view};
 use crate::mailbox::{Readers, Tagging, Targets};
-use crate::remote::{Collector, Limits, Sent, link_bytes};
+use crate::remote::{Limits, Sending, Sent, link_bytes};
 use crate::run::{Traits, Work};
 
 impl Core {
@@ -143,11 +143,11 @@ impl Core {
             flow_hash,
             now_ns: *now_ns,
         };
-        let mut collector = collectors.get_mut(id);
+        let mut collector = collectors.sending(id);
         let form = Form::towards(&frame.net, Offloads::NONE);
         let made = in_form(frame, rest, forms, form, u16::MAX, |delivery| {
             let bytes = delivery.bytes();
-            match way.send(&delivery, &mut *local.port, collector.as_deref_mut(), &mut sent) {
+            match way.send(&delivery, &mut *local.port, collector.as_mut(), &mut sent) {
                 Ok(()) => outcome.deliver(bytes),
                 Err(reason) => outcome.drop(reason),
             }
@@ -224,7 +224,7 @@ impl LegWay<'_> {
         &mut self,
         delivery: &Delivery<'_>,
         port: &mut dyn Port,
-        collector: Option<&mut Collector>,
+        collector: Option<&mut Sending<'_>>,
         sent: &mut Sent,
     ) -> Result<(), DropReason> {
         let mut seen = [0; ROOM];

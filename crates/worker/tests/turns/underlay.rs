@@ -47,6 +47,14 @@ fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) ->
     }))
 }
 
+/// The same with another number.
+fn numbered(form: LegForm, number: u64) -> LegForm {
+    match form {
+        LegForm::Remote(remote) => LegForm::Remote(Arc::new(Remote { number, ..*remote })),
+        other => other,
+    }
+}
+
 fn configure(stage: &mut Stage, form: LegForm) {
     let plans = vec![ordinary(); 4];
     stage.configure_sessions(&plans, vec![session(&[0], &[(0, UPLINK, form)])]);
@@ -144,6 +152,28 @@ fn fragments_that_left_before_one_found_no_room_are_counted() {
     assert_eq!(fragments.len(), 1);
     let egress = stage.counts(UPLINK).egress;
     assert_eq!((egress.frames, egress.bytes), (1, fragments[0].len() as u64));
+}
+
+#[test]
+fn copies_in_fragments_for_one_collector_are_told_apart_whichever_legs_they_came_by() {
+    let mut stage = Stage::new(1, &vec![ordinary(); 4]);
+    let form = || collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Fragment);
+    let legs = [(0, UPLINK, form()), (1, UPLINK, numbered(form(), 2))];
+    stage.configure_sessions(&vec![ordinary(); 4], vec![session(&[0], &legs)]);
+    stage.know_all(crate::stage::vid(0));
+    for _ in 0..3 {
+        stage.send(0, &frame(0, 3).payload(1480, 1).complete());
+    }
+    stage.settle();
+    let fragments = stage.bytes_at(UPLINK);
+    let mut beginnings: Vec<_> = fragments
+        .iter()
+        .filter(|bytes| u16::from_be_bytes([bytes[20], bytes[21]]) & 0x1fff == 0)
+        .map(|bytes| u16::from_be_bytes([bytes[18], bytes[19]]))
+        .collect();
+    beginnings.sort_unstable();
+    beginnings.dedup();
+    assert_eq!((fragments.len(), beginnings.len()), (12, 6));
 }
 
 /// RFC 1071, of an even number of bytes.
