@@ -184,7 +184,8 @@ impl MirrorDestination {
     }
 
     /// Whether a receiver could not tell copies for `other` from those for this one.
-    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
         let (Self::Remote(this), Self::Remote(that)) = (self, other) else { return self == other };
         (&this.uplink, this.vlan, this.local, this.remote, this.encapsulation)
             == (&that.uplink, that.vlan, that.local, that.remote, that.encapsulation)

@@ -69,11 +69,11 @@ impl Collector {
         }
     }
 
-    /// Has another way there, if its way is another one: then nothing is known of it. The numbering and the counts go on.
+    /// Has another way there, if its way is another one: then nothing is known of it. The numbering and the counts go on. The
+    /// outer headers are compiled anew in any case: more than the way may have changed.
     fn take_way(&mut self, remote: &Remote) {
-        if self.neighbour.replace_endpoint(remote.endpoint) {
-            self.template = None;
-        }
+        self.neighbour.replace_endpoint(remote.endpoint);
+        self.template = None;
     }
 
     /// What is known of its next hop.

@@ -47,12 +47,12 @@ fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) ->
     }))
 }
 
-/// The same with another number.
-fn numbered(form: LegForm, number: u64) -> LegForm {
-    match form {
-        LegForm::Remote(remote) => LegForm::Remote(Arc::new(Remote { number, ..*remote })),
-        other => other,
-    }
+/// The same collector with something changed.
+fn with(form: LegForm, change: impl FnOnce(&mut Remote)) -> LegForm {
+    let LegForm::Remote(remote) = form else { panic!("no collector") };
+    let mut remote = (*remote).clone();
+    change(&mut remote);
+    LegForm::Remote(Arc::new(remote))
 }
 
 fn configure(stage: &mut Stage, form: LegForm) {
@@ -119,6 +119,22 @@ fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() 
 }
 
 #[test]
+fn a_collector_whose_copies_travel_in_another_class_gets_the_next_number_in_that_class() {
+    let form = || collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate);
+    let mut stage = stage(form());
+    let mut found = Vec::new();
+    for class in [0, 46] {
+        configure(&mut stage, with(form(), |remote| remote.dscp = Dscp::of_low_bits(class)));
+        stage.send(0, &frame(0, 3).payload(100, 1).complete());
+        stage.settle();
+        let sent = stage.bytes_at(UPLINK);
+        let copy = sent.iter().find(|bytes| bytes[0..6] == COLLECTOR_MAC.0).unwrap();
+        found.push((copy[15] >> 2, u32::from_be_bytes(copy[38..42].try_into().unwrap())));
+    }
+    assert_eq!(found, [(0, 0), (46, 1)]);
+}
+
+#[test]
 fn what_neighbours_say_in_vain_is_counted_by_reason_also_when_the_way_changes() {
     let mut stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
     let refused = |stage: &mut Stage| {
@@ -158,7 +174,7 @@ fn fragments_that_left_before_one_found_no_room_are_counted() {
 fn copies_in_fragments_for_one_collector_are_told_apart_whichever_legs_they_came_by() {
     let mut stage = Stage::new(1, &vec![ordinary(); 4]);
     let form = || collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Fragment);
-    let legs = [(0, UPLINK, form()), (1, UPLINK, numbered(form(), 2))];
+    let legs = [(0, UPLINK, form()), (1, UPLINK, with(form(), |remote| remote.number = 2))];
     stage.configure_sessions(&vec![ordinary(); 4], vec![session(&[0], &legs)]);
     stage.know_all(crate::stage::vid(0));
     for _ in 0..3 {
