@@ -71,6 +71,8 @@ impl Config {
                 let beside_all = others().try_for_each(beside);
                 let own = beside_all.and_then(|()| self.check_decap_addresses(destination));
                 faults.keep("mac", own);
+                let numbers = |other| check_numbers(destination, other);
+                faults.keep("id", others().try_for_each(numbers));
             }
             // It may be watched only now.
             if let Some(port) = self.port_named(destination.port()) {
@@ -161,6 +163,12 @@ fn check_own_addresses(
 ) -> Result<(), String> {
     let owner = format!("the session {:?}", other.name);
     other.destinations.iter().try_for_each(|other| destination.check_own_address(other, &owner))
+}
+
+/// Whether a collector can tell the numbers of `destination` from those of the session `other`.
+fn check_numbers(destination: &MirrorDestination, other: &SessionConfig) -> Result<(), String> {
+    let owner = format!("the session {:?}", other.name);
+    other.destinations.iter().try_for_each(|other| destination.check_numbers(other, &owner))
 }
 
 fn no_such_port(name: &str) -> String {

@@ -139,3 +139,42 @@ fn a_port_that_would_take_in_what_its_watchers_send_is_refused() {
     let refused = plan.check_labels(&port(&with_label)).expect_err("a loop");
     assert_eq!(refused.faults.iter().map(|fault| fault.key).collect::<Vec<_>>(), ["labels"]);
 }
+
+#[test]
+fn a_collector_can_tell_the_numbers_of_sessions_apart() {
+    let gre = ERSPAN_2.replace("erspan-2", "gre");
+    let numbered = format!("{gre}sequence = true\n");
+    let erspan_3 = ERSPAN_2.replace("erspan-2", "erspan-3");
+    let reason = "cannot be told apart there; write another id";
+    for (first, second) in [
+        (ERSPAN_2, format!("{ERSPAN_2}dscp = 46\n")),
+        (&erspan_3, format!("{erspan_3}hardware-id = 1\n")),
+        (&numbered, numbered.clone()),
+        (&numbered.replace("id = 7\n", ""), numbered.replace("id = 7\n", "")),
+    ] {
+        let sessions = format!("{}{}", collector_of("sql", first), collector_of("web", &second));
+        let (key, message) = problem(&sessions);
+        assert_eq!(key, "mirror.web.destination[0].id");
+        assert!(message.contains(reason) && message.contains("session \"sql\""), "{message}");
+        let other = format!("{}id = 8\n", second.replace("id = 7\n", ""));
+        let sessions = format!("{}{}", collector_of("sql", first), collector_of("web", &other));
+        assert!(load(&sessions).is_ok(), "{sessions}");
+    }
+    // In one session: all else being equal, that is said already.
+    let twice = format!("{erspan_3}[[mirror.destination]]\n{erspan_3}hardware-id = 1\n");
+    let (key, message) = problem(&collector_of("sql", &twice));
+    assert_eq!(key, "mirror.sql.destination[1].id");
+    assert!(message.contains(reason), "{message}");
+    // What has no numbers, or goes another way, or in another form, is told apart or need not be.
+    for (first, second) in [
+        (gre.as_str(), gre.clone()),
+        (&gre, numbered.clone()),
+        (ERSPAN_2, erspan_3.clone()),
+        (ERSPAN_2, ERSPAN_2.replace("10.0.0.9", "10.0.0.8")),
+        (ERSPAN_2, ERSPAN_2.replace("10.0.0.1/", "10.0.0.2/")),
+        (ERSPAN_2, format!("{ERSPAN_2}vlan = 7\n")),
+    ] {
+        let sessions = format!("{}{}", collector_of("sql", first), collector_of("web", &second));
+        assert!(load(&sessions).is_ok(), "{sessions}");
+    }
+}
