@@ -272,8 +272,10 @@ impl LegWay<'_> {
             Some(_) => Integrity::Bad,
             None => Integrity::of_length(seen.bytes(), self.longest_seen),
         };
+        // A refused frame belongs to no VLAN, and may say one all the same.
+        let said = || tag.and_then(|tag| VlanId::new(tag.vid())).unwrap_or(VlanId::UNTAGGED);
         CopyFields {
-            vlan: self.tagging.vlan,
+            vlan: self.sighting.refused.map_or(self.tagging.vlan, |_| said()),
             cos: Cos::of_low_bits(tag.or(self.tagging.tag).map_or(0, Tci::pcp)),
             original_tag: if tag.is_some() { OriginalTag::Kept } else { OriginalTag::Absent },
             integrity,
