@@ -380,10 +380,14 @@ fn frames_that_the_switch_refuses_are_marked_when_they_are_wanted() {
         assert_same("copies", frames(&of_stream(&copies, stream)), &wanted);
     }
     let mark = 1 << 19 | (DropReason::Vlan.index() as u64) << 8;
-    let fields = ["erspan.index", "erspan.bso", "erspan.pid7.source_index"];
+    let fields = ["erspan.index", "erspan.bso", "erspan.pid7.source_index", "erspan.vlan"];
+    let alice = scene.switch.port("alice").source_index.unwrap() as u64;
     for (copy, found) in copies.iter().zip(decode(&copies, &fields)) {
         let is_refused = number_of(&copy.copy) == number_of(&refused);
-        let source = if is_refused { mark } else { 0 };
+        let source = if is_refused { mark | alice } else { alice };
+        if matches!(copy.stream.1, Form::Erspan2 | Form::Erspan3) {
+            assert_eq!(found.number("erspan.vlan"), if is_refused { 20 } else { 10 });
+        }
         match copy.stream.1 {
             Form::Erspan2 => assert_eq!(found.number("erspan.index"), source),
             Form::Erspan3 => {
