@@ -131,18 +131,9 @@ impl Core {
         let rest = RestBytes::new(table, &frame.rest);
         let (mut outcome, mut sent) = (Outcome::default(), Sent::default());
         let at = snapshot.switch.port(sighting.at).unwrap_or(settings);
-        let longest_seen = longest(at, tagging);
         let flow_hash = flow_hash(frame.head.bytes());
-        let mut way = LegWay {
-            session,
-            leg,
-            sighting,
-            tagging,
-            settings,
-            longest_seen,
-            flow_hash,
-            now_ns: *now_ns,
-        };
+        let mut way =
+            LegWay { session, leg, sighting, tagging, settings, at, flow_hash, now_ns: *now_ns };
         let mut collector = collectors.sending(id);
         let form = Form::towards(&frame.net, Offloads::NONE);
         let made = in_form(frame, rest, forms, form, u16::MAX, |delivery| {
@@ -209,8 +200,8 @@ struct LegWay<'a> {
     sighting: Sighting,
     tagging: Tagging,
     settings: &'a PortSettings,
-    /// Longest frame that the MTU of the source port allows.
-    longest_seen: u32,
+    /// Those of the source port.
+    at: &'a PortSettings,
     flow_hash: u32,
     now_ns: u64,
 }
@@ -270,7 +261,10 @@ impl LegWay<'_> {
         let tag = tag_of(seen);
         let integrity = match self.sighting.refused {
             Some(_) => Integrity::Bad,
-            None => Integrity::of_length(seen.bytes(), self.longest_seen),
+            None => {
+                let longest = longest(self.at, Tagging { tag, ..self.tagging });
+                Integrity::of_length(seen.bytes(), longest)
+            }
         };
         // A refused frame belongs to no VLAN, and may say one all the same.
         let said = || tag.and_then(|tag| VlanId::new(tag.vid())).unwrap_or(VlanId::UNTAGGED);
