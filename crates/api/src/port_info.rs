@@ -114,6 +114,9 @@ pub struct PortInfo {
     pub labels: Vec<String>,
     /// The worker that serves it; `None` while there is none.
     pub worker: Option<usize>,
+    /// The number by which ERSPAN tells collectors that a frame crossed this port; `None` while the port is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_index: Option<usize>,
     /// VLAN membership.
     pub vlan: VlanSetting,
     /// MTU in bytes.
@@ -167,6 +170,7 @@ impl PortInfo {
             decap,
             labels: port.labels.clone(),
             worker: port.worker.map(helio_types::WorkerId::index),
+            source_index: None,
             vlan: VlanSetting::from(&port.vlan),
             mtu: port.mtu,
             receive_only: port.receive_only,

@@ -26,6 +26,7 @@ mod session_entry;
 mod session_fits;
 mod session_settings;
 mod socket_access;
+mod stream_loop;
 mod table;
 mod underlay;
 mod vlan_setting;

@@ -225,6 +225,7 @@ impl Config {
         }
         if let Attachment::Decap(point) = attachment {
             self.check_decap(point, faults);
+            self.check_streams_into(port, "decap", faults);
         }
         if let Some(own) = attachment.interface()
             && let Some(other) = others().find(|port| port.attachment.interface() == Some(own))

@@ -163,6 +163,12 @@ impl RemoteDestination {
     pub const DEFAULT_MTU: u16 = 1500;
     /// Time to live of a destination that names none.
     pub const DEFAULT_TTL: NonZeroU8 = NonZeroU8::MIN.saturating_add(63);
+
+    /// Whether copies for both leave by one address of ours for one collector.
+    fn has_ends_of(&self, other: &Self) -> bool {
+        (&self.uplink, self.vlan, self.local, self.remote)
+            == (&other.uplink, other.vlan, other.local, other.remote)
+    }
 }
 
 impl MirrorDestination {
@@ -184,10 +190,27 @@ impl MirrorDestination {
     }
 
     /// Whether a receiver could not tell copies for `other` from those for this one.
-    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
         let (Self::Remote(this), Self::Remote(that)) = (self, other) else { return self == other };
-        (&this.uplink, this.vlan, this.local, this.remote, this.encapsulation)
-            == (&that.uplink, that.vlan, that.local, that.remote, that.encapsulation)
+        this.has_ends_of(that) && this.encapsulation == that.encapsulation
+    }
+
+    /// Whether a receiver can tell the numbers of copies for this one from those for `other`, which is `owner`'s: each of the two
+    /// is numbered by itself.
+    pub(crate) fn check_numbers(&self, other: &Self, owner: &str) -> Result<(), String> {
+        let (Self::Remote(this), Self::Remote(that)) = (self, other) else { return Ok(()) };
+        let stream = this.encapsulation.numbered_stream();
+        let is_one = stream.is_some() && stream == that.encapsulation.numbered_stream();
+        if !is_one || !this.has_ends_of(that) {
+            return Ok(());
+        }
+        let remote = this.remote;
+        let id = stream.and_then(|(_, id)| id);
+        let id = id.map_or_else(|| "no id".to_owned(), |id| format!("id = {id}"));
+        Err(format!(
+            "copies for {remote} with {id} are those of {owner} too, and the numbers of the two cannot be told apart there; write another id"
+        ))
     }
 
     /// Whether the switch can have its addresses of this one and of `other`, which is `owner`'s, at once.

@@ -211,6 +211,10 @@ impl SessionEntry {
                 destination.check_own_address(other, &other.to_string())
             };
             faults.keep("mac", earlier.iter().try_for_each(beside));
+            let numbers = |other: &MirrorDestination| {
+                destination.check_numbers(other, "another destination here")
+            };
+            faults.keep("id", earlier.iter().try_for_each(numbers));
         }
         let port = destination.port();
         let is_source = self.source_ports.iter().any(|source| source == port);

@@ -5,6 +5,7 @@ use helio_types::MAX_LEGS;
 use crate::own_address::OwnAddress;
 use crate::problem::{Faults, SessionFaults};
 use crate::session::{MirrorDestination, MirrorDirection, SessionConfig};
+use crate::stream_loop::Streams;
 use crate::{Attachment, Config, PortConfig, PortError, SessionError};
 
 impl Config {
@@ -61,6 +62,7 @@ impl Config {
             own.add("destination", text);
         }
         all.take(None, own);
+        let streams = Streams::new(self.ports.iter(), others());
         for (position, destination) in session.destinations.iter().enumerate() {
             let mut faults = Faults::default();
             if !old.is_some_and(|old| old.destinations.contains(destination)) {
@@ -69,12 +71,15 @@ impl Config {
                 let beside_all = others().try_for_each(beside);
                 let own = beside_all.and_then(|()| self.check_decap_addresses(destination));
                 faults.keep("mac", own);
+                let numbers = |other| check_numbers(destination, other);
+                faults.keep("id", others().try_for_each(numbers));
             }
             // It may be watched only now.
             if let Some(port) = self.port_named(destination.port()) {
                 let no_loop = check_labels(port, session, destination);
                 faults.keep(destination.port_key(), no_loop);
             }
+            faults.keep("remote", streams.check_loop(session, destination));
             all.take(Some(position), faults);
         }
         all.none_or(Some(()))
@@ -84,10 +89,11 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// One of them would make it a source of a session whose copies it gets, or lets out.
+    /// One of them would make it a source of a session whose copies it gets, or lets out, or takes in again.
     pub fn check_labels(&self, port: &PortConfig) -> Result<(), PortError> {
         let mut faults = Faults::default();
         self.check_labels_into(port, &mut faults);
+        self.check_streams_into(port, "labels", &mut faults);
         faults.none_or(Some(()))
     }
 
@@ -157,6 +163,12 @@ fn check_own_addresses(
 ) -> Result<(), String> {
     let owner = format!("the session {:?}", other.name);
     other.destinations.iter().try_for_each(|other| destination.check_own_address(other, &owner))
+}
+
+/// Whether a collector can tell the numbers of `destination` from those of the session `other`.
+fn check_numbers(destination: &MirrorDestination, other: &SessionConfig) -> Result<(), String> {
+    let owner = format!("the session {:?}", other.name);
+    other.destinations.iter().try_for_each(|other| destination.check_numbers(other, &owner))
 }
 
 fn no_such_port(name: &str) -> String {

@@ -48,6 +48,7 @@ pub(crate) fn port_info(
         ingress_drops: by_reason(&counts.ingress_drops),
         egress_drops: by_reason(&counts.egress_drops),
         worker: Some(port.worker.index()),
+        source_index: Some(port.id.index()),
         queue_pairs_active: vm.map_or(0, VhostPortHandle::active_pairs),
         memory: vm.and_then(VhostPortHandle::memory).map(|memory| MemoryInfo {
             regions: memory.regions,

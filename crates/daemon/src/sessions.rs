@@ -51,7 +51,8 @@ impl ServedSessions {
     }
 
     /// Puts a session in its place: that of the one of the same name, or the last. Destinations that were there before keep
-    /// their numbers and counts; `counts` says what the counters of a new one hold.
+    /// their numbers and counts, also where it is set anew how copies travel there: to whoever gets them they are one stream.
+    /// `counts` says what the counters of a new one hold.
     pub(crate) fn put(
         &mut self,
         config: SessionConfig,
@@ -62,7 +63,7 @@ impl ServedSessions {
         let legs_of = |place: usize| self.served.get(place).map_or(&[][..], |old| &old.legs);
         let before = place.map_or(&[][..], legs_of);
         let is_new = |destination: &&MirrorDestination| {
-            !before.iter().any(|leg| leg.destination == **destination)
+            !before.iter().any(|leg| leg.destination.is_same_place(destination))
         };
         // Also what ends now keeps its number until the workers have forgotten it.
         let free: Vec<_> =
@@ -79,9 +80,12 @@ impl ServedSessions {
         let mut free = free.into_iter();
         let mut legs = Vec::new();
         for destination in &config.destinations {
-            let kept = before.iter().position(|leg| leg.destination == *destination);
+            let kept = before.iter().position(|leg| leg.destination.is_same_place(destination));
             match kept {
-                Some(kept) => legs.push(before.swap_remove(kept)),
+                Some(kept) => legs.push(ServedLeg {
+                    destination: destination.clone(),
+                    ..before.swap_remove(kept)
+                }),
                 None => legs.extend(free.next().map(|id| ServedLeg {
                     id,
                     number: self.next_number(),
@@ -237,5 +241,27 @@ mod tests {
         assert!(sessions.take("sql").is_some());
         let again = put(&mut sessions, &session("sql", 2));
         assert!(again.0 > other.0 && again.1[0] > other.1[0], "{again:?}");
+    }
+
+    #[test]
+    fn a_destination_is_the_same_one_however_copies_travel_there() {
+        let far = |lines: &str| {
+            let text = format!(
+                "[[port]]\nname = \"up\"\ninterface = \"helio-none\"\n[[mirror]]\nname = \"far\"\n\
+                 source-vlans = [10]\n[[mirror.destination]]\nuplink = \"up\"\nencapsulation = \"erspan-2\"\n\
+                 local = \"10.0.0.1/24\"\n{lines}\n"
+            );
+            Config::from_str(&text, "a test").unwrap().sessions.remove(0)
+        };
+        let mut sessions = ServedSessions::default();
+        let first = put(&mut sessions, &far("remote = \"10.0.0.9\"\nid = 7"));
+        for same in ["dscp = 46", "ttl = 3", "mtu = 9000", "oversize = \"drop\""] {
+            let changed = far(&format!("remote = \"10.0.0.9\"\nid = 7\n{same}"));
+            assert_eq!(put(&mut sessions, &changed), first, "{same}");
+        }
+        for other in ["remote = \"10.0.0.8\"\nid = 7", "remote = \"10.0.0.8\"\nid = 8"] {
+            let changed = put(&mut sessions, &far(other));
+            assert!(changed.0 == first.0 && changed.1[0] > first.1[0], "{changed:?}");
+        }
     }
 }

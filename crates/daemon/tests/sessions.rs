@@ -94,6 +94,47 @@ fn a_cluster_is_watched_by_its_label_with_a_vm_that_joins_later() {
     }
 }
 
+/// Takes a port away, and puts one of the same name in its place.
+#[track_caller]
+fn replace(switch: &TestSwitch, name: &str, meanwhile: impl FnOnce()) -> Guest {
+    let answer = switch.control().request("DELETE", &format!("/v1/ports/{name}"), "");
+    assert!(answer.status < 300, "{} {}", answer.status, answer.body);
+    meanwhile();
+    let mac = MacAddr(switch.mac(name)).to_string();
+    let port = json!({ "name": name, "socket": switch.socket(name), "static_mac": [mac] });
+    let answer = switch.control().request("POST", "/v1/ports", &port.to_string());
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    switch.guest(name)
+}
+
+#[test]
+fn a_session_outlives_its_ports_and_goes_on_with_those_that_have_their_names() {
+    for placement in PLACEMENTS {
+        let plan = Plan::new(placement).port("alice", "").port("bob", "").port("sniffie", "");
+        let switch = plan.more(&session("source-ports = [\"alice\"]", &["sniffie"])).start();
+        let [mut alice, mut bob, mut sniffie] = guests(&switch, ["alice", "bob", "sniffie"]);
+        ping(&mut alice, &mut bob, 50);
+        Capture::take(&mut sniffie, 100).assert_each_once(&senders(&[&alice, &bob]), 50);
+        drop(sniffie);
+        let mut sniffie = replace(&switch, "sniffie", || {
+            let detail = switch.session("watch").destinations.remove(0).detail;
+            assert!(detail.starts_with("there is no port \"sniffie\""), "{detail}");
+            ping(&mut alice, &mut bob, 50);
+        });
+        ping(&mut alice, &mut bob, 50);
+        Capture::take(&mut sniffie, 100).assert_each_once(&senders(&[&alice, &bob]), 50);
+        drop(alice);
+        let mut alice = replace(&switch, "alice", || {
+            assert!(switch.session("watch").sources.is_empty());
+        });
+        assert_eq!(switch.session("watch").sources, ["alice"]);
+        ping(&mut alice, &mut bob, 50);
+        Capture::take(&mut sniffie, 100).assert_each_once(&senders(&[&alice, &bob]), 50);
+        // Nobody was there to want what was sent meanwhile.
+        assert_delivered(&switch, 300);
+    }
+}
+
 /// A TCP segment between two ports.
 fn segment(from: &Guest, to: &Guest, ports: [u16; 2], seed: u8) -> Vec<u8> {
     let builder = FrameBuilder::new(MacAddr(from.mac()), MacAddr(to.mac())).tcp();

@@ -9,10 +9,11 @@ mod support;
 
 use helio_api::PortState;
 use helio_types::DropReason;
+use serde_json::json;
 
 use support::collector::{
     Arrived, FORMS, Form, NETWORKS, Network, Stream, UPLINK, all_streams, collect_copies,
-    destination, lay_collector_wire,
+    destination, destination_json, lay_collector_wire,
 };
 use support::station::{Station, assert_same, collect, number_of, numbered};
 use support::switch::{Placement, Plan, TestSwitch};
@@ -380,10 +381,14 @@ fn frames_that_the_switch_refuses_are_marked_when_they_are_wanted() {
         assert_same("copies", frames(&of_stream(&copies, stream)), &wanted);
     }
     let mark = 1 << 19 | (DropReason::Vlan.index() as u64) << 8;
-    let fields = ["erspan.index", "erspan.bso", "erspan.pid7.source_index"];
+    let fields = ["erspan.index", "erspan.bso", "erspan.pid7.source_index", "erspan.vlan"];
+    let alice = scene.switch.port("alice").source_index.unwrap() as u64;
     for (copy, found) in copies.iter().zip(decode(&copies, &fields)) {
         let is_refused = number_of(&copy.copy) == number_of(&refused);
-        let source = if is_refused { mark } else { 0 };
+        let source = if is_refused { mark | alice } else { alice };
+        if matches!(copy.stream.1, Form::Erspan2 | Form::Erspan3) {
+            assert_eq!(found.number("erspan.vlan"), if is_refused { 20 } else { 10 });
+        }
         match copy.stream.1 {
             Form::Erspan2 => assert_eq!(found.number("erspan.index"), source),
             Form::Erspan3 => {
@@ -426,4 +431,26 @@ fn each_session_numbers_the_copies_for_each_of_its_destinations_by_itself() {
         let numbers: Vec<_> = of_session.filter_map(|(copy, _)| copy.sequence).collect();
         assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "session {id}");
     }
+}
+
+#[test]
+fn copies_are_numbered_on_when_only_their_way_is_set_anew() {
+    let stream = (Network::V4, Form::Erspan2);
+    let mut scene = Scene::simple(&session("", &[destination(stream, "")]));
+    let ways = ["", "dscp = 46", "dscp = 46\nttl = 3", "oversize = \"drop\"", "mtu = 1400"];
+    for way in ways {
+        let settings = json!({ "destination": [destination_json(stream, way)] });
+        scene.switch.change_session("watch", &settings);
+        scene.send(None, 200);
+        scene.send_back(None, 200);
+    }
+    let copies = collect_copies(&mut scene.far, 2 * ways.len());
+    let numbers: Vec<_> = copies.iter().filter_map(|copy| copy.sequence).collect();
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+    let classes = decode(&copies, &["ip.dsfield.dscp", "ip.ttl"]);
+    let told = |found: &Decoded| (found.number("ip.dsfield.dscp"), found.number("ip.ttl"));
+    let classes: Vec<_> = classes.iter().step_by(2).map(told).collect();
+    assert_eq!(classes, [(0, 64), (46, 64), (46, 3), (0, 64), (0, 64)]);
+    let leg = scene.switch.settled("watch").remove(0);
+    assert_eq!((leg.wanted, leg.delivered), (10, 10));
 }

@@ -7,7 +7,7 @@ use crate::gre::{
     first_word,
 };
 use crate::vxlan::{UDP_BYTES, VXLAN_BYTES};
-use crate::{ErspanSession, HardwareId, IpVersion, Vni};
+use crate::{ErspanSession, HardwareId, IpVersion, StreamKind, Vni};
 
 /// The form of the copies of one session for one collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,6 +139,22 @@ impl Encapsulation {
             Self::ErspanII { .. } | Self::ErspanIII { .. } => true,
             Self::Gre { sequence, .. } => matches!(sequence, GreSequence::Present),
             Self::ErspanI | Self::Vxlan { .. } => false,
+        }
+    }
+
+    /// The form and the session by which receivers tell numbered streams from one address to another apart, as in
+    /// [`RemoteSession`](crate::RemoteSession). `None` where copies are not numbered.
+    #[must_use]
+    pub const fn numbered_stream(&self) -> Option<(StreamKind, Option<u32>)> {
+        match *self {
+            Self::ErspanII { session } => Some((StreamKind::ErspanII, Some(session.get() as u32))),
+            Self::ErspanIII { session, .. } => {
+                Some((StreamKind::ErspanIII, Some(session.get() as u32)))
+            }
+            Self::Gre { key, sequence: GreSequence::Present } => Some((StreamKind::Gre, key)),
+            Self::Gre { sequence: GreSequence::Absent, .. }
+            | Self::ErspanI
+            | Self::Vxlan { .. } => None,
         }
     }
 }

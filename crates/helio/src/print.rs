@@ -60,6 +60,7 @@ pub(crate) fn port(out: &mut impl Write, port: &PortInfo) -> io::Result<()> {
         ("vlan", port.vlan.to_string()),
         ("mtu", format!("{} bytes", port.mtu)),
         ("worker", number(port.worker)),
+        ("source index", number(port.source_index)),
         ("queue pairs", format!("{} of {} in use", port.queue_pairs_active, port.queue_pairs)),
         ("memory", port.memory.map_or_else(|| "-".to_owned(), |memory| memory.to_string())),
         ("features", features),
@@ -268,6 +269,7 @@ mod tests {
         }))
         .unwrap();
         let mut info = PortInfo::new(&entry.check().unwrap());
+        info.source_index = Some(5);
         info.ingress_drops.insert("runt".to_owned(), 2);
         info.egress_drops.insert("no-rx-buffer".to_owned(), 3);
         let mut out = Vec::new();
@@ -281,6 +283,7 @@ mod tests {
             ),
             "{shown}"
         );
+        assert!(shown.contains("\nsource index 5\n"), "{shown}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use helio_types::{LegId, LegSet, MAX_LEGS, MAX_PORTS, MacAddr, PortId, PortSet, VlanId};
 
 use crate::session::RefusedFrames;
-use crate::{Leg, RateLimit, Session};
+use crate::{Leg, LegForm, RateLimit, Session};
 
 /// A set of named sessions, by their place in [`Sessions`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,10 @@ impl SessionSet {
 
     const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    const fn difference(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     const fn of(place: usize) -> Self {
@@ -76,6 +80,13 @@ impl Concerned {
     pub const fn all(self) -> SessionSet {
         self.ingress.union(self.egress)
     }
+
+    const fn without(self, sessions: SessionSet) -> Self {
+        Self {
+            ingress: self.ingress.difference(sessions),
+            egress: self.egress.difference(sessions),
+        }
+    }
 }
 
 /// What of a frame decides which sessions it concerns.
@@ -106,6 +117,8 @@ pub struct Sessions {
     receivers: PortSet,
     by_vlan: SessionSet,
     by_mac: SessionSet,
+    /// VLANs that copies are sent on, and the sessions that do so.
+    remote_vlans: Vec<(VlanId, SessionSet)>,
     on_ingress: SessionSet,
     on_egress: SessionSet,
     with_refused: SessionSet,
@@ -134,6 +147,7 @@ impl Sessions {
             receivers: PortSet::EMPTY,
             by_vlan: SessionSet::EMPTY,
             by_mac: SessionSet::EMPTY,
+            remote_vlans: Vec::new(),
             on_ingress: SessionSet::EMPTY,
             on_egress: SessionSet::EMPTY,
             with_refused: SessionSet::EMPTY,
@@ -188,6 +202,9 @@ impl Sessions {
             {
                 *legs = legs.union(LegSet::of(leg.id));
             }
+            if let LegForm::RemoteVlan(vlan) = leg.form {
+                self.remote_vlans.push((vlan, SessionSet::of(place)));
+            }
         }
     }
 
@@ -240,18 +257,31 @@ impl Sessions {
                 concerned.egress = concerned.egress.union(self.watching_egress(place));
             }
         }
-        concerned
+        concerned.without(self.sending_on(crossing.vlan))
     }
 
-    /// The sessions that a frame concerns which policy refused when `ingress` sent it.
+    /// The sessions whose own copies frames of `vlan` can be: those of another switch, or ours that came back. They are not
+    /// copied there again.
+    fn sending_on(&self, vlan: VlanId) -> SessionSet {
+        let here = self.remote_vlans.iter().filter(|(remote, _)| *remote == vlan);
+        here.fold(SessionSet::EMPTY, |all, (_, sessions)| all.union(*sessions))
+    }
+
+    /// The sessions that a frame concerns which policy refused when `ingress` sent it. `said` is the VLAN that its tag names, of
+    /// which it is no member.
     #[must_use]
-    pub fn concerned_by_refused(&self, ingress: PortId, source: MacAddr) -> Concerned {
+    pub fn concerned_by_refused(
+        &self,
+        ingress: PortId,
+        source: MacAddr,
+        said: VlanId,
+    ) -> Concerned {
         let mut sessions = self.sent_by(ingress);
         for place in self.by_mac.places().filter(|place| self.has_mac(*place, source)) {
             sessions = sessions.union(self.watching_ingress(place));
         }
         let ingress = sessions.intersection(self.with_refused);
-        Concerned { ingress, egress: SessionSet::EMPTY }
+        Concerned { ingress, egress: SessionSet::EMPTY }.without(self.sending_on(said))
     }
 
     /// The sessions that watch a port whose frames are not this switch's: neither its VLANs nor its addresses are meant.

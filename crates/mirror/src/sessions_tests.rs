@@ -109,7 +109,7 @@ fn refused_frames_concern_only_sessions_that_include_them() {
     by_mac.sources.macs = vec![mac(1)];
     let sessions = Sessions::new(vec![of_ports(&[1], Directions::Both), including, by_mac]);
     let concerned = |ingress, source| {
-        let concerned = sessions.concerned_by_refused(port(ingress), mac(source));
+        let concerned = sessions.concerned_by_refused(port(ingress), mac(source), VlanId::UNTAGGED);
         assert!(concerned.egress.is_empty());
         concerned.ingress.places().collect::<Vec<_>>()
     };
@@ -135,7 +135,7 @@ fn what_only_leaves_is_not_watched_when_it_is_refused() {
     let mut session = of_ports(&[1], Directions::Egress);
     session.refused = RefusedFrames::Included;
     let sessions = Sessions::new(vec![session]);
-    assert_eq!(sessions.concerned_by_refused(port(1), mac(1)), Concerned::NONE);
+    assert_eq!(sessions.concerned_by_refused(port(1), mac(1), VlanId::UNTAGGED), Concerned::NONE);
 }
 
 #[test]

@@ -168,6 +168,13 @@ impl Endpoint {
         ends(self) == ends(other) && link(self) == link(other) && self.carrier == other.carrier
     }
 
+    /// Whether copies are handed to the next hop of `other`, and it is asked from the same card and address.
+    pub(crate) fn has_hop_of(&self, other: &Self) -> bool {
+        let hop = |endpoint: &Self| (endpoint.own_address(), endpoint.next_hop());
+        let link = |endpoint: &Self| (endpoint.own_mac, endpoint.tag.map(|tag| tag.vlan));
+        hop(self) == hop(other) && link(self) == link(other)
+    }
+
     /// Whether a frame that begins with `head` is worth showing to [`Neighbour::observe`](crate::Neighbour::observe):
     /// ARP, or ICMP to our address or to all, in the VLAN of the underlay. Looks at a few bytes at fixed places, whatever
     /// they say, so it can be asked of each frame that comes from the uplink. A frame of which it is false is not ours.

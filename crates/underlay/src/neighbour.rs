@@ -36,12 +36,15 @@ impl Neighbour {
         Self { resolution, path_mtu, endpoint, longest_bytes, refused: RefusalCounts::NONE }
     }
 
-    /// Has other settings from now on, and forgets what it knew if they are others indeed. Returns whether they are. What was
-    /// counted stays.
+    /// Has other settings from now on, and forgets what it knew if they are others indeed: of the path, and of the next hop if that
+    /// is asked from elsewhere or is another one. Returns whether they are. What was counted stays.
     pub fn replace_endpoint(&mut self, endpoint: Endpoint) -> bool {
         let is_other = self.endpoint != endpoint;
         if is_other {
-            *self = Self { refused: self.refused, ..Self::new(endpoint) };
+            let anew = Self { refused: self.refused, ..Self::new(endpoint) };
+            let is_same_hop = endpoint.has_hop_of(&self.endpoint);
+            let resolution = if is_same_hop { self.resolution } else { anew.resolution };
+            *self = Self { resolution, ..anew };
         }
         is_other
     }

@@ -3,8 +3,8 @@
 use helio_frame::{BURST_BYTES, MemoryId};
 use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
-use crate::ethtool::receive_queues;
-use crate::opening::{Opening, open, wanted_queues};
+use crate::ethtool::{FramesLeftAlone, receive_queues};
+use crate::opening::{Grip, Opening, open, wanted_queues};
 use crate::parts::Shared;
 use crate::sockets::fits_one_chunk;
 use crate::status::sentence;
@@ -32,7 +32,7 @@ pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
 /// Lends an open interface to the worker until it is gone or the uplink ends.
 fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Worker {
     // What comes first is dropped last: these sockets are closed before their chunks can be another's.
-    let Opening { lots: _lots, grip, queues, table, watched, interface, facts, note } = opening;
+    let Opening { lots: _lots, mut grip, queues, table, watched, interface, facts, note } = opening;
     let memory = MemoryId::of_port(shared.id);
     shared.directory.replace(memory, Some(table));
     let refused = match shared.ask(|answer| Order::Install(queues, answer)) {
@@ -51,7 +51,7 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     shared.wakeups.wake();
 
     let opened = Opened { interface, queues: facts.queues, multi_buffer: facts.multi_buffer };
-    let why = watch(shared, stop, senses, &opened, || grip.attached.is_attached());
+    let why = watch(shared, stop, senses, &opened, &mut grip);
 
     // The program first: what arrives from now on is the host's.
     drop(grip);
@@ -106,7 +106,7 @@ fn watch(
     stop: &Stop,
     senses: &Senses,
     opened: &Opened,
-    is_attached: impl Fn() -> bool,
+    grip: &mut Grip,
 ) -> String {
     let name = &shared.interface;
     let mut link = opened.interface.link;
@@ -126,8 +126,12 @@ fn watch(
         if let Some(why) = opened.outlived(&now, queues) {
             return format!("{name} {why}");
         }
-        if !is_attached() {
+        if !grip.attached.is_attached() {
             return format!("the XDP program was taken away from {name}");
+        }
+        if grip.left_alone.as_mut().is_some_and(FramesLeftAlone::renew) {
+            let again = "was told again to leave VLAN tags in frames, and not to join segments: somebody had allowed it";
+            shared.tell(&PortEvent::Note(format!("{name} {again}")));
         }
         shared.status.set_mtu(now.mtu);
         shared.status.look(&now);

@@ -84,13 +84,24 @@ impl FramesLeftAlone {
     pub(crate) fn demand(index: u32) -> io::Result<Self> {
         let interfaces = Interfaces::new()?;
         let mut left_alone = Self { interfaces, index, withdrawn: 0 };
-        let Ok(flags) = left_alone.flags() else { return Ok(left_alone) };
+        left_alone.withdraw()?;
+        Ok(left_alone)
+    }
+
+    /// Tells the driver again, if somebody has allowed it meanwhile. Returns whether it was told: an interface that is gone need
+    /// not be.
+    pub(crate) fn renew(&mut self) -> bool {
+        self.withdraw().unwrap_or(false)
+    }
+
+    fn withdraw(&mut self) -> io::Result<bool> {
+        let Ok(flags) = self.flags() else { return Ok(false) };
         let unwanted = flags & (STRIPS_TAGS | JOINS_SEGMENTS);
         if unwanted != 0 {
-            left_alone.set_flags(flags & !unwanted)?;
-            left_alone.withdrawn = unwanted;
+            self.set_flags(flags & !unwanted)?;
+            self.withdrawn |= unwanted;
         }
-        Ok(left_alone)
+        Ok(unwanted != 0)
     }
 
     fn flags(&self) -> io::Result<u32> {

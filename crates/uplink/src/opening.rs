@@ -38,7 +38,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Grip {
     pub(crate) attached: Attached,
     _promiscuous: Promiscuous,
-    _left_alone: Option<FramesLeftAlone>,
+    /// `None` where the driver goes on.
+    pub(crate) left_alone: Option<FramesLeftAlone>,
 }
 
 /// An interface that is open.
@@ -109,7 +110,7 @@ pub(crate) fn open(
         let connected = attached.connect(queue, socket.as_raw_fd());
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
-    let grip = Grip { attached, _promiscuous: promiscuous, _left_alone: left_alone };
+    let grip = Grip { attached, _promiscuous: promiscuous, left_alone };
     Ok(Opening { grip, queues, lots, table, watched, interface, facts, note })
 }
 

@@ -133,6 +133,28 @@ fn a_program_that_an_operator_forces_off_is_attached_again() {
     carries_frames(&mut rig);
 }
 
+/// Whether the driver of the near end takes tags out of frames.
+fn strips_tags() -> bool {
+    let run = Command::new("ethtool").args(["-k", "near"]).output().unwrap();
+    String::from_utf8_lossy(&run.stdout).contains("rx-vlan-offload: on")
+}
+
+#[test]
+fn tags_stay_in_frames_also_when_an_operator_lets_the_driver_take_them_out() {
+    let _wire = Wire::new(1500);
+    assert!(strips_tags());
+    let mut rig = Rig::up(UplinkMode::Auto);
+    assert!(!strips_tags());
+    let run = Command::new("ethtool").args(["-K", "near", "rxvlan", "on"]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let told = |event: &UplinkEvent| matches!(event, UplinkEvent::Note(text) if text.starts_with("near was told again"));
+    rig.until("that was noticed", |rig| rig.events().iter().any(told));
+    assert!(!strips_tags());
+    carries_frames(&mut rig);
+    drop(rig);
+    assert!(strips_tags(), "it is allowed again");
+}
+
 const CHILD: &str = "HELIO_UPLINK_CHILD";
 
 #[test]

@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::deliver::{Outcome, Part, Purpose, in_form, longest, on_the_wire};
 use crate::legs::{LegTargets, egress_view};
 use crate::mailbox::{Readers, Tagging, Targets};
-use crate::remote::{Collector, Limits, Sent, link_bytes};
+use crate::remote::{Limits, Sending, Sent, link_bytes};
 use crate::run::{Traits, Work};
 
 impl Core {
@@ -131,23 +131,14 @@ impl Core {
         let rest = RestBytes::new(table, &frame.rest);
         let (mut outcome, mut sent) = (Outcome::default(), Sent::default());
         let at = snapshot.switch.port(sighting.at).unwrap_or(settings);
-        let longest_seen = longest(at, tagging);
         let flow_hash = flow_hash(frame.head.bytes());
-        let mut way = LegWay {
-            session,
-            leg,
-            sighting,
-            tagging,
-            settings,
-            longest_seen,
-            flow_hash,
-            now_ns: *now_ns,
-        };
-        let mut collector = collectors.get_mut(id);
+        let mut way =
+            LegWay { session, leg, sighting, tagging, settings, at, flow_hash, now_ns: *now_ns };
+        let mut collector = collectors.sending(id);
         let form = Form::towards(&frame.net, Offloads::NONE);
         let made = in_form(frame, rest, forms, form, u16::MAX, |delivery| {
             let bytes = delivery.bytes();
-            match way.send(&delivery, &mut *local.port, collector.as_deref_mut(), &mut sent) {
+            match way.send(&delivery, &mut *local.port, collector.as_mut(), &mut sent) {
                 Ok(()) => outcome.deliver(bytes),
                 Err(reason) => outcome.drop(reason),
             }
@@ -209,8 +200,8 @@ struct LegWay<'a> {
     sighting: Sighting,
     tagging: Tagging,
     settings: &'a PortSettings,
-    /// Longest frame that the MTU of the source port allows.
-    longest_seen: u32,
+    /// Those of the source port.
+    at: &'a PortSettings,
     flow_hash: u32,
     now_ns: u64,
 }
@@ -224,7 +215,7 @@ impl LegWay<'_> {
         &mut self,
         delivery: &Delivery<'_>,
         port: &mut dyn Port,
-        collector: Option<&mut Collector>,
+        collector: Option<&mut Sending<'_>>,
         sent: &mut Sent,
     ) -> Result<(), DropReason> {
         let mut seen = [0; ROOM];
@@ -270,10 +261,15 @@ impl LegWay<'_> {
         let tag = tag_of(seen);
         let integrity = match self.sighting.refused {
             Some(_) => Integrity::Bad,
-            None => Integrity::of_length(seen.bytes(), self.longest_seen),
+            None => {
+                let longest = longest(self.at, Tagging { tag, ..self.tagging });
+                Integrity::of_length(seen.bytes(), longest)
+            }
         };
+        // A refused frame belongs to no VLAN, and may say one all the same.
+        let said = || tag.and_then(|tag| VlanId::new(tag.vid())).unwrap_or(VlanId::UNTAGGED);
         CopyFields {
-            vlan: self.tagging.vlan,
+            vlan: self.sighting.refused.map_or(self.tagging.vlan, |_| said()),
             cos: Cos::of_low_bits(tag.or(self.tagging.tag).map_or(0, Tci::pcp)),
             original_tag: if tag.is_some() { OriginalTag::Kept } else { OriginalTag::Absent },
             integrity,

@@ -12,7 +12,7 @@ use helio_mirror::{
 };
 use helio_offload::MAX_HEADER_BYTES;
 use helio_switch::{L2, TAG_BYTES, TagEdit, egress_edit};
-use helio_types::{DropReason, LegSet, MacAddr, PortId, PortSet};
+use helio_types::{DropReason, LegSet, MacAddr, PortId, PortSet, VlanId};
 
 use crate::Snapshot;
 use crate::core::Core;
@@ -195,7 +195,11 @@ impl Core {
             }),
             // That was no frame.
             Err(DropReason::Runt) => Concerned::NONE,
-            Err(_) if sessions.want_refused() => sessions.concerned_by_refused(ingress, source),
+            Err(_) if sessions.want_refused() => {
+                let tag = L2::parse(frame.head.bytes()).ok().and_then(|l2| l2.tag);
+                let said = tag.and_then(|tag| VlanId::new(tag.vid()));
+                sessions.concerned_by_refused(ingress, source, said.unwrap_or(VlanId::UNTAGGED))
+            }
             Err(_) => Concerned::NONE,
         }
     }

@@ -139,9 +139,9 @@ impl Core {
         if one_by_one {
             runs.extend(frames.iter().map(|frame| Run::alone(frame, verdict, concerned)));
         } else {
-            // Copies of refused frames have the tags that those came with, and these differ.
-            let is_refused_and_wanted = verdict.is_err() && !concerned.all().is_empty();
-            let company = if is_refused_and_wanted { Company::Refused } else { Company::Welcome };
+            // Copies of refused frames have the tags that those came with, and these differ; so may who wants them.
+            let may_be_wanted = verdict.is_err() && self.snapshot.sessions.want_refused();
+            let company = if may_be_wanted { Company::Refused } else { Company::Welcome };
             runs.push(Run::begin(count, traits, verdict, company, concerned));
         }
     }

@@ -30,8 +30,15 @@ pub(crate) struct Collector {
     /// The outer headers, for the next hop they were compiled for.
     template: Option<(MacAddr, Template)>,
     sequence: u32,
-    identification: u32,
     outer: OuterHeader,
+}
+
+/// A collector that copies are sent to now.
+#[derive(Debug)]
+pub(crate) struct Sending<'a> {
+    collector: &'a mut Collector,
+    /// What the next copy in fragments is told apart by.
+    identification: &'a mut u32,
 }
 
 /// The collectors behind ports of one worker, by their legs.
@@ -39,6 +46,9 @@ pub(crate) struct Collector {
 pub(crate) struct Collectors {
     by_leg: Vec<Option<Box<Collector>>>,
     legs: LegSet,
+    /// One for all: who puts fragments together looks at their addresses and at this, and several collectors can share those.
+    /// RFC 791, section 3.2; RFC 8200, section 4.5.
+    identification: u32,
     next_tick_ns: u64,
     /// Answers that may be given until then.
     answers_left: u32,
@@ -55,23 +65,24 @@ impl Collector {
             had_link: true,
             template: None,
             sequence: 0,
-            identification: 0,
             outer: OuterHeader::new(),
         }
     }
 
-    /// Has another way there, if its way is another one: then nothing is known of it. The numbering and the counts go on.
+    /// Has another way there, if its way is another one: then nothing is known of it. The numbering and the counts go on. The
+    /// outer headers are compiled anew in any case: more than the way may have changed.
     fn take_way(&mut self, remote: &Remote) {
-        if self.neighbour.replace_endpoint(remote.endpoint) {
-            self.template = None;
-        }
+        self.neighbour.replace_endpoint(remote.endpoint);
+        self.template = None;
     }
 
     /// What is known of its next hop.
     pub(crate) fn neighbour(&self) -> &Neighbour {
         &self.neighbour
     }
+}
 
+impl Sending<'_> {
     /// Sends a copy of `seen`, in as many datagrams as it takes. Each copy has a number, also one that cannot be sent: the
     /// collector sees by it what it lost. Adds what was sent to `sent`, also when not all of it could be.
     ///
@@ -87,29 +98,34 @@ impl Collector {
         port: &mut dyn Port,
         sent: &mut Sent,
     ) -> Result<(), DropReason> {
-        let (sequence, identification) = (self.sequence, self.identification);
-        self.sequence = sequence.wrapping_add(1);
-        self.identification = identification.wrapping_add(1);
-        let next_hop = remote.next_hop.or_else(|| self.neighbour.use_mac());
+        let Collector { neighbour, template, sequence: next, outer, .. } = &mut *self.collector;
+        let sequence = *next;
+        *next = sequence.wrapping_add(1);
+        let next_hop = remote.next_hop.or_else(|| neighbour.use_mac());
         let next_hop = next_hop.ok_or(DropReason::NoNeighbour)?;
-        if self.template.as_ref().is_none_or(|(compiled_for, _)| *compiled_for != next_hop) {
-            self.template = remote.template(next_hop).map(|template| (next_hop, template));
+        if template.as_ref().is_none_or(|(compiled_for, _)| *compiled_for != next_hop) {
+            *template = remote.template(next_hop).map(|template| (next_hop, template));
         }
-        let (_, template) = self.template.as_ref().ok_or(DropReason::NoNeighbour)?;
-        let mtu_bytes = self.neighbour.mtu_bytes().min(limits.link_bytes);
+        let (_, template) = template.as_ref().ok_or(DropReason::NoNeighbour)?;
+        let mtu_bytes = neighbour.mtu_bytes().min(limits.link_bytes);
         let path = Path { mtu_bytes, oversize: remote.oversize };
         let plan = template.plan(seen.bytes(), limits.snap_len, path)?;
         let inner_sum = match template.wants_inner_sum() {
             true => sum(&seen.range(0, plan.inner_bytes())),
             false => 0,
         };
-        let copy = CopyFields { sequence, identification, inner_sum, ..facts };
+        let copy =
+            CopyFields { sequence, identification: *self.identification, inner_sum, ..facts };
+        if plan.count() > 1 {
+            // Whole datagrams need none of their own: RFC 6864, section 4.1.
+            *self.identification = self.identification.wrapping_add(1);
+        }
         for part in plan.parts() {
-            template.fill(&copy, &part, &mut self.outer);
+            template.fill(&copy, &part, outer);
             let piece = seen.range(part.inner_start(), part.inner_bytes());
-            self.outer.append(piece.header).ok_or(DropReason::HeaderLong)?;
+            outer.append(piece.header).ok_or(DropReason::HeaderLong)?;
             let (net, precedence) = (NetHeader::PLAIN, Precedence::Copy);
-            let delivery = Delivery { net, header: self.outer.bytes(), precedence, ..piece };
+            let delivery = Delivery { net, header: outer.bytes(), precedence, ..piece };
             port.offer(&delivery)?;
             sent.add(&delivery);
         }
@@ -161,6 +177,7 @@ impl Collectors {
         Self {
             by_leg: (0..MAX_LEGS).map(|_| None).collect(),
             legs: LegSet::EMPTY,
+            identification: 0,
             next_tick_ns: 0,
             answers_left: 0,
             answers_until_ns: 0,
@@ -174,9 +191,17 @@ impl Collectors {
         self.legs
     }
 
+    /// The collector of `leg`, to be sent copies.
+    #[inline]
+    pub(crate) fn sending(&mut self, leg: LegId) -> Option<Sending<'_>> {
+        let Self { by_leg, identification, .. } = self;
+        let collector = by_leg.get_mut(leg.index())?.as_deref_mut()?;
+        Some(Sending { collector, identification })
+    }
+
     /// The collector of `leg`.
     #[inline]
-    pub(crate) fn get_mut(&mut self, leg: LegId) -> Option<&mut Collector> {
+    fn get_mut(&mut self, leg: LegId) -> Option<&mut Collector> {
         self.by_leg.get_mut(leg.index())?.as_deref_mut()
     }
 

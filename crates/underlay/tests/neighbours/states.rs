@@ -1,7 +1,9 @@
 //! When a neighbour is asked, and when copies can go there.
 
-use helio_types::MacAddr;
-use helio_underlay::{NeighbourState, Observed, Refusal};
+use helio_types::{MacAddr, VlanId};
+use helio_underlay::{
+    Carrier, Endpoint, EndpointSettings, NeighbourState, Observed, Refusal, UnderlayTag,
+};
 
 use crate::world::{BOTH, OTHER_MAC, PEER_MAC, Says, Version, World};
 
@@ -15,6 +17,31 @@ fn everybody(version: Version) -> MacAddr {
 
 fn at(milliseconds: &[u64], to: MacAddr) -> Vec<(u64, MacAddr)> {
     milliseconds.iter().map(|at| (*at, to)).collect()
+}
+
+#[test]
+fn a_next_hop_stays_known_when_the_path_behind_it_is_another_one() {
+    for version in BOTH {
+        let of = |change: fn(&mut EndpointSettings)| {
+            let mut settings = version.settings();
+            change(&mut settings);
+            Endpoint::new(&settings).unwrap()
+        };
+        let mut world = World::resolved(version);
+        for path in [of(|it| it.mtu_bytes = 9000), of(|it| it.carrier = Carrier::Nothing)] {
+            assert!(world.neighbour.replace_endpoint(path));
+            assert_eq!(world.neighbour.mtu_bytes(), path.mtu_bytes());
+            assert_eq!(world.neighbour.use_mac(), Some(PEER_MAC));
+        }
+        let tag = |it: &mut EndpointSettings| {
+            it.tag = Some(UnderlayTag { vlan: VlanId::new(7).unwrap(), priority: 0 });
+        };
+        for elsewhere in [of(|it| it.own_mac = OTHER_MAC), of(tag)] {
+            let mut world = World::resolved(version);
+            assert!(world.neighbour.replace_endpoint(elsewhere));
+            assert_eq!(world.neighbour.use_mac(), None);
+        }
+    }
 }
 
 #[test]

@@ -173,3 +173,29 @@ fn a_plain_leg_shows_the_vlans_of_its_port_and_another_form_shows_all() {
     stage.settle();
     assert_eq!(frames_of(&stage, 0, DropReason::Vlan), [4, 2, 2]);
 }
+
+#[test]
+fn what_comes_on_the_vlan_of_a_leg_is_not_copied_there_again_and_to_others_as_ever() {
+    // Where policy takes tagged frames, and where it refuses them.
+    for from in [ordinary(), ordinary().vlan(access(10))] {
+        for others in [0, 1] {
+            let plans = [from.clone(), ordinary(), ordinary(), ordinary()];
+            let refused = RefusedFrames::Included;
+            let remote = Session { refused, ..session(&[0], &[(0, 2, remote())]) };
+            let plain = session(&[0], &[(1, 3, LegForm::Plain)]);
+            let plain = Session { refused, number: 2, ..plain };
+            let sessions = [remote, plain].into_iter().take(1 + others).collect();
+            let mut stage = stage_with(&plans, sessions);
+            [98, 99].into_iter().for_each(|vlan| stage.know_all(vid(vlan)));
+            // All in one burst.
+            for tci in [99, 98, 0xe063, 98, 98, 99] {
+                stage.send(0, &frame(0, 1).tagged(tci).payload(100, 1).complete());
+            }
+            stage.settle();
+            let wanted = [0, 1].map(|leg| stage.leg_counts(leg).wanted.frames);
+            let (mirrored, others) = (stage.bytes_at(2).len(), 6 * others);
+            assert_eq!((wanted, mirrored), ([3, others as u64], 3));
+            assert_eq!(stage.bytes_at(3).len(), others);
+        }
+    }
+}

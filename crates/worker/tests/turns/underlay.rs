@@ -5,14 +5,16 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use helio_encap::{Dscp, Encapsulation, GreSequence, Oversize};
+use helio_encap::{
+    Dscp, Encapsulation, ErspanSession, GreSequence, HardwareId, Oversize, SubHeaderChoice,
+};
 use helio_mirror::{DecapPoint, LegForm, Remote};
 use helio_testkit::TestFrame;
 use helio_types::{DropReason, MacAddr};
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet, Refusal};
 
 use crate::sessions::{frames_of, session};
-use crate::stage::{Stage, frame, ordinary, port};
+use crate::stage::{Stage, access, frame, ordinary, port, trunk, vid};
 
 /// The port that plays an uplink, and the one behind which mirror streams end.
 pub(crate) const UPLINK: usize = 1;
@@ -45,6 +47,14 @@ fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) ->
         dscp: Dscp::default(),
         hop_limit: NonZeroU8::new(64).unwrap(),
     }))
+}
+
+/// The same collector with something changed.
+fn with(form: LegForm, change: impl FnOnce(&mut Remote)) -> LegForm {
+    let LegForm::Remote(remote) = form else { panic!("no collector") };
+    let mut remote = (*remote).clone();
+    change(&mut remote);
+    LegForm::Remote(Arc::new(remote))
 }
 
 fn configure(stage: &mut Stage, form: LegForm) {
@@ -111,6 +121,54 @@ fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() 
 }
 
 #[test]
+fn a_collector_whose_copies_travel_in_another_class_gets_the_next_number_in_that_class() {
+    let form = || collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate);
+    let mut stage = stage(form());
+    let mut found = Vec::new();
+    for class in [0, 46] {
+        configure(&mut stage, with(form(), |remote| remote.dscp = Dscp::of_low_bits(class)));
+        stage.send(0, &frame(0, 3).payload(100, 1).complete());
+        stage.settle();
+        let sent = stage.bytes_at(UPLINK);
+        let copy = sent.iter().find(|bytes| bytes[0..6] == COLLECTOR_MAC.0).unwrap();
+        found.push((copy[15] >> 2, u32::from_be_bytes(copy[38..42].try_into().unwrap())));
+    }
+    assert_eq!(found, [(0, 0), (46, 1)]);
+}
+
+/// What ERSPAN III says of the length of a frame of 1514 bytes that comes untagged and leaves tagged, as it is seen at `source`,
+/// which has this MTU.
+fn length_told(source: usize, mtu: u16) -> u8 {
+    let encapsulation = Encapsulation::ErspanIII {
+        session: ErspanSession::of_low_bits(7),
+        security_group: 0,
+        hardware: HardwareId::of_low_bits(0),
+        sub_header: SubHeaderChoice::Absent,
+    };
+    let form = collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate);
+    let form = with(form, |remote| remote.encapsulation = encapsulation);
+    let mut plans = vec![ordinary(); 4];
+    plans[0] = ordinary().vlan(access(10));
+    plans[3] = ordinary().vlan(trunk(&[10], None));
+    plans[source].mtu = mtu;
+    let mut stage = Stage::new(1, &plans);
+    stage.configure_sessions(&plans, vec![session(&[source], &[(0, UPLINK, form)])]);
+    stage.know_all(vid(10));
+    stage.send(0, &frame(0, 3).payload(1472, 1).complete());
+    stage.settle();
+    let sent = stage.bytes_at(UPLINK);
+    assert_eq!(sent.len(), 1);
+    sent[0][44] >> 3 & 3
+}
+
+#[test]
+fn a_tag_makes_no_frame_too_long_for_its_port() {
+    for source in [0, 3] {
+        assert_eq!((length_told(source, 1500), length_told(source, 1499)), (0, 2), "{source}");
+    }
+}
+
+#[test]
 fn what_neighbours_say_in_vain_is_counted_by_reason_also_when_the_way_changes() {
     let mut stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
     let refused = |stage: &mut Stage| {
@@ -135,7 +193,7 @@ fn what_neighbours_say_in_vain_is_counted_by_reason_also_when_the_way_changes() 
 #[test]
 fn fragments_that_left_before_one_found_no_room_are_counted() {
     let mut stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Fragment));
-    stage.know_all(crate::stage::vid(0));
+    stage.know_all(vid(0));
     stage.ports[UPLINK].set_room(1);
     stage.send(0, &frame(0, 3).payload(1480, 1).complete());
     stage.settle();
@@ -144,6 +202,28 @@ fn fragments_that_left_before_one_found_no_room_are_counted() {
     assert_eq!(fragments.len(), 1);
     let egress = stage.counts(UPLINK).egress;
     assert_eq!((egress.frames, egress.bytes), (1, fragments[0].len() as u64));
+}
+
+#[test]
+fn copies_in_fragments_for_one_collector_are_told_apart_whichever_legs_they_came_by() {
+    let mut stage = Stage::new(1, &vec![ordinary(); 4]);
+    let form = || collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Fragment);
+    let legs = [(0, UPLINK, form()), (1, UPLINK, with(form(), |remote| remote.number = 2))];
+    stage.configure_sessions(&vec![ordinary(); 4], vec![session(&[0], &legs)]);
+    stage.know_all(vid(0));
+    for _ in 0..3 {
+        stage.send(0, &frame(0, 3).payload(1480, 1).complete());
+    }
+    stage.settle();
+    let fragments = stage.bytes_at(UPLINK);
+    let mut beginnings: Vec<_> = fragments
+        .iter()
+        .filter(|bytes| u16::from_be_bytes([bytes[20], bytes[21]]) & 0x1fff == 0)
+        .map(|bytes| u16::from_be_bytes([bytes[18], bytes[19]]))
+        .collect();
+    beginnings.sort_unstable();
+    beginnings.dedup();
+    assert_eq!((fragments.len(), beginnings.len()), (12, 6));
 }
 
 /// RFC 1071, of an even number of bytes.
