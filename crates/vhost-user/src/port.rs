@@ -282,7 +282,7 @@ impl Port for VhostPort {
     #[inline]
     fn publish(&mut self) {
         (self.foreseen, self.walked, self.stride) = (0, 0, Stride::ALL);
-        let mut finished = false;
+        let mut has_drained = false;
         for pair in self.live() {
             // Somebody waits for what came, and hardly ever for what is given back.
             if let Some(queue) = pair.receive.queue.as_deref_mut() {
@@ -290,11 +290,12 @@ impl Port for VhostPort {
             }
             if let Some(queue) = pair.transmit.queue.as_deref_mut() {
                 queue.publish();
-                finished |= pair.transmit.phase == Phase::Leaving && queue.in_flight() == 0;
+                has_drained |= pair.transmit.phase == Phase::Leaving && queue.in_flight() == 0;
             }
         }
-        if finished {
-            self.finish_leaving();
+        if has_drained {
+            // It is given back at the next look, where what may take its time is bounded.
+            self.shared.mailbox.remind();
         }
     }
 

@@ -20,6 +20,7 @@ const SIZE: u16 = 1024;
 const RING_BYTES: u64 = 0x8000;
 const AVAIL: u64 = 0x4000;
 const USED: u64 = 0x5000;
+const BUFFER: u64 = 0x7800;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 
@@ -98,6 +99,14 @@ impl Rig {
             self.write(base(ring) + 16 * u64::from(index), &rest.collect::<Vec<u8>>());
         }
         self.write(base(ring) + AVAIL + 2, &SIZE.to_le_bytes());
+    }
+
+    /// A frame that is too long to be copied as a whole when it is taken.
+    fn offer_frame(&self, ring: usize) {
+        let buffer = base(ring) + BUFFER;
+        let rest = 400_u32.to_le_bytes().into_iter().chain([0; 4]);
+        self.write(base(ring), &buffer.to_le_bytes().into_iter().chain(rest).collect::<Vec<u8>>());
+        self.write(base(ring) + AVAIL + 2, &1_u16.to_le_bytes());
     }
 
     fn install(&mut self, ring: usize, mode: Mode) {
@@ -249,6 +258,35 @@ fn of_many_orders_a_few_are_obeyed_in_a_turn_and_all_in_the_end() {
         rig.turn();
         waiting.retain(|answer| answer.try_recv().is_err());
         assert_eq!(waiting.len(), 256 - 64 * turns);
+    }
+    assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
+}
+
+#[test]
+fn of_many_queues_whose_last_frames_come_back_at_once_a_few_are_given_back_in_a_turn() {
+    let mut rig = Rig::new(128);
+    let transmitqs: Vec<usize> = (0..128).map(|pair| 2 * pair + 1).collect();
+    for ring in &transmitqs {
+        rig.offer_frame(*ring);
+        rig.install(*ring, Mode::Enabled);
+    }
+    let mut held = Vec::new();
+    while held.len() < 128 {
+        assert_eq!(rig.turn(), 0);
+        held.extend(rig.burst.frames().iter().map(|frame| frame.origin));
+    }
+    let mut waiting: Vec<_> = transmitqs.iter().map(|ring| rig.ask_for(*ring)).collect();
+    for _ in 0..3 {
+        rig.turn();
+    }
+    assert!(waiting.iter().all(|answer| answer.try_recv().is_err()));
+    held.into_iter().for_each(|origin| rig.port.release(origin));
+    rig.port.publish();
+    for left in [64, 0] {
+        assert_eq!(rig.port.arm(), Armed::WorkPending, "the worker may not sleep");
+        rig.turn();
+        waiting.retain(|answer| !matches!(answer.try_recv(), Ok(Some(_))));
+        assert_eq!(waiting.len(), left);
     }
     assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
 }
