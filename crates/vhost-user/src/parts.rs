@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -85,7 +86,8 @@ pub enum PortEvent {
     /// latter, at most one per session and kind. Of all together, at most 20 in a second and 16 at once.
     Note(String),
     /// Queues were stopped, and no pair carries frames any more. All frames that the worker took from the guest are decided
-    /// when this is told; that can be more than once for what was one stop to the guest, as its queues stop one by one.
+    /// when this is told; that can be more than once for what was one stop to the guest, as its queues stop one by one. A worker
+    /// that does not answer puts it off until it does.
     LinkDown,
     /// The worker did not answer in time. It must not happen.
     WorkerSilent,
@@ -170,6 +172,8 @@ pub(crate) struct PortShared {
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     /// Readable after the port broke a rule, until the control thread has told so.
     pub(crate) fault_event: OwnedFd,
+    /// The worker did not answer the last order in time. Written by sessions.
+    pub(crate) is_worker_silent: AtomicBool,
     /// How fast notes may follow each other.
     note_pace: Mutex<EventPace>,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
@@ -187,6 +191,7 @@ impl PortShared {
             wakeups: parts.wakeups,
             directory: parts.directory,
             fault_event: event_fd::make()?,
+            is_worker_silent: AtomicBool::new(false),
             note_pace: Mutex::new(EventPace::new(Instant::now())),
             events: parts.events,
         })
