@@ -1,6 +1,8 @@
 //! The worker's half of a VM port. Used by one worker; sessions reach it through its mailbox only.
 
 mod orders;
+#[cfg(test)]
+pub(crate) mod silence;
 mod spread;
 #[cfg(test)]
 mod turn_tests;

@@ -1,15 +1,14 @@
 //! What a guest can have its worker do in one turn: it does not grow with its queues. The queues are given to the port without a
 //! session.
 
-use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
 use crate::mailbox::{Command, Installation, Mode, Order, Queue};
 use crate::parts::{SocketAccess, SocketRole};
+use crate::port::silence::Nobody;
 use crate::ring_id::{QueueKind, RingId};
-use helio_frame::{Burst, Head, MemoryDirectory, MemoryId, Pool, Precedence, Wakeups};
+use helio_frame::{Burst, Head, MemoryId, Pool, Precedence};
 use helio_mem::GuestAddr;
 use helio_types::{PortId, WorkerId};
 use helio_vring::{Call, MAX_CHAIN_DESCRIPTORS, RingSetup, Sender, feature};
@@ -23,21 +22,6 @@ const USED: u64 = 0x5000;
 const BUFFER: u64 = 0x7800;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
-
-/// Nobody sleeps, and nobody asks for memory.
-struct Nobody;
-
-impl Wakeups for Nobody {
-    fn wake(&self) {}
-    fn watch(&self, _: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(())
-    }
-    fn unwatch(&self, _: BorrowedFd<'_>) {}
-}
-
-impl MemoryDirectory for Nobody {
-    fn replace(&self, _: MemoryId, _: Option<Arc<MemoryTable>>) {}
-}
 
 /// A port, and the memory of its guest.
 struct Rig {
