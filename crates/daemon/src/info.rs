@@ -14,7 +14,7 @@ use helio_vhost_user::VhostPortHandle;
 use helio_worker::{Fleet, UnderlayReport, WorkerReport};
 
 use crate::feature_names::feature_names;
-use crate::port_state::{port_state, why_nothing_arrives};
+use crate::port_state::{Condition, port_state, why_nothing_arrives};
 use crate::ports::{Ports, ServedPort};
 use crate::stream_info::describe_streams;
 
@@ -35,7 +35,7 @@ pub(crate) fn port_info(
     underlay: &UnderlayReport,
 ) -> PortInfo {
     let counts = counts(port, fleet);
-    let (state, detail) = port_state(port, ports);
+    let Condition { word: state, detail, .. } = port_state(port, ports);
     let vm = port.handle.vm();
     let mut info = PortInfo {
         state,
