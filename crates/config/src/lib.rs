@@ -29,6 +29,7 @@ mod socket_access;
 mod table;
 mod underlay;
 mod vlan_setting;
+mod write;
 
 pub use attachment::{Attachment, TapInterface, UplinkInterface, VmSocket};
 pub use decap::{DecapEntry, DecapPoint};
