@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use helio_api::{
-    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings,
-    SessionConfig, SessionSettings, WorkerInfo,
+    ConfigInfo, FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo,
+    PortSettings, SessionConfig, SessionSettings, WorkerInfo,
 };
 use helio_config::{Config, MirrorDestination};
 use helio_control::{ControlError, ControlErrorKind, Switch};
@@ -431,6 +431,11 @@ impl Switch for RunningSwitch {
             (Some(port), Some(vlan)) => FlushFilter::PortVlan(port, vlan),
         };
         Ok(FlushReply { removed: self.fleet.fdb().flush(filter) as u64 })
+    }
+
+    fn config(&self) -> Result<ConfigInfo, ControlError> {
+        let config = self.lock_config().clone();
+        info::config_info(&config).map_err(ControlError::internal)
     }
 
     fn workers(&self) -> Result<Vec<WorkerInfo>, ControlError> {

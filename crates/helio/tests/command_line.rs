@@ -84,6 +84,19 @@ fn every_list_and_show_has_a_table_and_a_json_form() {
 }
 
 #[test]
+fn a_configuration_is_printed_as_it_is_and_what_is_wrong_with_it_goes_to_stderr() {
+    let lab = Lab::new();
+    let text = "# the ports columbia crusader sniffie\n";
+    assert_eq!(lab.says("config show"), text);
+    lab.says("mirror add sql --source-port columbia --to-port sniffie");
+    let output = lab.helio("config show");
+    assert_eq!(output.stdout, text.as_bytes());
+    let note = "note: \"helio run\" would refuse this: sql is only a fake\n";
+    assert_eq!(stderr(&output), note);
+    assert_eq!(lab.json("config show")["problems"], json!(["sql is only a fake"]));
+}
+
+#[test]
 fn a_table_shows_what_a_port_waits_for() {
     let table = Lab::new().says("port list");
     let sniffie = table.lines().find(|line| line.starts_with("sniffie")).unwrap();
