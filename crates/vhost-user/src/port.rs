@@ -17,6 +17,7 @@ use helio_offload::Offloads;
 use helio_types::DropReason;
 use helio_vring::{ReceiveQueue, TakeSteps, TransmitQueue};
 
+use crate::call_cost::{CallCost, Cost, cpu_time};
 use crate::handle::VhostPortHandle;
 use crate::parts::{PortError, PortParts, PortShared};
 use crate::quiet::Quiet;
@@ -52,6 +53,7 @@ pub struct VhostPort {
     /// Number of rings that the guest may use.
     running: usize,
     accepts: Offloads,
+    call_cost: CallCost,
     /// Of the transmitq that runs, if it is one only.
     quiet: Option<Quiet>,
     /// The memory that the rings lie in, while there are any.
@@ -84,6 +86,7 @@ impl VhostPort {
             stride: Stride::ALL,
             running: 0,
             accepts: Offloads::NONE,
+            call_cost: CallCost::default(),
             quiet: None,
             memory: None,
         };
@@ -189,6 +192,29 @@ impl VhostPort {
             pair.receive.fail();
         }
         self.refresh();
+    }
+
+    #[inline]
+    fn notify_all(&mut self) {
+        for pair in self.live() {
+            if let Some(queue) = pair.transmit.queue.as_deref_mut() {
+                queue.notify();
+            }
+            if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                queue.notify();
+            }
+        }
+    }
+
+    /// The same, and looks at what it costs.
+    #[cold]
+    fn notify_timed(&mut self) {
+        let began = cpu_time();
+        self.notify_all();
+        let took = cpu_time().saturating_sub(began);
+        if self.call_cost.note(took, self.live_pairs) == Cost::TooHigh {
+            self.fail(PortFault::SlowCall);
+        }
     }
 
     fn transmitq(&mut self, origin: Origin) -> Option<(&mut TransmitQueue, u16)> {
@@ -303,13 +329,10 @@ impl Port for VhostPort {
 
     #[inline]
     fn notify(&mut self) {
-        for pair in self.live() {
-            if let Some(queue) = pair.transmit.queue.as_deref_mut() {
-                queue.notify();
-            }
-            if let Some(queue) = pair.receive.queue.as_deref_mut() {
-                queue.notify();
-            }
+        if self.call_cost.is_due() {
+            self.notify_timed();
+        } else {
+            self.notify_all();
         }
     }
 

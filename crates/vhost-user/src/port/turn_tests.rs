@@ -1,9 +1,12 @@
 //! What a guest can have its worker do in one turn: it does not grow with its queues. The queues are given to the port without a
 //! session.
 
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
+use crate::event_fd;
 use crate::mailbox::{Command, Installation, Mode, Order, Queue};
 use crate::parts::{SocketAccess, SocketRole};
 use crate::port::silence::Nobody;
@@ -125,6 +128,25 @@ impl Rig {
         self.port.shared.mailbox.post(Order { ring: id, command, answer });
         self.port.obey();
         assert!(answered.recv().unwrap().is_none());
+    }
+
+    /// A transmitq whose guest is told by `call`, and sends `frames` frames, one in a turn.
+    fn send_and_tell(&mut self, call: OwnedFd, frames: u16) {
+        let rest = 72_u32.to_le_bytes().into_iter().chain([0; 4]);
+        self.write(
+            base(1),
+            &(base(1) + BUFFER).to_le_bytes().into_iter().chain(rest).collect::<Vec<u8>>(),
+        );
+        self.install(1, Mode::Enabled);
+        let (answer, _answered) = sync_channel(1);
+        let (ring, command) = (RingId::new(1).unwrap(), Command::SetCall(Call(Some(call.into()))));
+        self.port.shared.mailbox.post(Order { ring, command, answer });
+        for sent in 1..=frames {
+            self.write(base(1) + AVAIL + 2, &sent.to_le_bytes());
+            self.turn();
+            fence(Ordering::SeqCst);
+            self.port.notify();
+        }
     }
 
     /// Asks for a ring back.
@@ -273,4 +295,29 @@ fn of_many_queues_whose_last_frames_come_back_at_once_a_few_are_given_back_in_a_
         assert_eq!(waiting.len(), left);
     }
     assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
+}
+
+#[test]
+fn a_guest_that_is_told_by_a_descriptor_that_many_watch_is_a_fault_and_one_by_its_own_is_none() {
+    use rustix::event::epoll;
+    let mut rig = Rig::new(1);
+    rig.send_and_tell(event_fd::make().unwrap(), 5000);
+    assert_eq!((rig.port.shared.status.fault(), rig.given_back(1)), (None, 5000));
+
+    let call = event_fd::make().unwrap();
+    let watchers: Vec<_> =
+        (0..200).map(|_| epoll::create(epoll::CreateFlags::CLOEXEC).unwrap()).collect();
+    for number in 400..500 {
+        // An epoll takes one file by each of its descriptors, and keeps it when that is closed.
+        let copy = rustix::io::fcntl_dupfd_cloexec(&call, number).unwrap();
+        for watcher in &watchers {
+            // Another test may have had this number just now.
+            let _ = epoll::add(watcher, &copy, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+        }
+    }
+    let mut rig = Rig::new(1);
+    rig.send_and_tell(call, 5000);
+    assert_eq!(rig.port.shared.status.fault(), Some(PortFault::SlowCall));
+    let given_back = rig.given_back(1);
+    assert!((1024..1200).contains(&given_back), "{given_back} were given back before that");
 }
