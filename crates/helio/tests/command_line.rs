@@ -291,6 +291,9 @@ fn a_start_that_fails_tells_the_folder_and_who_chose_the_control_socket() {
         "{said}"
     );
     assert!(said.contains("helio: the folder /dev/null/x of a socket cannot be made: "), "{said}");
+    let output = command.args(["--control", "/dev/null/option.sock"]).output().unwrap();
+    let said = stderr(&output);
+    assert!(said.contains("/dev/null/option.sock, by --control") && !said.contains("other.sock"));
 }
 
 #[test]
