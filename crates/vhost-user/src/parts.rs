@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -172,8 +171,6 @@ pub(crate) struct PortShared {
     pub(crate) directory: Arc<dyn MemoryDirectory>,
     /// Readable after the port broke a rule, until the control thread has told so.
     pub(crate) fault_event: OwnedFd,
-    /// The worker did not answer the last order in time. Written by sessions.
-    pub(crate) is_worker_silent: AtomicBool,
     /// How fast notes may follow each other.
     note_pace: Mutex<EventPace>,
     events: Box<dyn Fn(&PortEvent) + Send + Sync>,
@@ -191,7 +188,6 @@ impl PortShared {
             wakeups: parts.wakeups,
             directory: parts.directory,
             fault_event: event_fd::make()?,
-            is_worker_silent: AtomicBool::new(false),
             note_pace: Mutex::new(EventPace::new(Instant::now())),
             events: parts.events,
         })
@@ -201,6 +197,19 @@ impl PortShared {
     pub(crate) fn fail(&self, fault: PortFault) {
         self.status.set_fault(fault);
         event_fd::signal(&self.fault_event);
+    }
+
+    /// The worker has not answered in time.
+    pub(crate) fn missed_worker(&self) {
+        self.status.miss_worker();
+        self.tell(&PortEvent::WorkerSilent);
+    }
+
+    /// The worker has answered, or let go of the port. If it was silent before, what was not told then may be so by now.
+    pub(crate) fn heard_worker(&self) {
+        if self.status.hear_worker() && self.status.active_pairs() == 0 {
+            self.tell(&PortEvent::LinkDown);
+        }
     }
 
     pub(crate) fn tell(&self, event: &PortEvent) {

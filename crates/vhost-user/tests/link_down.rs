@@ -105,8 +105,10 @@ fn while_the_worker_does_not_answer_nothing_is_told_but_that_and_its_next_answer
     drop(guest);
     lab.ports[0].wait_ends(1);
     assert!(lab.ports[0].was_worker_silent());
+    assert!(lab.ports[0].handle.state().detail.contains("does not answer"));
     assert_eq!(told(&lab), 0);
     lab.hub.shared.resume();
+    wait_until("it is told", || told(&lab) == 1);
     let mut guest = lab.guest(0);
     assert_eq!(told(&lab), 1);
     ping(&mut guest, &mut other);

@@ -23,16 +23,16 @@ impl Session {
     fn wait(&self, answered: &Receiver<Option<Queue>>, until: Instant) -> Option<Queue> {
         match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(queue) => {
-                self.heard_worker();
+                self.port.heard_worker();
                 queue
             }
             // The worker has let go of the port, and with it of the ring.
             Err(RecvTimeoutError::Disconnected) => {
-                self.heard_worker();
+                self.port.heard_worker();
                 None
             }
             Err(RecvTimeoutError::Timeout) => {
-                self.missed_worker();
+                self.port.missed_worker();
                 None
             }
         }
