@@ -28,7 +28,7 @@ pub use helio_config::{
 pub use mirror_info::{MirrorDestinationInfo, MirrorDestinationKind, MirrorInfo, RemoteInfo};
 pub use port_info::{MemoryInfo, PortInfo, PortState};
 pub use qemu_args::{QemuArgs, QemuRequest};
-pub use reply::{ErrorReply, FaultInfo, FlushReply, VersionInfo};
+pub use reply::{ConfigInfo, ErrorReply, FaultInfo, FlushReply, VersionInfo};
 pub use tap_info::TapInfo;
 pub use uplink_info::UplinkInfo;
 pub use worker_info::{TurnTimes, WorkerInfo};

@@ -49,6 +49,16 @@ pub struct FlushReply {
     pub removed: u64,
 }
 
+/// The configuration as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigInfo {
+    /// The text of a configuration file: what the switch started with, and what was added, changed and removed since.
+    pub toml: String,
+    /// Why that would be refused; empty when a switch would start with it. A session may have outlived ports it names.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionInfo {

@@ -30,6 +30,7 @@ mod stream_loop;
 mod table;
 mod underlay;
 mod vlan_setting;
+mod write;
 
 pub use attachment::{Attachment, TapInterface, UplinkInterface, VmSocket};
 pub use decap::{DecapEntry, DecapPoint};

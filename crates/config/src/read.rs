@@ -19,13 +19,13 @@ use crate::{
 };
 
 const FILE_KEYS: &[&str] = &["switch", "worker", "port", "mirror"];
-const SWITCH_KEYS: &[&str] =
+pub(crate) const SWITCH_KEYS: &[&str] =
     &["control", "socket-group", "socket-mode", "fdb-size", "fdb-ageing-s"];
-const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
+pub(crate) const WORKER_KEYS: &[&str] = &["core", "poll", "idle-us"];
 pub(crate) const DECAP_KEYS: &[&str] = &["uplink", "local", "vlan", "pcp", "mac", "udp-port"];
 pub(crate) const STATIC_MAC_KEYS: &[&str] = &["mac", "vlan"];
 const VLAN_KEYS: &[&str] = &["access", "trunk", "native"];
-const PORT_KEYS: &[&str] = &[
+pub(crate) const PORT_KEYS: &[&str] = &[
     "name",
     "socket",
     "interface",

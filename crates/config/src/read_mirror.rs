@@ -6,7 +6,7 @@ use crate::read::name_or_position;
 use crate::table::{Problems, Table};
 use crate::{Config, DestinationEntry, MirrorConfig, SessionConfig, SessionEntry, SessionError};
 
-const MIRROR_KEYS: &[&str] = &[
+pub(crate) const MIRROR_KEYS: &[&str] = &[
     "session",
     "name",
     "source-ports",

@@ -2,6 +2,7 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
+    clippy::unwrap_used,
     reason = "a test fails by panicking, also in what it calls"
 )]
 
@@ -21,14 +22,30 @@ fn load(name: &str) -> Config {
     Config::load(&folder().join(name)).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn shipped_files() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect()
+}
+
 #[test]
 fn every_shipped_file_loads() {
-    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let tomls: Vec<_> =
-        files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
-    assert!(tomls.len() >= 4, "{tomls:?}");
-    for path in tomls {
+    let files = shipped_files();
+    assert!(files.len() >= 4, "{files:?}");
+    for path in files {
         Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn every_shipped_file_is_the_same_plan_after_it_was_read_and_written_also_with_all_its_comments() {
+    for path in shipped_files() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for text in [text.replace("#: ", ""), text] {
+            let plan = Config::from_str(&text, "shipped.toml").unwrap();
+            let written = plan.to_toml().unwrap();
+            let again = Config::from_str(&written, "written.toml");
+            assert_eq!(again, Ok(plan), "{}: {written}", path.display());
+        }
     }
 }
 

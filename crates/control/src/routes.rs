@@ -18,7 +18,7 @@ use crate::control_error::error_response;
 use crate::request::{Asked, Named, NamedMirror, read_checked, read_json};
 use crate::{ControlError, Switch};
 
-const PATHS: &str = "the paths are /v1/ports, /v1/ports/NAME, /v1/ports/NAME/qemu-args, /v1/mirrors, /v1/mirrors/NAME, /v1/fdb, /v1/workers and /v1/version";
+const PATHS: &str = "the paths are /v1/ports, /v1/ports/NAME, /v1/ports/NAME/qemu-args, /v1/mirrors, /v1/mirrors/NAME, /v1/fdb, /v1/config, /v1/workers and /v1/version";
 
 /// All paths, in front of `switch`.
 pub(crate) fn router<S: Switch>(switch: Arc<S>) -> Router {
@@ -32,6 +32,7 @@ pub(crate) fn router<S: Switch>(switch: Arc<S>) -> Router {
             get(mirror::<S>).patch(set_mirror::<S>).delete(remove_mirror::<S>),
         )
         .route("/v1/fdb", get(fdb::<S>).delete(flush_fdb::<S>))
+        .route("/v1/config", get(config::<S>))
         .route("/v1/workers", get(workers::<S>))
         .route("/v1/version", get(version))
         .fallback(no_such_path)
@@ -205,6 +206,10 @@ async fn flush_fdb<S: Switch>(
     Asked(filter): Asked<FdbFilter>,
 ) -> Response {
     answer(StatusCode::OK, switch, move |s| s.flush_fdb(&filter)).await
+}
+
+async fn config<S: Switch>(State(switch): State<Arc<S>>) -> Response {
+    answer(StatusCode::OK, switch, S::config).await
 }
 
 async fn workers<S: Switch>(State(switch): State<Arc<S>>) -> Response {

@@ -1,8 +1,8 @@
 //! What the control socket needs from a running switch.
 
 use helio_api::{
-    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, QemuArgs,
-    QemuRequest, SessionConfig, SessionSettings, WorkerInfo,
+    ConfigInfo, FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo,
+    PortSettings, QemuArgs, QemuRequest, SessionConfig, SessionSettings, WorkerInfo,
 };
 
 use crate::ControlError;
@@ -98,6 +98,13 @@ pub trait Switch: Send + Sync + 'static {
     ///
     /// The filter names a port that does not exist.
     fn flush_fdb(&self, filter: &FdbFilter) -> Result<FlushReply, ControlError>;
+
+    /// The configuration as it is now.
+    ///
+    /// # Errors
+    ///
+    /// The switch cannot tell.
+    fn config(&self) -> Result<ConfigInfo, ControlError>;
 
     /// All workers, in the order of the configuration.
     ///

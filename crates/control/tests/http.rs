@@ -81,6 +81,8 @@ fn every_list_is_an_array_with_the_promised_keys() {
     let mirrors = lab.get("/v1/mirrors");
     assert_eq!(mirrors[0]["destinations"][0]["port"], "sniffie");
     assert_eq!(lab.get("/v1/workers")[0]["core"], 1);
+    let config = json!({"toml": "# the ports columbia crusader sniffie\n", "problems": []});
+    assert_eq!(lab.get("/v1/config"), config);
     assert_eq!(lab.get("/v1/version")["pid"], std::process::id());
     assert_eq!(lab.get("/v1/fdb").as_array().unwrap().len(), 2);
     assert_eq!(lab.get("/v1/fdb?vlan=10&port=crusader").as_array().unwrap().len(), 1);

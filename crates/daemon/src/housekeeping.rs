@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use helio_api::PortState;
+use helio_host::Gravity;
 
+use crate::port_state::Condition;
 use crate::switch::RunningSwitch;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -57,16 +58,17 @@ fn keep(switch: &RunningSwitch, stopped: &Receiver<()>) {
     }
 }
 
-fn report_changes(switch: &RunningSwitch, known: &mut BTreeMap<String, (PortState, String)>) {
+fn report_changes(switch: &RunningSwitch, known: &mut BTreeMap<String, Condition>) {
     let states = switch.port_states();
     known.retain(|known, _| states.iter().any(|(name, _)| name == known));
     for (name, now) in states {
         if known.get(&name) == Some(&now) {
             continue;
         }
-        match now.0 {
-            PortState::Faulted => tracing::warn!("port {name}: {}: {}", now.0, now.1),
-            _ => tracing::info!("port {name}: {}: {}", now.0, now.1),
+        let Condition { word, gravity, detail } = &now;
+        match gravity {
+            Gravity::Failure => tracing::warn!("port {name}: {word}: {detail}"),
+            Gravity::Usual => tracing::info!("port {name}: {word}: {detail}"),
         }
         known.insert(name, now);
     }

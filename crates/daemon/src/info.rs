@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use helio_api::{
-    FdbEntryInfo, FdbEntryKind, MemoryInfo, MirrorDestinationInfo, MirrorInfo, PortInfo, TurnTimes,
-    WorkerInfo,
+    ConfigInfo, FdbEntryInfo, FdbEntryKind, MemoryInfo, MirrorDestinationInfo, MirrorInfo,
+    PortInfo, TurnTimes, WorkerInfo,
 };
-use helio_config::{Attachment, MirrorConfig, WorkerConfig};
+use helio_config::{Attachment, Config, MirrorConfig, Problem, WorkerConfig};
 use helio_counters::{FrameCount, PortCounts};
 use helio_switch::{EntryKind, FdbEntry};
 use helio_types::{DropReason, Mirroring, SessionId};
@@ -14,7 +14,7 @@ use helio_vhost_user::VhostPortHandle;
 use helio_worker::{Fleet, UnderlayReport, WorkerReport};
 
 use crate::feature_names::feature_names;
-use crate::port_state::{port_state, why_nothing_arrives};
+use crate::port_state::{Condition, port_state, why_nothing_arrives};
 use crate::ports::{Ports, ServedPort};
 use crate::stream_info::describe_streams;
 
@@ -35,7 +35,7 @@ pub(crate) fn port_info(
     underlay: &UnderlayReport,
 ) -> PortInfo {
     let counts = counts(port, fleet);
-    let (state, detail) = port_state(port, ports);
+    let Condition { word: state, detail, .. } = port_state(port, ports);
     let vm = port.handle.vm();
     let mut info = PortInfo {
         state,
@@ -145,6 +145,15 @@ pub(crate) fn fdb_info(entry: &FdbEntry, ports: &Ports) -> FdbEntryInfo {
         },
         age_s: u64::from(entry.age_s),
     }
+}
+
+/// The configuration, and what keeps a switch from starting with it.
+pub(crate) fn config_info(config: &Config) -> Result<ConfigInfo, String> {
+    let toml = config.to_toml()?;
+    let refused = Config::from_str(&toml, "the configuration").err();
+    let problems = refused.map(|error| error.problems).unwrap_or_default().into_iter();
+    let problems = problems.map(|Problem { key, message, .. }| format!("{key}: {message}"));
+    Ok(ConfigInfo { toml, problems: problems.collect() })
 }
 
 /// One worker.

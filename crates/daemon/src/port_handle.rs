@@ -9,7 +9,8 @@ use helio_config::{
 use helio_control::{ControlError, ControlErrorKind};
 use helio_frame::{MemoryDirectory, Port, Wakeups};
 use helio_host::{
-    FirstTry, PortEvent as InterfaceEvent, PortState as InterfaceState, StateWord as InterfaceWord,
+    FirstTry, Gravity, PortEvent as InterfaceEvent, PortState as InterfaceState,
+    StateWord as InterfaceWord,
 };
 use helio_tap::{TapHandle, TapParts, TapPort};
 use helio_types::{PortId, UplinkMode};
@@ -23,6 +24,7 @@ use helio_vhost_user::{
 };
 
 use crate::forgetting::Forgetting;
+use crate::port_state::Condition;
 
 /// What every port is made from, besides what it is attached to.
 pub(crate) struct Surroundings {
@@ -195,8 +197,8 @@ impl PortHandle {
         }
     }
 
-    /// What the port does, in a word and in a sentence.
-    pub(crate) fn state(&self) -> (PortState, String) {
+    /// What the port does.
+    pub(crate) fn condition(&self) -> Condition {
         match self {
             Self::Vm(handle) => {
                 let state = handle.state();
@@ -206,11 +208,17 @@ impl PortHandle {
                     StateWord::Up => PortState::Up,
                     StateWord::Faulted => PortState::Faulted,
                 };
-                (word, state.detail)
+                let gravity = match word {
+                    PortState::Faulted => Gravity::Failure,
+                    PortState::Down | PortState::Waiting | PortState::Up => Gravity::Usual,
+                };
+                Condition { word, gravity, detail: state.detail }
             }
-            Self::Uplink(handle) => state_of_interface(handle.state()),
-            Self::Tap(handle) => state_of_interface(handle.state()),
-            Self::Decap(sentence) => (PortState::Up, sentence.clone()),
+            Self::Uplink(handle) => of_interface(handle.state()),
+            Self::Tap(handle) => of_interface(handle.state()),
+            Self::Decap(sentence) => {
+                Condition { word: PortState::Up, gravity: Gravity::Usual, detail: sentence.clone() }
+            }
         }
     }
 
@@ -239,13 +247,13 @@ impl PortHandle {
     }
 }
 
-fn state_of_interface(state: InterfaceState) -> (PortState, String) {
+fn of_interface(state: InterfaceState) -> Condition {
     let word = match state.word {
         InterfaceWord::Down => PortState::Down,
         InterfaceWord::Waiting => PortState::Waiting,
         InterfaceWord::Up => PortState::Up,
     };
-    (word, state.detail)
+    Condition { word, gravity: state.gravity, detail: state.detail }
 }
 
 /// Adds to `info` how the interface is used, and what the kernel dropped.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use helio_api::{
-    FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo, PortSettings, PortState,
-    SessionConfig, SessionSettings, WorkerInfo,
+    ConfigInfo, FdbEntryInfo, FdbFilter, FlushReply, MirrorInfo, PortConfig, PortInfo,
+    PortSettings, SessionConfig, SessionSettings, WorkerInfo,
 };
 use helio_config::{Config, MirrorDestination};
 use helio_control::{ControlError, ControlErrorKind, Switch};
@@ -24,7 +24,7 @@ use crate::compile::compile;
 use crate::forgetting::Forgetting;
 use crate::info;
 use crate::port_handle::{self, Surroundings};
-use crate::port_state::port_state;
+use crate::port_state::{Condition, port_state};
 use crate::ports::{Ports, ServedPort};
 use crate::session_info::session_info;
 use crate::sessions::ServedSessions;
@@ -94,8 +94,8 @@ impl RunningSwitch {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The names of all ports, with what each does in a word and in a sentence.
-    pub(crate) fn port_states(&self) -> Vec<(String, (PortState, String))> {
+    /// The names of all ports, with what each does.
+    pub(crate) fn port_states(&self) -> Vec<(String, Condition)> {
         let ports = self.lock_ports();
         let state = |port: &ServedPort| (port.config.name.clone(), port_state(port, &ports));
         ports.iter().map(state).collect()
@@ -431,6 +431,11 @@ impl Switch for RunningSwitch {
             (Some(port), Some(vlan)) => FlushFilter::PortVlan(port, vlan),
         };
         Ok(FlushReply { removed: self.fleet.fdb().flush(filter) as u64 })
+    }
+
+    fn config(&self) -> Result<ConfigInfo, ControlError> {
+        let config = self.lock_config().clone();
+        info::config_info(&config).map_err(ControlError::internal)
     }
 
     fn workers(&self) -> Result<Vec<WorkerInfo>, ControlError> {

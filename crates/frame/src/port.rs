@@ -256,12 +256,19 @@ pub enum PortFault {
     RingAddress = 3,
     /// The size of a ring is not a power of two, or too large.
     RingSize = 4,
+    /// It takes too long to signal the descriptor by which the guest is told of used buffers.
+    SlowCall = 5,
 }
 
 impl PortFault {
     /// All faults.
-    pub const ALL: [Self; 4] =
-        [Self::AvailIndex, Self::MemoryTruncated, Self::RingAddress, Self::RingSize];
+    pub const ALL: [Self; 5] = [
+        Self::AvailIndex,
+        Self::MemoryTruncated,
+        Self::RingAddress,
+        Self::RingSize,
+        Self::SlowCall,
+    ];
 
     /// The fault with the number `code`, as it stands in a status word; 0 is none.
     #[must_use]
@@ -277,6 +284,7 @@ impl PortFault {
             Self::MemoryTruncated => "memory-truncated",
             Self::RingAddress => "ring-address",
             Self::RingSize => "ring-size",
+            Self::SlowCall => "slow-call",
         }
     }
 }
@@ -288,6 +296,7 @@ impl fmt::Display for PortFault {
             Self::MemoryTruncated => "the front-end truncated a memory file that it had shared",
             Self::RingAddress => "the guest placed a ring outside its shared memory, across two regions, or unaligned",
             Self::RingSize => "the size of a ring is not a power of two up to 32768",
+            Self::SlowCall => "a call descriptor takes too long to signal, as if thousands watched it",
         })
     }
 }

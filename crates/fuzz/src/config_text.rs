@@ -1,7 +1,8 @@
 //! A configuration of any text.
 //!
 //! What is refused is refused with a reason and a line of the text. What is accepted keeps the limits that the rest of the
-//! switch builds on, and its ports survive the way to JSON and back.
+//! switch builds on, its ports survive the way to JSON and back, and as a whole
+//! it survives the way to text and back.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +28,8 @@ pub fn run(data: &[u8]) -> Outcome {
         Ok(config) => {
             assert_limits(&config);
             config.ports.iter().for_each(assert_port);
+            let written = config.to_toml().unwrap();
+            assert_eq!(Config::from_str(&written, "written.toml"), Ok(config), "{written}");
         }
         Err(error) => assert_explained(&error, text),
     }

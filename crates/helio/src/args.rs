@@ -89,6 +89,9 @@ pub(crate) enum Request {
     /// List and flush the addresses that the switch knows
     #[command(subcommand)]
     Fdb(FdbRequest),
+    /// Show the configuration as it is now
+    #[command(subcommand)]
+    Config(ConfigRequest),
     /// List workers
     #[command(subcommand)]
     Worker(WorkerRequest),
@@ -217,6 +220,12 @@ pub(crate) struct FdbArgs {
     /// Only those of this VLAN; 0 for frames without one
     #[arg(long, value_name = "0..4094", value_parser = clap::value_parser!(u16).range(..=4094))]
     pub(crate) vlan: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigRequest {
+    /// Print the configuration as it is now, with all that was added, changed and removed: a file that "helio run" takes
+    Show,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,15 +4,15 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use helio_api::{
-    FdbEntryInfo, FlushReply, MirrorInfo, PortEntry, PortInfo, QemuArgs, SessionEntry,
+    ConfigInfo, FdbEntryInfo, FlushReply, MirrorInfo, PortEntry, PortInfo, QemuArgs, SessionEntry,
     SessionSettings, SettingsEntry, WorkerInfo,
 };
 use hyper::Method;
 use serde::Serialize;
 
 use crate::args::{
-    AddArgs, FdbArgs, FdbRequest, Form, PortRequest, QemuArgsArgs, Request, SetArgs, WorkerRequest,
-    default_control,
+    AddArgs, ConfigRequest, FdbArgs, FdbRequest, Form, PortRequest, QemuArgsArgs, Request, SetArgs,
+    WorkerRequest, default_control,
 };
 use crate::client::Client;
 use crate::failure::Failure;
@@ -36,6 +36,10 @@ pub(crate) fn ask(request: Request, control: Option<PathBuf>, form: Form) -> Res
             let reply: FlushReply = client.ask(Method::DELETE, &fdb_path(&args))?;
             let word = if reply.removed == 1 { "address" } else { "addresses" };
             show(form, &reply, |out| writeln!(out, "{} {word} forgotten", reply.removed))
+        }
+        Request::Config(ConfigRequest::Show) => {
+            let config: ConfigInfo = client.ask(Method::GET, "/v1/config")?;
+            show_config(&config, form)
         }
         Request::Worker(WorkerRequest::List) => {
             let workers: Vec<WorkerInfo> = client.ask(Method::GET, "/v1/workers")?;
@@ -133,6 +137,17 @@ fn show(
         human(&mut out)?;
     }
     out.flush()?;
+    Ok(())
+}
+
+/// What keeps it from being loaded goes to stderr, so that the text can be put into a file.
+fn show_config(config: &ConfigInfo, form: Form) -> Result<(), Failure> {
+    show(form, config, |out| out.write_all(config.toml.as_bytes()))?;
+    if !form.json {
+        for problem in &config.problems {
+            let _ = writeln!(io::stderr(), "note: \"helio run\" would refuse this: {problem}");
+        }
+    }
     Ok(())
 }
 

@@ -84,6 +84,19 @@ fn every_list_and_show_has_a_table_and_a_json_form() {
 }
 
 #[test]
+fn a_configuration_is_printed_as_it_is_and_what_is_wrong_with_it_goes_to_stderr() {
+    let lab = Lab::new();
+    let text = "# the ports columbia crusader sniffie\n";
+    assert_eq!(lab.says("config show"), text);
+    lab.says("mirror add sql --source-port columbia --to-port sniffie");
+    let output = lab.helio("config show");
+    assert_eq!(output.stdout, text.as_bytes());
+    let note = "note: \"helio run\" would refuse this: sql is only a fake\n";
+    assert_eq!(stderr(&output), note);
+    assert_eq!(lab.json("config show")["problems"], json!(["sql is only a fake"]));
+}
+
+#[test]
 fn a_table_shows_what_a_port_waits_for() {
     let table = Lab::new().says("port list");
     let sniffie = table.lines().find(|line| line.starts_with("sniffie")).unwrap();
@@ -278,6 +291,9 @@ fn a_start_that_fails_tells_the_folder_and_who_chose_the_control_socket() {
         "{said}"
     );
     assert!(said.contains("helio: the folder /dev/null/x of a socket cannot be made: "), "{said}");
+    let output = command.args(["--control", "/dev/null/option.sock"]).output().unwrap();
+    let said = stderr(&output);
+    assert!(said.contains("/dev/null/option.sock, by --control") && !said.contains("other.sock"));
 }
 
 #[test]

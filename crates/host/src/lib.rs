@@ -13,4 +13,4 @@ pub use event::PortEvent;
 pub use interface::{Interface, InterfaceRequest, Interfaces, Link};
 pub use link_events::LinkEvents;
 pub use mailbox::{Answer, Mailbox, Order, Reply, ask};
-pub use stage::{PortState, Stage, StateWord};
+pub use stage::{Gravity, PortState, Stage, StateWord};

@@ -26,11 +26,22 @@ impl StateWord {
     }
 }
 
+/// Whether an operator should be warned of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gravity {
+    /// It comes and goes in the usual course of things, as a link does.
+    Usual,
+    /// The port cannot do what it is there for.
+    Failure,
+}
+
 /// What a port does, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortState {
     /// In one word.
     pub word: StateWord,
+    /// Whether that is a failure.
+    pub gravity: Gravity,
     /// In one sentence.
     pub detail: String,
 }
@@ -88,13 +99,31 @@ impl<F> Stage<F> {
             }
             Self::Open(facts) => (StateWord::Up, sentence(facts)),
         };
-        PortState { word, detail }
+        let gravity = match self {
+            Self::Refused(_) | Self::Silent => Gravity::Failure,
+            Self::Stopped | Self::Opening | Self::Open(_) => Gravity::Usual,
+        };
+        PortState { word, gravity, detail }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_that_cannot_be_used_is_a_failure_and_one_without_a_link_is_none() {
+        let gravity = |stage: Stage<u32>, link| {
+            stage.describe("eth1", link, "has no link", |mtu| format!("MTU {mtu}")).gravity
+        };
+        for stage in [Stage::Refused("no eth1".to_owned()), Stage::Silent] {
+            assert_eq!(gravity(stage, Link::Down), Gravity::Failure);
+        }
+        for stage in [Stage::Stopped, Stage::Opening, Stage::Open(1500)] {
+            assert_eq!(gravity(stage, Link::Down), Gravity::Usual);
+        }
+        assert_eq!(gravity(Stage::Open(1500), Link::Up), Gravity::Usual);
+    }
 
     #[test]
     fn each_stage_says_what_it_waits_for_and_a_reason_is_new_once() {

@@ -28,7 +28,7 @@ pub struct VhostPortHandle {
 enum Control {
     /// Made, not started. Left by [`VhostPortHandle::start`].
     Prepared(Way),
-    /// The control thread runs. Left by [`VhostPortHandle::stop`].
+    /// The control thread runs. Left by [`VhostPortHandle::stop`], once it has ended.
     Running { thread: JoinHandle<()>, ended: Receiver<()> },
     /// It has ended, and the socket is gone.
     Stopped,
@@ -131,15 +131,21 @@ impl VhostPortHandle {
     /// Ends the session and the control thread, and removes the socket. All rings are stopped by the worker, which must
     /// still have the port or have dropped it. Afterwards the worker may drop the port.
     ///
-    /// A thread that does not end in time is told as an event, and left to itself: it ends with what holds it up.
+    /// A thread that does not end in time is told as an event. It ends with what holds it up, and this can be called once more,
+    /// to wait again.
     pub fn stop(&mut self) {
+        self.stop_within(STOP_PATIENCE);
+    }
+
+    fn stop_within(&mut self, patience: Duration) {
         self.stop.request();
         match std::mem::replace(&mut self.control, Control::Stopped) {
             Control::Prepared(_) | Control::Stopped => {}
             Control::Running { thread, ended } => {
                 // Nothing is ever sent: the wait ends with the sender.
-                if ended.recv_timeout(STOP_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
                     self.shared.tell(&PortEvent::WorkerSilent);
+                    self.control = Control::Running { thread, ended };
                 } else {
                     // A thread that failed has said so on standard error.
                     let _ = thread.join();
@@ -152,5 +158,50 @@ impl VhostPortHandle {
 impl Drop for VhostPortHandle {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parts::SocketAccess;
+    use crate::port::silence::Nobody;
+    use helio_types::PortId;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_thread_that_does_not_end_in_time_is_told_each_time_and_joined_when_it_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let silences = Arc::new(AtomicUsize::new(0));
+        let told = Arc::clone(&silences);
+        let (_shared, mut handle) = VhostPortHandle::create(PortParts {
+            id: PortId::new(0).unwrap(),
+            name: "held".to_owned(),
+            socket: dir.path().join("held.sock"),
+            role: SocketRole::Client,
+            access: SocketAccess::default(),
+            queue_pairs: 1,
+            wakeups: Arc::new(Nobody),
+            directory: Arc::new(Nobody),
+            events: Box::new(move |event| {
+                assert_eq!(*event, PortEvent::WorkerSilent);
+                told.fetch_add(1, Ordering::Relaxed);
+            }),
+        })
+        .unwrap();
+        let ((let_go, waits), (end, ended)) = (channel::<()>(), channel());
+        let thread = thread::spawn(move || {
+            let _end = end;
+            waits.iter().for_each(drop);
+        });
+        handle.control = Control::Running { thread, ended };
+        for times in 1..=2 {
+            handle.stop_within(Duration::from_millis(1));
+            assert_eq!(silences.load(Ordering::Relaxed), times);
+        }
+        drop(let_go);
+        handle.stop();
+        assert!(matches!(handle.control, Control::Stopped));
+        assert_eq!(silences.load(Ordering::Relaxed), 2);
     }
 }

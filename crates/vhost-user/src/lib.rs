@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod call_cost;
 mod event_fd;
 mod features;
 mod gate;

@@ -123,6 +123,11 @@ impl Mailbox {
         order
     }
 
+    /// Lets the worker look again, though there may be no order: it has left something for its next look.
+    pub(crate) fn remind(&self) {
+        self.waiting.store(true, Ordering::Relaxed);
+    }
+
     /// Drops all orders, those to come as well.
     pub(crate) fn close(&self) {
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);

@@ -85,7 +85,8 @@ pub enum PortEvent {
     /// latter, at most one per session and kind. Of all together, at most 20 in a second and 16 at once.
     Note(String),
     /// Queues were stopped, and no pair carries frames any more. All frames that the worker took from the guest are decided
-    /// when this is told; that can be more than once for what was one stop to the guest, as its queues stop one by one.
+    /// when this is told; that can be more than once for what was one stop to the guest, as its queues stop one by one. A worker
+    /// that does not answer puts it off until it does.
     LinkDown,
     /// The worker did not answer in time. It must not happen.
     WorkerSilent,
@@ -196,6 +197,19 @@ impl PortShared {
     pub(crate) fn fail(&self, fault: PortFault) {
         self.status.set_fault(fault);
         event_fd::signal(&self.fault_event);
+    }
+
+    /// The worker has not answered in time.
+    pub(crate) fn missed_worker(&self) {
+        self.status.miss_worker();
+        self.tell(&PortEvent::WorkerSilent);
+    }
+
+    /// The worker has answered, or let go of the port. If it was silent before, what was not told then may be so by now.
+    pub(crate) fn heard_worker(&self) {
+        if self.status.hear_worker() && self.status.active_pairs() == 0 {
+            self.tell(&PortEvent::LinkDown);
+        }
     }
 
     pub(crate) fn tell(&self, event: &PortEvent) {

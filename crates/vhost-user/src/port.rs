@@ -1,6 +1,8 @@
 //! The worker's half of a VM port. Used by one worker; sessions reach it through its mailbox only.
 
 mod orders;
+#[cfg(test)]
+pub(crate) mod silence;
 mod spread;
 #[cfg(test)]
 mod turn_tests;
@@ -15,6 +17,7 @@ use helio_offload::Offloads;
 use helio_types::DropReason;
 use helio_vring::{ReceiveQueue, TakeSteps, TransmitQueue};
 
+use crate::call_cost::{CallCost, Cost, cpu_time};
 use crate::handle::VhostPortHandle;
 use crate::parts::{PortError, PortParts, PortShared};
 use crate::quiet::Quiet;
@@ -50,6 +53,7 @@ pub struct VhostPort {
     /// Number of rings that the guest may use.
     running: usize,
     accepts: Offloads,
+    call_cost: CallCost,
     /// Of the transmitq that runs, if it is one only.
     quiet: Option<Quiet>,
     /// The memory that the rings lie in, while there are any.
@@ -82,6 +86,7 @@ impl VhostPort {
             stride: Stride::ALL,
             running: 0,
             accepts: Offloads::NONE,
+            call_cost: CallCost::default(),
             quiet: None,
             memory: None,
         };
@@ -189,6 +194,29 @@ impl VhostPort {
         self.refresh();
     }
 
+    #[inline]
+    fn notify_all(&mut self) {
+        for pair in self.live() {
+            if let Some(queue) = pair.transmit.queue.as_deref_mut() {
+                queue.notify();
+            }
+            if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                queue.notify();
+            }
+        }
+    }
+
+    /// The same, and looks at what it costs.
+    #[cold]
+    fn notify_timed(&mut self) {
+        let began = cpu_time();
+        self.notify_all();
+        let took = cpu_time().saturating_sub(began);
+        if self.call_cost.note(took, self.live_pairs) == Cost::TooHigh {
+            self.fail(PortFault::SlowCall);
+        }
+    }
+
     fn transmitq(&mut self, origin: Origin) -> Option<(&mut TransmitQueue, u16)> {
         let Origin::Chain { queue, slot, .. } = origin else { return None };
         let pair = self.pairs.get_mut(usize::from(queue))?;
@@ -282,7 +310,7 @@ impl Port for VhostPort {
     #[inline]
     fn publish(&mut self) {
         (self.foreseen, self.walked, self.stride) = (0, 0, Stride::ALL);
-        let mut finished = false;
+        let mut has_drained = false;
         for pair in self.live() {
             // Somebody waits for what came, and hardly ever for what is given back.
             if let Some(queue) = pair.receive.queue.as_deref_mut() {
@@ -290,23 +318,21 @@ impl Port for VhostPort {
             }
             if let Some(queue) = pair.transmit.queue.as_deref_mut() {
                 queue.publish();
-                finished |= pair.transmit.phase == Phase::Leaving && queue.in_flight() == 0;
+                has_drained |= pair.transmit.phase == Phase::Leaving && queue.in_flight() == 0;
             }
         }
-        if finished {
-            self.finish_leaving();
+        if has_drained {
+            // It is given back at the next look, where what may take its time is bounded.
+            self.shared.mailbox.remind();
         }
     }
 
     #[inline]
     fn notify(&mut self) {
-        for pair in self.live() {
-            if let Some(queue) = pair.transmit.queue.as_deref_mut() {
-                queue.notify();
-            }
-            if let Some(queue) = pair.receive.queue.as_deref_mut() {
-                queue.notify();
-            }
+        if self.call_cost.is_due() {
+            self.notify_timed();
+        } else {
+            self.notify_all();
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -13,8 +14,10 @@ use vhost_user_backend::Error;
 use crate::backend::{self, Daemon};
 use crate::event_fd;
 use crate::gate::{Attention, Closed, Gate, Sight, private_link};
+use crate::mailbox::{Command, Order};
 use crate::pace::{RetryDelay, SessionPace};
 use crate::parts::{PortEvent, PortShared};
+use crate::ring_id::RingId;
 use crate::session::Session;
 use crate::session_end;
 use crate::socket::{self, ServerSocket};
@@ -23,6 +26,9 @@ use crate::status::Link;
 
 /// Pause after the host refused a session, so that refusals are not repeated without end.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two looks at whether a worker that was silent has answered.
+const WORKER_LOOK: Duration = Duration::from_millis(50);
 
 /// How the handle of a port ends its control thread.
 #[derive(Debug)]
@@ -87,6 +93,10 @@ pub(crate) fn run(port: &Arc<PortShared>, stop: &Stop, way: &Way) {
     let mut pace = SessionPace::new(Instant::now());
     let mut retry = RetryDelay::new();
     while !stop.is_wanted() {
+        if port.status.is_worker_silent() {
+            await_worker(port, stop);
+            continue;
+        }
         let front = match way {
             Way::Server(socket) => accept(port, stop, socket),
             Way::Client => connect(port, stop, &mut retry),
@@ -107,6 +117,20 @@ pub(crate) fn run(port: &Arc<PortShared>, stop: &Stop, way: &Way) {
         port.tell(&PortEvent::SessionEnded(why));
     }
     port.status.facts().link = Link::Down;
+}
+
+/// Waits until the worker answers again, as nobody can be served before it does.
+fn await_worker(port: &PortShared, stop: &Stop) {
+    let Some(ring) = RingId::new(0) else { return };
+    let (answer, answered) = sync_channel(1);
+    port.mailbox.post(Order { ring, command: Command::Quiesce, answer });
+    port.wakeups.wake();
+    while !stop.is_wanted() {
+        if !matches!(answered.try_recv(), Err(TryRecvError::Empty)) {
+            return port.heard_worker();
+        }
+        stop.wait(None, Some(WORKER_LOOK));
+    }
 }
 
 /// The next front-end that comes; `None` when there is none yet.

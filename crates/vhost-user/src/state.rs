@@ -12,6 +12,10 @@ const MEMORY_OVERDUE: Duration = Duration::from_secs(2);
 /// What is said when a front-end came while another one was served.
 pub(crate) const TURNED_AWAY: &str = "another front-end tried to connect and was turned away";
 
+/// What is said of a worker that takes too long.
+const WORKER_SILENT: &str =
+    "the worker of the port does not answer; front-ends are let in when it does";
+
 /// What a port does, as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateWord {
@@ -63,6 +67,9 @@ pub(crate) fn describe(
     let facts = status.facts();
     let path = path.display();
     let (word, mut detail) = match &facts.link {
+        Link::Listening | Link::Connecting(_) if status.is_worker_silent() => {
+            (StateWord::Waiting, WORKER_SILENT.to_owned())
+        }
         Link::Down => (StateWord::Down, "stopped".to_owned()),
         Link::Listening => {
             (StateWord::Waiting, format!("listening on {path}: no front-end is connected"))
@@ -182,6 +189,19 @@ mod tests {
         );
         status.facts().link = Link::Listening;
         assert!(!described(&status, now).1.contains("turned away"));
+    }
+
+    #[test]
+    fn a_worker_that_does_not_answer_is_told_instead_of_front_ends_that_are_not_let_in() {
+        let (status, now) = (PortStatus::default(), Instant::now());
+        status.miss_worker();
+        assert_eq!(described(&status, now).1, "stopped");
+        for link in [Link::Listening, Link::Connecting(None)] {
+            status.facts().link = link;
+            assert_eq!(described(&status, now), ("waiting", WORKER_SILENT.to_owned()));
+        }
+        assert!(status.hear_worker() && !status.hear_worker());
+        assert_eq!(described(&status, now).1, "connecting to /run/a.sock");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is known of a port, for operators: written by its worker and its control thread, read by anybody.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -55,6 +55,8 @@ pub(crate) struct PortStatus {
     fault: AtomicU8,
     active_pairs: AtomicU16,
     features: AtomicU64,
+    /// The worker did not answer the last order in time.
+    is_worker_silent: AtomicBool,
     facts: Mutex<Facts>,
 }
 
@@ -86,6 +88,20 @@ impl PortStatus {
 
     pub(crate) fn features(&self) -> u64 {
         self.features.load(Ordering::Relaxed)
+    }
+
+    /// The worker did not answer in time. Called by the threads of the port.
+    pub(crate) fn miss_worker(&self) {
+        self.is_worker_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// The worker answered. Whether it had been silent. Called by the threads of the port.
+    pub(crate) fn hear_worker(&self) -> bool {
+        self.is_worker_silent.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_worker_silent(&self) -> bool {
+        self.is_worker_silent.load(Ordering::Relaxed)
     }
 
     pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {

@@ -95,3 +95,23 @@ fn a_guest_that_broke_a_rule_is_told() {
     lab.ports[0].wait_active(1);
     ping(&mut guest, &mut other);
 }
+
+#[test]
+fn while_the_worker_does_not_answer_nothing_is_told_but_that_and_its_next_answer_makes_up_for_it() {
+    let lab = Lab::new(2);
+    let (mut guest, mut other) = (lab.guest(0), lab.guest(1));
+    ping(&mut guest, &mut other);
+    guest.session().stop_ring(0).unwrap();
+    assert_eq!((told(&lab), lab.ports[0].handle.active_pairs()), (1, 0));
+    lab.hub.shared.pause();
+    drop(guest);
+    lab.ports[0].wait_ends(1);
+    assert!(lab.ports[0].was_worker_silent());
+    assert!(lab.ports[0].handle.state().detail.contains("does not answer"));
+    assert_eq!(told(&lab), 1, "the worker may still send what it took of the other queue");
+    lab.hub.shared.resume();
+    wait_until("it is told", || told(&lab) == 2);
+    let mut guest = lab.guest(0);
+    assert_eq!(told(&lab), 2);
+    ping(&mut guest, &mut other);
+}

@@ -3,9 +3,9 @@
 use std::sync::{Mutex, MutexGuard};
 
 use helio_api::{
-    FdbEntryInfo, FdbEntryKind, FdbFilter, FlushReply, MirrorDestinationInfo, MirrorInfo,
-    PortConfig, PortInfo, PortSettings, PortState, SessionConfig, SessionSettings, TurnTimes,
-    WorkerInfo,
+    ConfigInfo, FdbEntryInfo, FdbEntryKind, FdbFilter, FlushReply, MirrorDestinationInfo,
+    MirrorInfo, PortConfig, PortInfo, PortSettings, PortState, SessionConfig, SessionSettings,
+    TurnTimes, WorkerInfo,
 };
 use helio_control::{ControlError, Switch};
 use helio_types::Mirroring;
@@ -161,6 +161,16 @@ impl Switch for FakeSwitch {
         self.flushed.lock().unwrap().push(filter.clone());
         let removed = self.fdb()?.iter().filter(|entry| filter.matches(entry)).count();
         Ok(FlushReply { removed: u64::try_from(removed).unwrap() })
+    }
+
+    fn config(&self) -> Result<ConfigInfo, ControlError> {
+        let ports: Vec<_> = self.plan().iter().map(|port| port.name.clone()).collect();
+        let sessions = self.sessions.lock().unwrap();
+        let problems = sessions.iter().map(|session| format!("{} is only a fake", session.name));
+        Ok(ConfigInfo {
+            toml: format!("# the ports {}\n", ports.join(" ")),
+            problems: problems.collect(),
+        })
     }
 
     fn workers(&self) -> Result<Vec<WorkerInfo>, ControlError> {

@@ -12,9 +12,10 @@ use crate::quiet::Quiet;
 use crate::ring_id::{QueueKind, RingId};
 use crate::ring_slot::{Phase, Slot};
 
-/// Orders carried out in one turn. A front-end that replaces its memory has all its rings stopped at once: with 256 of them that took
-/// 128 µs without signals, in which other ports wait. A silent port is looked at in one of many turns: it should not take too many.
-const ORDERS_PER_TURN: usize = 64;
+/// Orders carried out, and transmitqs given back that have drained, in one turn. A front-end that replaces its memory has all its
+/// rings stopped at once, and the last frames of them may come back at once: with 256 of them that took 128 µs without signals, in
+/// which other ports wait. A silent port is looked at in one of many turns: it should not take too many.
+const CHANGES_PER_TURN: usize = 64;
 
 /// Publishes and signals what is completed: the turn may not come back to a queue, because it leaves or because nothing is
 /// to be done there.
@@ -29,24 +30,43 @@ fn reply(answer: &Answer, queue: Option<Queue>) {
     let _ = answer.send(queue);
 }
 
+/// Whether a transmitq leaves and has nothing in flight any more.
+fn has_drained(slot: &Slot<TransmitQueue>) -> bool {
+    slot.phase == Phase::Leaving && slot.queue.as_ref().is_none_or(|queue| queue.in_flight() == 0)
+}
+
+fn give_back((queue, answer): (Option<Box<TransmitQueue>>, Option<Answer>)) {
+    if let Some(answer) = answer {
+        reply(&answer, queue.map(Queue::Transmit));
+    }
+}
+
 impl VhostPort {
-    /// Carries out orders that wait, the first of them if they are many.
+    /// Carries out orders that wait, and gives back transmitqs that have drained: the first of them if they are many.
     #[cold]
     pub(super) fn obey(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let orders = std::iter::from_fn(|| shared.mailbox.take());
-        for Order { ring, command, answer } in orders.take(ORDERS_PER_TURN) {
-            match command {
-                Command::Install(installation) => {
-                    let refused = self.install(ring, installation);
-                    reply(&answer, refused);
-                }
-                Command::Remove => self.remove(ring, answer),
-                Command::Quiesce => reply(&answer, None),
-                change => {
-                    self.change(ring, change);
-                    reply(&answer, None);
-                }
+        let mut changes_left = CHANGES_PER_TURN;
+        while changes_left > 0
+            && let Some(order) = shared.mailbox.take()
+        {
+            self.carry_out(order);
+            changes_left -= 1;
+        }
+        self.finish_leaving(changes_left);
+    }
+
+    fn carry_out(&mut self, Order { ring, command, answer }: Order) {
+        match command {
+            Command::Install(installation) => {
+                let refused = self.install(ring, installation);
+                reply(&answer, refused);
+            }
+            Command::Remove => self.remove(ring, answer),
+            Command::Quiesce => reply(&answer, None),
+            change => {
+                self.change(ring, change);
+                reply(&answer, None);
             }
         }
     }
@@ -91,8 +111,10 @@ impl VhostPort {
                 };
                 finish(queue);
                 pair.transmit.leave(answer);
+                let drained = has_drained(&pair.transmit).then(|| pair.transmit.vacate());
+                // The memory is let go before the session hears that the ring is gone.
                 self.refresh();
-                self.finish_leaving();
+                drained.into_iter().for_each(give_back);
             }
         }
     }
@@ -123,24 +145,26 @@ impl VhostPort {
         self.refresh();
     }
 
-    /// Gives back the transmitqs that leave and have nothing in flight any more.
-    pub(super) fn finish_leaving(&mut self) {
-        loop {
-            let drained = |slot: &Slot<TransmitQueue>| {
-                slot.phase == Phase::Leaving
-                    && slot.queue.as_ref().is_none_or(|queue| queue.in_flight() == 0)
-            };
-            let mut slots = self.live().iter_mut().map(|pair| &mut pair.transmit);
-            let Some(slot) = slots.find(|slot| drained(slot)) else { return };
+    /// Gives back transmitqs that leave and have nothing in flight any more, `most` of them.
+    fn finish_leaving(&mut self, most: usize) {
+        let mut drained = Vec::new();
+        for slot in self.live().iter_mut().map(|pair| &mut pair.transmit) {
+            if !has_drained(slot) {
+                continue;
+            }
+            if drained.len() == most {
+                self.shared.mailbox.remind();
+                break;
+            }
             if let Some(queue) = slot.queue.as_deref_mut() {
                 finish(queue);
             }
-            let (queue, answer) = slot.vacate();
-            // The memory is let go before the session hears that the ring is gone.
+            drained.push(slot.vacate());
+        }
+        if !drained.is_empty() {
+            // The memory is let go before the session hears that the rings are gone.
             self.refresh();
-            if let Some(answer) = answer {
-                reply(&answer, queue.map(Queue::Transmit));
-            }
+            drained.into_iter().for_each(give_back);
         }
     }
 

@@ -1,15 +1,17 @@
 //! What a guest can have its worker do in one turn: it does not grow with its queues. The queues are given to the port without a
 //! session.
 
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
+use crate::event_fd;
 use crate::mailbox::{Command, Installation, Mode, Order, Queue};
 use crate::parts::{SocketAccess, SocketRole};
+use crate::port::silence::Nobody;
 use crate::ring_id::{QueueKind, RingId};
-use helio_frame::{Burst, Head, MemoryDirectory, MemoryId, Pool, Precedence, Wakeups};
+use helio_frame::{Burst, Head, MemoryId, Pool, Precedence};
 use helio_mem::GuestAddr;
 use helio_types::{PortId, WorkerId};
 use helio_vring::{Call, MAX_CHAIN_DESCRIPTORS, RingSetup, Sender, feature};
@@ -20,23 +22,9 @@ const SIZE: u16 = 1024;
 const RING_BYTES: u64 = 0x8000;
 const AVAIL: u64 = 0x4000;
 const USED: u64 = 0x5000;
+const BUFFER: u64 = 0x7800;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
-
-/// Nobody sleeps, and nobody asks for memory.
-struct Nobody;
-
-impl Wakeups for Nobody {
-    fn wake(&self) {}
-    fn watch(&self, _: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(())
-    }
-    fn unwatch(&self, _: BorrowedFd<'_>) {}
-}
-
-impl MemoryDirectory for Nobody {
-    fn replace(&self, _: MemoryId, _: Option<Arc<MemoryTable>>) {}
-}
 
 /// A port, and the memory of its guest.
 struct Rig {
@@ -100,6 +88,14 @@ impl Rig {
         self.write(base(ring) + AVAIL + 2, &SIZE.to_le_bytes());
     }
 
+    /// A frame that is too long to be copied as a whole when it is taken.
+    fn offer_frame(&self, ring: usize) {
+        let buffer = base(ring) + BUFFER;
+        let rest = 400_u32.to_le_bytes().into_iter().chain([0; 4]);
+        self.write(base(ring), &buffer.to_le_bytes().into_iter().chain(rest).collect::<Vec<u8>>());
+        self.write(base(ring) + AVAIL + 2, &1_u16.to_le_bytes());
+    }
+
     fn install(&mut self, ring: usize, mode: Mode) {
         let (id, base) = (RingId::new(ring).unwrap(), base(ring));
         let setup = RingSetup {
@@ -132,6 +128,25 @@ impl Rig {
         self.port.shared.mailbox.post(Order { ring: id, command, answer });
         self.port.obey();
         assert!(answered.recv().unwrap().is_none());
+    }
+
+    /// A transmitq whose guest is told by `call`, and sends `frames` frames, one in a turn.
+    fn send_and_tell(&mut self, call: OwnedFd, frames: u16) {
+        let rest = 72_u32.to_le_bytes().into_iter().chain([0; 4]);
+        self.write(
+            base(1),
+            &(base(1) + BUFFER).to_le_bytes().into_iter().chain(rest).collect::<Vec<u8>>(),
+        );
+        self.install(1, Mode::Enabled);
+        let (answer, _answered) = sync_channel(1);
+        let (ring, command) = (RingId::new(1).unwrap(), Command::SetCall(Call(Some(call.into()))));
+        self.port.shared.mailbox.post(Order { ring, command, answer });
+        for sent in 1..=frames {
+            self.write(base(1) + AVAIL + 2, &sent.to_le_bytes());
+            self.turn();
+            fence(Ordering::SeqCst);
+            self.port.notify();
+        }
     }
 
     /// Asks for a ring back.
@@ -251,4 +266,58 @@ fn of_many_orders_a_few_are_obeyed_in_a_turn_and_all_in_the_end() {
         assert_eq!(waiting.len(), 256 - 64 * turns);
     }
     assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
+}
+
+#[test]
+fn of_many_queues_whose_last_frames_come_back_at_once_a_few_are_given_back_in_a_turn() {
+    let mut rig = Rig::new(128);
+    let transmitqs: Vec<usize> = (0..128).map(|pair| 2 * pair + 1).collect();
+    for ring in &transmitqs {
+        rig.offer_frame(*ring);
+        rig.install(*ring, Mode::Enabled);
+    }
+    let mut held = Vec::new();
+    while held.len() < 128 {
+        assert_eq!(rig.turn(), 0);
+        held.extend(rig.burst.frames().iter().map(|frame| frame.origin));
+    }
+    let mut waiting: Vec<_> = transmitqs.iter().map(|ring| rig.ask_for(*ring)).collect();
+    for _ in 0..3 {
+        rig.turn();
+    }
+    assert!(waiting.iter().all(|answer| answer.try_recv().is_err()));
+    held.into_iter().for_each(|origin| rig.port.release(origin));
+    rig.port.publish();
+    for left in [64, 0] {
+        assert_eq!(rig.port.arm(), Armed::WorkPending, "the worker may not sleep");
+        rig.turn();
+        waiting.retain(|answer| !matches!(answer.try_recv(), Ok(Some(_))));
+        assert_eq!(waiting.len(), left);
+    }
+    assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
+}
+
+#[test]
+fn a_guest_that_is_told_by_a_descriptor_that_many_watch_is_a_fault_and_one_by_its_own_is_none() {
+    use rustix::event::epoll;
+    let mut rig = Rig::new(1);
+    rig.send_and_tell(event_fd::make().unwrap(), 5000);
+    assert_eq!((rig.port.shared.status.fault(), rig.given_back(1)), (None, 5000));
+
+    let call = event_fd::make().unwrap();
+    let watchers: Vec<_> =
+        (0..200).map(|_| epoll::create(epoll::CreateFlags::CLOEXEC).unwrap()).collect();
+    for number in 400..500 {
+        // An epoll takes one file by each of its descriptors, and keeps it when that is closed.
+        let copy = rustix::io::fcntl_dupfd_cloexec(&call, number).unwrap();
+        for watcher in &watchers {
+            // Another test may have had this number just now.
+            let _ = epoll::add(watcher, &copy, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+        }
+    }
+    let mut rig = Rig::new(1);
+    rig.send_and_tell(call, 5000);
+    assert_eq!(rig.port.shared.status.fault(), Some(PortFault::SlowCall));
+    let given_back = rig.given_back(1);
+    assert!((1024..1200).contains(&given_back), "{given_back} were given back before that");
 }

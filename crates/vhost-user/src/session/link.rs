@@ -3,6 +3,8 @@
 //! What always holds: it is said when all frames that the worker took from the guest are decided, so that who forgets what was
 //! learned of them forgets all of it. An order is answered between two bursts of the port: the answer is that moment. Rings that
 //! wait for memory have not gone: front-ends move regions by taking them away and sharing them again.
+//! While the worker does not answer, nothing is said: it may be in the middle of a burst. Its next answer makes up for that,
+//! in this session or after it.
 
 use super::{Session, State};
 use crate::mailbox::Command;
@@ -13,7 +15,7 @@ impl Session {
     /// Says so if it is so, and was not said since a ring ran. To be called when the worker has answered an order that it was
     /// given after the rings went.
     pub(super) fn tell_if_down(&self, state: &mut State) {
-        if self.port.status.active_pairs() > 0 {
+        if self.port.status.is_worker_silent() || self.port.status.active_pairs() > 0 {
             return;
         }
         let mut some_ran = false;

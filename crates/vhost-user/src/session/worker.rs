@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::note::Note;
 use super::{Session, State};
 use crate::mailbox::{Command, Installation, Order, Queue};
-use crate::parts::PortEvent;
 use crate::ring::{Phase, Ring};
 use crate::ring_id::RingId;
 
@@ -23,11 +22,17 @@ impl Session {
 
     fn wait(&self, answered: &Receiver<Option<Queue>>, until: Instant) -> Option<Queue> {
         match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(queue) => queue,
+            Ok(queue) => {
+                self.port.heard_worker();
+                queue
+            }
             // The worker has let go of the port, and with it of the ring.
-            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.port.heard_worker();
+                None
+            }
             Err(RecvTimeoutError::Timeout) => {
-                self.port.tell(&PortEvent::WorkerSilent);
+                self.port.missed_worker();
                 None
             }
         }
