@@ -8,6 +8,8 @@
 mod link;
 mod note;
 mod worker;
+#[cfg(test)]
+mod worker_tests;
 
 use std::fs::File;
 use std::io;
