@@ -59,12 +59,16 @@ impl VhostPort {
     fn carry_out(&mut self, Order { ring, command, answer }: Order) {
         match command {
             Command::Install(installation) => {
+                self.call_cost.time_next();
                 let refused = self.install(ring, installation);
                 reply(&answer, refused);
             }
             Command::Remove => self.remove(ring, answer),
             Command::Quiesce => reply(&answer, None),
             change => {
+                if matches!(change, Command::SetCall(_)) {
+                    self.call_cost.time_next();
+                }
                 self.change(ring, change);
                 reply(&answer, None);
             }
