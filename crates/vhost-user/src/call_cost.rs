@@ -3,6 +3,8 @@
 //! A call descriptor is an eventfd of the front-end, which can have thousands of epolls watch it: each signal walks them all, 0.2 ms
 //! for 5000 of them, while the other ports of the worker wait. Who watches cannot be asked, so now and then the worker looks at its
 //! CPU time before and after. That leaves out the time in which others ran on its core, as a guest does that was just told.
+//!
+//! What always holds: the worker signals a guest nowhere but where this looks, at the end of a turn.
 
 use std::time::Duration;
 

@@ -108,13 +108,8 @@ impl Rig {
                 Queue::Transmit(Box::new(queue))
             }
         };
-        let installation = Installation {
-            queue,
-            mode,
-            accepts: Offloads::NONE,
-            memory: Arc::clone(&self.memory),
-            err: None,
-        };
+        let installation =
+            Installation { queue, mode, accepts: Offloads::NONE, memory: Arc::clone(&self.memory) };
         let (answer, answered) = sync_channel(1);
         let command = Command::Install(installation);
         self.port.shared.mailbox.post(Order { ring: id, command, answer });
@@ -370,4 +365,33 @@ fn a_call_that_is_slow_or_becomes_so_or_comes_later_costs_its_port_and_a_fair_on
         rig.send_and_tell_up_to(5000);
         assert_eq!((rig.port.shared.status.fault(), rig.given_back(1)), expected);
     }
+}
+
+#[test]
+fn no_order_has_the_worker_signal_and_who_gets_a_queue_back_tells_the_guest_of_its_last_frames() {
+    let mut rig = Rig::new(1);
+    let (one, other) = (new_call(), new_call());
+    rig.install_sender(&one);
+    rig.send_up_to(3);
+    rig.replace_call(&other);
+    let answered = rig.ask_for(1);
+    rig.port.obey();
+    let mut queue = answered.recv().unwrap().unwrap();
+    assert_eq!((rig.given_back(1), signals(&one), signals(&other)), (3, 0, 0));
+    queue.tell_guest();
+    assert_eq!((signals(&one), signals(&other)), (0, 1));
+}
+
+#[test]
+fn a_ring_that_broke_a_rule_is_told_by_no_other_descriptor() {
+    let mut rig = Rig::new(1);
+    let (one, other) = (new_call(), new_call());
+    rig.install_sender(&one);
+    rig.send_and_tell_up_to(1);
+    rig.port.fail(PortFault::SlowCall);
+    for _ in 0..3 {
+        rig.replace_call(&other);
+        rig.notify();
+    }
+    assert_eq!((signals(&one), signals(&other)), (1, 0));
 }

@@ -69,7 +69,9 @@ impl Session {
         for (ring, answered) in leaving {
             let answer = wait(&answered, until);
             is_silent |= answer.is_err();
-            ring.stood_at = answer.ok().flatten().as_ref().map(Queue::next_avail);
+            let mut queue = answer.ok().flatten();
+            queue.iter_mut().for_each(Queue::tell_guest);
+            ring.stood_at = queue.as_ref().map(Queue::next_avail);
         }
         // Said of all together: an answer that was there before the first wait ended says nothing of the worker now.
         if is_silent {

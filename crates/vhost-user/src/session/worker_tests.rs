@@ -54,3 +54,27 @@ fn a_worker_that_answers_for_some_rings_only_is_silent_which_is_told_once_until_
     let events: Vec<_> = told.try_iter().collect();
     assert_eq!(events, [PortEvent::LinkDown, PortEvent::WorkerSilent]);
 }
+
+#[test]
+fn a_call_descriptor_is_not_closed_before_the_worker_has_let_go_of_it_and_the_next_one_is_signalled()
+ {
+    let (session, _told) = session(1);
+    let before = Arc::new(event_fd::make().unwrap());
+    let still_open = Arc::downgrade(&before);
+    session.state().rings[0].call = Call(Some(before));
+    let next = event_fd::make().unwrap();
+    let file = File::from(next.try_clone().unwrap());
+    let mut count = [0; 8];
+    thread::scope(|scope| {
+        let sets = scope.spawn(|| session.set_call(0, Some(file)));
+        let order = next_order(&session);
+        assert!(matches!(order.command, Command::SetCall(_)));
+        assert_eq!(still_open.strong_count(), 1);
+        assert!(rustix::io::read(&next, &mut count).is_err());
+        order.answer.send(None).unwrap();
+        sets.join().unwrap();
+    });
+    assert_eq!(still_open.strong_count(), 0);
+    rustix::io::read(&next, &mut count).unwrap();
+    assert_eq!(u64::from_ne_bytes(count), 1);
+}
