@@ -16,7 +16,7 @@ use crate::status::{Link, SharedMemory};
 /// How long the end of the control thread is waited for. It is longer than a session waits for the worker.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What control holds of a port. Dropping it stops the port.
+/// What control holds of a port. Dropping it stops the port; a thread that was waited for in vain is not waited for again.
 #[derive(Debug)]
 pub struct VhostPortHandle {
     shared: Arc<PortShared>,
@@ -28,8 +28,10 @@ pub struct VhostPortHandle {
 enum Control {
     /// Made, not started. Left by [`VhostPortHandle::start`].
     Prepared(Way),
-    /// The control thread runs. Left by [`VhostPortHandle::stop`], once it has ended.
+    /// The control thread runs. Left by [`VhostPortHandle::stop`].
     Running { thread: JoinHandle<()>, ended: Receiver<()> },
+    /// It was asked to end, and waited for in vain. Left by [`VhostPortHandle::stop`], once it has ended.
+    Late { thread: JoinHandle<()>, ended: Receiver<()> },
     /// It has ended, and the socket is gone.
     Stopped,
 }
@@ -141,11 +143,11 @@ impl VhostPortHandle {
         self.stop.request();
         match std::mem::replace(&mut self.control, Control::Stopped) {
             Control::Prepared(_) | Control::Stopped => {}
-            Control::Running { thread, ended } => {
+            Control::Running { thread, ended } | Control::Late { thread, ended } => {
                 // Nothing is ever sent: the wait ends with the sender.
                 if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
                     self.shared.tell(&PortEvent::WorkerSilent);
-                    self.control = Control::Running { thread, ended };
+                    self.control = Control::Late { thread, ended };
                 } else {
                     // A thread that failed has said so on standard error.
                     let _ = thread.join();
@@ -157,44 +159,42 @@ impl VhostPortHandle {
 
 impl Drop for VhostPortHandle {
     fn drop(&mut self) {
-        self.stop();
+        if !matches!(self.control, Control::Late { .. }) {
+            self.stop();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parts::SocketAccess;
-    use crate::port::silence::Nobody;
-    use helio_types::PortId;
+    use crate::port::silence;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::Sender;
 
-    #[test]
-    fn a_thread_that_does_not_end_in_time_is_told_each_time_and_joined_when_it_has_ended() {
-        let dir = tempfile::tempdir().unwrap();
+    /// A handle whose control thread ends when the second of these is dropped; the third counts how often it was told that it
+    /// does not end.
+    fn held(dir: &tempfile::TempDir) -> (VhostPortHandle, Sender<()>, Arc<AtomicUsize>) {
         let silences = Arc::new(AtomicUsize::new(0));
         let told = Arc::clone(&silences);
-        let (_shared, mut handle) = VhostPortHandle::create(PortParts {
-            id: PortId::new(0).unwrap(),
-            name: "held".to_owned(),
-            socket: dir.path().join("held.sock"),
-            role: SocketRole::Client,
-            access: SocketAccess::default(),
-            queue_pairs: 1,
-            wakeups: Arc::new(Nobody),
-            directory: Arc::new(Nobody),
-            events: Box::new(move |event| {
-                assert_eq!(*event, PortEvent::WorkerSilent);
-                told.fetch_add(1, Ordering::Relaxed);
-            }),
-        })
-        .unwrap();
+        let parts = silence::parts(dir.path(), SocketRole::Client, 1, move |event| {
+            assert_eq!(*event, PortEvent::WorkerSilent);
+            told.fetch_add(1, Ordering::Relaxed);
+        });
+        let (_shared, mut handle) = VhostPortHandle::create(parts).unwrap();
         let ((let_go, waits), (end, ended)) = (channel::<()>(), channel());
         let thread = thread::spawn(move || {
             let _end = end;
             waits.iter().for_each(drop);
         });
         handle.control = Control::Running { thread, ended };
+        (handle, let_go, silences)
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_in_time_is_told_each_time_and_joined_when_it_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut handle, let_go, silences) = held(&dir);
         for times in 1..=2 {
             handle.stop_within(Duration::from_millis(1));
             assert_eq!(silences.load(Ordering::Relaxed), times);
@@ -203,5 +203,14 @@ mod tests {
         handle.stop();
         assert!(matches!(handle.control, Control::Stopped));
         assert_eq!(silences.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_thread_that_was_waited_for_in_vain_is_not_waited_for_again_when_its_handle_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut handle, _let_go, silences) = held(&dir);
+        handle.stop_within(Duration::from_millis(1));
+        drop(handle);
+        assert_eq!(silences.load(Ordering::Relaxed), 1);
     }
 }

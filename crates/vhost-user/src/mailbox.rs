@@ -2,7 +2,7 @@
 //! lock only when it is set; whoever gave an order waits for the answer, the worker never waits.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,6 @@ use helio_mem::MemoryTable;
 use helio_offload::Offloads;
 use helio_vring::{Call, ReceiveQueue, TransmitQueue};
 
-use crate::event_fd::EventFd;
 use crate::ring_id::RingId;
 
 /// A queue on its way to the worker or back. Made and dropped by the session, so that the worker need not allocate.
@@ -26,6 +25,15 @@ impl Queue {
         match self {
             Self::Transmit(queue) => queue.next_avail(),
             Self::Receive(queue) => queue.next_avail(),
+        }
+    }
+
+    /// Tells the guest of what the worker published last, if it wants that. Called by the session: it may take long.
+    pub(crate) fn tell_guest(&mut self) {
+        fence(Ordering::SeqCst);
+        match self {
+            Self::Transmit(queue) => queue.notify(),
+            Self::Receive(queue) => queue.notify(),
         }
     }
 }
@@ -47,7 +55,6 @@ pub(crate) struct Installation {
     /// What the guest accepts undone; of a receiveq only.
     pub(crate) accepts: Offloads,
     pub(crate) memory: Arc<MemoryTable>,
-    pub(crate) err: Option<EventFd>,
 }
 
 /// What the worker is to do with one ring.
@@ -61,8 +68,6 @@ pub(crate) enum Command {
     SetMode(Mode),
     /// Tell the guest in another way.
     SetCall(Call),
-    /// Tell the front-end of a fault in another way.
-    SetErr(Option<EventFd>),
     /// Only answer: as with every order, all frames that were taken before are decided by then.
     Quiesce,
 }

@@ -88,7 +88,8 @@ pub enum PortEvent {
     /// when this is told; that can be more than once for what was one stop to the guest, as its queues stop one by one. A worker
     /// that does not answer puts it off until it does.
     LinkDown,
-    /// The worker did not answer in time. It must not happen.
+    /// The worker did not answer in time. It must not happen. Told once until it answers, and once more for each time that
+    /// [`VhostPortHandle::stop`](crate::VhostPortHandle::stop) waits in vain.
     WorkerSilent,
 }
 
@@ -199,10 +200,11 @@ impl PortShared {
         event_fd::signal(&self.fault_event);
     }
 
-    /// The worker has not answered in time.
+    /// The worker has not answered in time, which is told once until it answers.
     pub(crate) fn missed_worker(&self) {
-        self.status.miss_worker();
-        self.tell(&PortEvent::WorkerSilent);
+        if !self.status.miss_worker() {
+            self.tell(&PortEvent::WorkerSilent);
+        }
     }
 
     /// The worker has answered, or let go of the port. If it was silent before, what was not told then may be so by now.

@@ -8,6 +8,7 @@ mod spread;
 mod turn_tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use helio_frame::{
     Armed, Delivery, Frame, Intake, Origin, Port, PortFault, Readiness, Run, RunEnd,
@@ -54,6 +55,8 @@ pub struct VhostPort {
     running: usize,
     accepts: Offloads,
     call_cost: CallCost,
+    /// What [`cpu_time`] says, or a model of it.
+    clock: fn() -> Duration,
     /// Of the transmitq that runs, if it is one only.
     quiet: Option<Quiet>,
     /// The memory that the rings lie in, while there are any.
@@ -87,6 +90,7 @@ impl VhostPort {
             running: 0,
             accepts: Offloads::NONE,
             call_cost: CallCost::default(),
+            clock: cpu_time,
             quiet: None,
             memory: None,
         };
@@ -209,9 +213,9 @@ impl VhostPort {
     /// The same, and looks at what it costs.
     #[cold]
     fn notify_timed(&mut self) {
-        let began = cpu_time();
+        let began = (self.clock)();
         self.notify_all();
-        let took = cpu_time().saturating_sub(began);
+        let took = (self.clock)().saturating_sub(began);
         if self.call_cost.note(took, self.live_pairs) == Cost::TooHigh {
             self.fail(PortFault::SlowCall);
         }

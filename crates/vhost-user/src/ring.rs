@@ -8,7 +8,7 @@ use helio_offload::Offloads;
 use helio_types::PortId;
 use helio_vring::{Call, ReceiveQueue, RingSetup, Sender, TransmitQueue};
 
-use crate::event_fd::EventFd;
+use crate::event_fd::{self, EventFd};
 use crate::mailbox::{Installation, Mode, Queue};
 use crate::ring_id::{QueueKind, RingId};
 
@@ -77,6 +77,13 @@ impl Ring {
         self.phase == Phase::Running
     }
 
+    /// Tells the front-end that the port broke off, if it wants to know.
+    pub(crate) fn tell_fault(&self) {
+        if let Some(err) = &self.err {
+            event_fd::signal(err);
+        }
+    }
+
     /// Makes the queue of a ring that is started and described. `None` while something is missing.
     pub(crate) fn build(
         &self,
@@ -113,7 +120,6 @@ impl Ring {
             mode: self.mode,
             accepts: Offloads::of_receiver(features),
             memory: Arc::clone(memory),
-            err: self.err.clone(),
         }))
     }
 }

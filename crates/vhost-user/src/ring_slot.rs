@@ -1,6 +1,5 @@
 //! The place of one queue in the worker's half of a port.
 
-use crate::event_fd::{self, EventFd};
 use crate::mailbox::{Answer, Mode};
 
 /// What the worker may do with the queue in a slot.
@@ -33,33 +32,32 @@ impl From<Mode> for Phase {
 pub(crate) struct Slot<Q> {
     pub(crate) phase: Phase,
     pub(crate) queue: Option<Box<Q>>,
-    pub(crate) err: Option<EventFd>,
     /// Who waits for the queue of a slot that is leaving.
     pub(crate) answer: Option<Answer>,
 }
 
 impl<Q> Slot<Q> {
     pub(crate) fn empty() -> Self {
-        Self { phase: Phase::Empty, queue: None, err: None, answer: None }
+        Self { phase: Phase::Empty, queue: None, answer: None }
     }
 
     /// Puts a queue in. Gives it back when another one is still there.
-    pub(crate) fn install(
-        &mut self,
-        queue: Box<Q>,
-        mode: Mode,
-        err: Option<EventFd>,
-    ) -> Option<Box<Q>> {
+    pub(crate) fn install(&mut self, queue: Box<Q>, mode: Mode) -> Option<Box<Q>> {
         if self.queue.is_some() {
             return Some(queue);
         }
-        *self = Self { phase: mode.into(), queue: Some(queue), err, answer: None };
+        *self = Self { phase: mode.into(), queue: Some(queue), answer: None };
         None
     }
 
     /// Whether the guest may use the ring.
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Enabled | Phase::Disabled)
+    }
+
+    /// The queue, if the guest may use it.
+    pub(crate) fn running(&mut self) -> Option<&mut Q> {
+        if self.is_running() { self.queue.as_deref_mut() } else { None }
     }
 
     /// The queue, if it carries frames.
@@ -78,13 +76,10 @@ impl<Q> Slot<Q> {
         }
     }
 
-    /// Stops a running ring because a rule was broken, and tells the front-end if it wants to know.
+    /// Stops a running ring because a rule was broken.
     pub(crate) fn fail(&mut self) {
         if self.is_running() {
             self.phase = Phase::Faulted;
-            if let Some(err) = &self.err {
-                event_fd::signal(err);
-            }
         }
     }
 

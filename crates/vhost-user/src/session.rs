@@ -8,6 +8,8 @@
 mod link;
 mod note;
 mod worker;
+#[cfg(test)]
+mod worker_tests;
 
 use std::fs::File;
 use std::io;
@@ -178,8 +180,14 @@ impl Session {
         let mut state = self.state();
         let call = Call(self.accept(&mut state, file, Note::CallNotUsed));
         let Some(ring) = state.rings.get_mut(index) else { return };
-        ring.call = call;
+        let before = std::mem::replace(&mut ring.call, call);
         self.change(ring, || Command::SetCall(ring.call.clone()));
+        // Not before the worker has let go of it: who closes it last goes through all who watch it.
+        drop(before);
+        if let Some(call) = ring.call.0.as_ref().filter(|_| ring.is_running()) {
+            // What was told by the descriptor before may be lost.
+            event_fd::signal(call);
+        }
     }
 
     /// The descriptor by which the front-end is told of a fault.
@@ -188,7 +196,6 @@ impl Session {
         let err = self.accept(&mut state, file, Note::ErrNotUsed);
         let Some(ring) = state.rings.get_mut(index) else { return };
         ring.err = err;
-        self.change(ring, || Command::SetErr(ring.err.clone()));
     }
 
     fn accept(&self, state: &mut State, file: Option<File>, note: Note) -> Option<EventFd> {
@@ -260,9 +267,7 @@ impl Session {
         self.remove(state, |_| true, Phase::Refused);
         for ring in state.rings.iter_mut().filter(|ring| ring.phase != Phase::Stopped) {
             ring.phase = Phase::Refused;
-            if let Some(err) = &ring.err {
-                event_fd::signal(err);
-            }
+            ring.tell_fault();
         }
     }
 

@@ -90,9 +90,9 @@ impl PortStatus {
         self.features.load(Ordering::Relaxed)
     }
 
-    /// The worker did not answer in time. Called by the threads of the port.
-    pub(crate) fn miss_worker(&self) {
-        self.is_worker_silent.store(true, Ordering::Relaxed);
+    /// The worker did not answer in time. Whether it had been silent before. Called by the threads of the port.
+    pub(crate) fn miss_worker(&self) -> bool {
+        self.is_worker_silent.swap(true, Ordering::Relaxed)
     }
 
     /// The worker answered. Whether it had been silent. Called by the threads of the port.

@@ -1,7 +1,9 @@
 //! What the worker does when a session asks for it: the control path of a port, which may allocate and free.
+//!
+//! What always holds: no signal is sent here, and no descriptor of a front-end is closed, as either may take as long as the
+//! front-end likes. The session tells the guest when it has its answer, on its own thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use helio_offload::Offloads;
 use helio_vring::TransmitQueue;
@@ -13,17 +15,9 @@ use crate::ring_id::{QueueKind, RingId};
 use crate::ring_slot::{Phase, Slot};
 
 /// Orders carried out, and transmitqs given back that have drained, in one turn. A front-end that replaces its memory has all its
-/// rings stopped at once, and the last frames of them may come back at once: with 256 of them that took 128 µs without signals, in
-/// which other ports wait. A silent port is looked at in one of many turns: it should not take too many.
+/// rings stopped at once, and the last frames of them may come back at once: with 256 of them that took 128 µs, in which other
+/// ports wait. A silent port is looked at in one of many turns: it should not take too many.
 const CHANGES_PER_TURN: usize = 64;
-
-/// Publishes and signals what is completed: the turn may not come back to a queue, because it leaves or because nothing is
-/// to be done there.
-fn finish(queue: &mut TransmitQueue) {
-    queue.publish();
-    fence(Ordering::SeqCst);
-    queue.notify();
-}
 
 /// The far side may have given up waiting: then nobody takes the queue, and it is dropped here.
 fn reply(answer: &Answer, queue: Option<Queue>) {
@@ -59,12 +53,16 @@ impl VhostPort {
     fn carry_out(&mut self, Order { ring, command, answer }: Order) {
         match command {
             Command::Install(installation) => {
+                self.call_cost.time_next();
                 let refused = self.install(ring, installation);
                 reply(&answer, refused);
             }
             Command::Remove => self.remove(ring, answer),
             Command::Quiesce => reply(&answer, None),
             change => {
+                if matches!(change, Command::SetCall(_)) {
+                    self.call_cost.time_next();
+                }
                 self.change(ring, change);
                 reply(&answer, None);
             }
@@ -75,12 +73,10 @@ impl VhostPort {
     fn install(&mut self, ring: RingId, new: Installation) -> Option<Queue> {
         let Some(pair) = self.pairs.get_mut(usize::from(ring.pair)) else { return Some(new.queue) };
         let refused = match new.queue {
-            Queue::Transmit(queue) => {
-                pair.transmit.install(queue, new.mode, new.err).map(Queue::Transmit)
-            }
+            Queue::Transmit(queue) => pair.transmit.install(queue, new.mode).map(Queue::Transmit),
             Queue::Receive(queue) => {
                 pair.accepts = new.accepts;
-                pair.receive.install(queue, new.mode, new.err).map(Queue::Receive)
+                pair.receive.install(queue, new.mode).map(Queue::Receive)
             }
         };
         if refused.is_none() {
@@ -98,8 +94,6 @@ impl VhostPort {
             QueueKind::Receive => {
                 if let Some(queue) = pair.receive.queue.as_deref_mut() {
                     queue.publish();
-                    fence(Ordering::SeqCst);
-                    queue.notify();
                 }
                 let (queue, _) = pair.receive.vacate();
                 self.refresh();
@@ -109,7 +103,7 @@ impl VhostPort {
                 let Some(queue) = pair.transmit.queue.as_deref_mut() else {
                     return reply(&answer, None);
                 };
-                finish(queue);
+                queue.publish();
                 pair.transmit.leave(answer);
                 let drained = has_drained(&pair.transmit).then(|| pair.transmit.vacate());
                 // The memory is let go before the session hears that the ring is gone.
@@ -124,20 +118,17 @@ impl VhostPort {
         match (ring.kind, command) {
             (QueueKind::Transmit, Command::SetMode(mode)) => pair.transmit.set_mode(mode),
             (QueueKind::Receive, Command::SetMode(mode)) => pair.receive.set_mode(mode),
-            (QueueKind::Transmit, Command::SetErr(err)) => pair.transmit.err = err,
-            (QueueKind::Receive, Command::SetErr(err)) => pair.receive.err = err,
+            // A ring that broke a rule keeps the call that it has: each new one would be signalled once.
             (QueueKind::Transmit, Command::SetCall(call)) => {
-                if let Some(queue) = pair.transmit.queue.as_deref_mut() {
+                if let Some(queue) = pair.transmit.running() {
                     queue.set_call(call);
-                    finish(queue);
+                    queue.publish();
                 }
             }
             (QueueKind::Receive, Command::SetCall(call)) => {
-                if let Some(queue) = pair.receive.queue.as_deref_mut() {
+                if let Some(queue) = pair.receive.running() {
                     queue.set_call(call);
                     queue.publish();
-                    fence(Ordering::SeqCst);
-                    queue.notify();
                 }
             }
             (_, Command::Install(_) | Command::Remove | Command::Quiesce) => {}
@@ -157,7 +148,7 @@ impl VhostPort {
                 break;
             }
             if let Some(queue) = slot.queue.as_deref_mut() {
-                finish(queue);
+                queue.publish();
             }
             drained.push(slot.vacate());
         }

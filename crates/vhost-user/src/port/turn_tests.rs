@@ -1,15 +1,14 @@
 //! What a guest can have its worker do in one turn: it does not grow with its queues. The queues are given to the port without a
 //! session.
 
-use std::os::fd::OwnedFd;
+use std::cell::RefCell;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
-use crate::event_fd;
+use crate::event_fd::{self, EventFd};
 use crate::mailbox::{Command, Installation, Mode, Order, Queue};
-use crate::parts::{SocketAccess, SocketRole};
-use crate::port::silence::Nobody;
+use crate::parts::SocketRole;
 use crate::ring_id::{QueueKind, RingId};
 use helio_frame::{Burst, Head, MemoryId, Pool, Precedence};
 use helio_mem::GuestAddr;
@@ -30,6 +29,8 @@ const WRITE: u16 = 2;
 struct Rig {
     port: VhostPort,
     memory: Arc<MemoryTable>,
+    /// Of the rings to come.
+    call: Call,
     burst: Burst,
     pool: Pool,
     refused: [u32; DropReason::COUNT],
@@ -41,22 +42,13 @@ impl Rig {
     /// A guest with so many pairs of rings, none of which the port has.
     fn new(pairs: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let parts = PortParts {
-            id: PortId::new(0).unwrap(),
-            name: "rig".to_owned(),
-            socket: dir.path().join("rig.sock"),
-            role: SocketRole::Server,
-            access: SocketAccess::default(),
-            queue_pairs: pairs,
-            wakeups: Arc::new(Nobody),
-            directory: Arc::new(Nobody),
-            events: Box::new(|_| ()),
-        };
+        let parts = silence::parts(dir.path(), SocketRole::Server, pairs, |_| ());
         let (port, handle) = VhostPort::create(parts).unwrap();
         let bytes = usize::from(pairs) * 2 * usize::try_from(RING_BYTES).unwrap();
         Self {
             port,
             memory: Arc::new(MemoryTable::anonymous(bytes).unwrap()),
+            call: Call::default(),
             burst: Burst::new(),
             pool: Pool::new(1, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap(),
             refused: [0; DropReason::COUNT],
@@ -104,7 +96,7 @@ impl Rig {
             avail: GuestAddr(base + AVAIL),
             used: GuestAddr(base + USED),
             features: feature::VERSION_1 | feature::MRG_RXBUF,
-            call: Call::default(),
+            call: self.call.clone(),
         };
         let sender = Sender { port: PortId::new(0).unwrap(), queue: id.pair };
         let queue = match id.kind {
@@ -116,13 +108,8 @@ impl Rig {
                 Queue::Transmit(Box::new(queue))
             }
         };
-        let installation = Installation {
-            queue,
-            mode,
-            accepts: Offloads::NONE,
-            memory: Arc::clone(&self.memory),
-            err: None,
-        };
+        let installation =
+            Installation { queue, mode, accepts: Offloads::NONE, memory: Arc::clone(&self.memory) };
         let (answer, answered) = sync_channel(1);
         let command = Command::Install(installation);
         self.port.shared.mailbox.post(Order { ring: id, command, answer });
@@ -130,22 +117,43 @@ impl Rig {
         assert!(answered.recv().unwrap().is_none());
     }
 
-    /// A transmitq whose guest is told by `call`, and sends `frames` frames, one in a turn.
-    fn send_and_tell(&mut self, call: OwnedFd, frames: u16) {
+    /// Runs a transmitq that offers the same frame again and again, and is told by `call`.
+    fn install_sender(&mut self, call: &EventFd) {
+        self.call = Call(Some(Arc::clone(call)));
         let rest = 72_u32.to_le_bytes().into_iter().chain([0; 4]);
-        self.write(
-            base(1),
-            &(base(1) + BUFFER).to_le_bytes().into_iter().chain(rest).collect::<Vec<u8>>(),
-        );
+        let buffer = base(1) + BUFFER;
+        self.write(base(1), &buffer.to_le_bytes().into_iter().chain(rest).collect::<Vec<u8>>());
         self.install(1, Mode::Enabled);
-        let (answer, _answered) = sync_channel(1);
-        let (ring, command) = (RingId::new(1).unwrap(), Command::SetCall(Call(Some(call.into()))));
+    }
+
+    /// Lets the guest of the transmitq be told by another descriptor.
+    fn replace_call(&mut self, call: &EventFd) {
+        let (answer, answered) = sync_channel(1);
+        let command = Command::SetCall(Call(Some(Arc::clone(call))));
+        let ring = RingId::new(1).unwrap();
         self.port.shared.mailbox.post(Order { ring, command, answer });
-        for sent in 1..=frames {
+        self.port.obey();
+        assert!(answered.recv().unwrap().is_none());
+    }
+
+    /// Offers frames up to the one with this number, one in a turn.
+    fn send_up_to(&mut self, last: u16) {
+        for sent in self.given_back(1) + 1..=last {
             self.write(base(1) + AVAIL + 2, &sent.to_le_bytes());
             self.turn();
-            fence(Ordering::SeqCst);
-            self.port.notify();
+        }
+    }
+
+    fn notify(&mut self) {
+        fence(Ordering::SeqCst);
+        self.port.notify();
+    }
+
+    /// The same, and the guest is told of each. Ends when the port breaks off.
+    fn send_and_tell_up_to(&mut self, last: u16) {
+        while self.given_back(1) < last && self.port.shared.status.fault().is_none() {
+            self.send_up_to(self.given_back(1) + 1);
+            self.notify();
         }
     }
 
@@ -297,27 +305,93 @@ fn of_many_queues_whose_last_frames_come_back_at_once_a_few_are_given_back_in_a_
     assert!(rig.port.memory.is_none() && !rig.port.shared.mailbox.has_orders());
 }
 
-#[test]
-fn a_guest_that_is_told_by_a_descriptor_that_many_watch_is_a_fault_and_one_by_its_own_is_none() {
-    use rustix::event::epoll;
-    let mut rig = Rig::new(1);
-    rig.send_and_tell(event_fd::make().unwrap(), 5000);
-    assert_eq!((rig.port.shared.status.fault(), rig.given_back(1)), (None, 5000));
+fn new_call() -> EventFd {
+    Arc::new(event_fd::make().unwrap())
+}
 
-    let call = event_fd::make().unwrap();
-    let watchers: Vec<_> =
-        (0..200).map(|_| epoll::create(epoll::CreateFlags::CLOEXEC).unwrap()).collect();
-    for number in 400..500 {
-        // An epoll takes one file by each of its descriptors, and keeps it when that is closed.
-        let copy = rustix::io::fcntl_dupfd_cloexec(&call, number).unwrap();
-        for watcher in &watchers {
-            // Another test may have had this number just now.
-            let _ = epoll::add(watcher, &copy, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
-        }
+/// How often a descriptor was signalled since the last time.
+fn signals(call: &EventFd) -> u32 {
+    let mut count = [0; 8];
+    match rustix::io::read(call, &mut count) {
+        Ok(_) => u32::try_from(u64::from_ne_bytes(count)).unwrap(),
+        Err(_) => 0,
     }
+}
+
+/// A model of time: only signals to this descriptor take any.
+struct SlowCall {
+    call: EventFd,
+    signal_takes: Duration,
+    now: Duration,
+}
+
+thread_local! {
+    static SLOW_CALL: RefCell<Option<SlowCall>> = const { RefCell::new(None) };
+}
+
+fn model_clock() -> Duration {
+    SLOW_CALL.with_borrow_mut(|model| {
+        let model = model.as_mut().unwrap();
+        model.now += model.signal_takes * signals(&model.call);
+        model.now
+    })
+}
+
+fn slow_down(call: &EventFd, signal_takes: Duration) {
+    let model = SlowCall { call: Arc::clone(call), signal_takes, now: Duration::ZERO };
+    SLOW_CALL.set(Some(model));
+}
+
+#[test]
+fn a_call_that_is_slow_or_becomes_so_or_comes_later_costs_its_port_and_a_fair_one_does_not() {
+    let (fair, slow) = (Duration::from_micros(100), Duration::from_millis(1));
+    let (fault, call) = (Some(PortFault::SlowCall), new_call());
+    let other = new_call();
+    for (first, then, later, expected) in [
+        (fair, &call, fair, (None, 5000)),
+        (slow, &call, slow, (fault, 10)),
+        (fair, &call, slow, (fault, 256 + 10)),
+        (fair, &other, slow, (fault, 100 + 10)),
+    ] {
+        let mut rig = Rig::new(1);
+        rig.port.clock = model_clock;
+        rig.install_sender(&call);
+        slow_down(&call, first);
+        rig.send_and_tell_up_to(100);
+        if !Arc::ptr_eq(then, &call) {
+            rig.replace_call(then);
+        }
+        slow_down(then, later);
+        rig.send_and_tell_up_to(5000);
+        assert_eq!((rig.port.shared.status.fault(), rig.given_back(1)), expected);
+    }
+}
+
+#[test]
+fn no_order_has_the_worker_signal_and_who_gets_a_queue_back_tells_the_guest_of_its_last_frames() {
     let mut rig = Rig::new(1);
-    rig.send_and_tell(call, 5000);
-    assert_eq!(rig.port.shared.status.fault(), Some(PortFault::SlowCall));
-    let given_back = rig.given_back(1);
-    assert!((1024..1200).contains(&given_back), "{given_back} were given back before that");
+    let (one, other) = (new_call(), new_call());
+    rig.install_sender(&one);
+    rig.send_up_to(3);
+    rig.replace_call(&other);
+    let answered = rig.ask_for(1);
+    rig.port.obey();
+    let mut queue = answered.recv().unwrap().unwrap();
+    assert_eq!((rig.given_back(1), signals(&one), signals(&other)), (3, 0, 0));
+    queue.tell_guest();
+    assert_eq!((signals(&one), signals(&other)), (0, 1));
+}
+
+#[test]
+fn a_ring_that_broke_a_rule_is_told_by_no_other_descriptor() {
+    let mut rig = Rig::new(1);
+    let (one, other) = (new_call(), new_call());
+    rig.install_sender(&one);
+    rig.send_and_tell_up_to(1);
+    rig.port.fail(PortFault::SlowCall);
+    for _ in 0..3 {
+        rig.replace_call(&other);
+        rig.notify();
+    }
+    assert_eq!((signals(&one), signals(&other)), (1, 0));
 }

@@ -29,9 +29,12 @@ impl Session {
         }
     }
 
-    /// The port has broken a rule. Its worker may have found that in the middle of a burst.
+    /// The port has broken a rule, and its rings stand still. Its worker may have found that in the middle of a burst.
     pub(crate) fn heed_fault(&self) {
         let mut state = self.state();
+        if self.port.status.fault().is_some() {
+            state.rings.iter().filter(|ring| ring.is_running()).for_each(Ring::tell_fault);
+        }
         let ran = |ring: &&Ring| ring.has_run;
         if let Some(id) = state.rings.iter().find(ran).map(|ring| ring.id) {
             // Nothing comes back but the answer.

@@ -13,6 +13,9 @@ use crate::ring_id::RingId;
 /// How long the worker may take. Far more than it needs: it is a bound on what a defect costs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The worker did not answer in time.
+struct Silent;
+
 impl Session {
     fn post(&self, ring: RingId, command: Command) -> Receiver<Option<Queue>> {
         let (answer, answered) = sync_channel(1);
@@ -20,29 +23,20 @@ impl Session {
         answered
     }
 
-    fn wait(&self, answered: &Receiver<Option<Queue>>, until: Instant) -> Option<Queue> {
-        match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(queue) => {
-                self.port.heard_worker();
-                queue
-            }
-            // The worker has let go of the port, and with it of the ring.
-            Err(RecvTimeoutError::Disconnected) => {
-                self.port.heard_worker();
-                None
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                self.port.missed_worker();
-                None
-            }
-        }
-    }
-
     /// Gives an order and waits until it is done.
     pub(super) fn order(&self, ring: RingId, command: Command) -> Option<Queue> {
         let answered = self.post(ring, command);
         self.port.wakeups.wake();
-        self.wait(&answered, Instant::now() + PATIENCE)
+        match wait(&answered, Instant::now() + PATIENCE) {
+            Ok(queue) => {
+                self.port.heard_worker();
+                queue
+            }
+            Err(Silent) => {
+                self.port.missed_worker();
+                None
+            }
+        }
     }
 
     /// Hands a ring to the worker.
@@ -71,8 +65,28 @@ impl Session {
         }
         self.port.wakeups.wake();
         let until = Instant::now() + PATIENCE;
+        let mut is_silent = false;
         for (ring, answered) in leaving {
-            ring.stood_at = self.wait(&answered, until).as_ref().map(Queue::next_avail);
+            let answer = wait(&answered, until);
+            is_silent |= answer.is_err();
+            let mut queue = answer.ok().flatten();
+            queue.iter_mut().for_each(Queue::tell_guest);
+            ring.stood_at = queue.as_ref().map(Queue::next_avail);
         }
+        // Said of all together: an answer that was there before the first wait ended says nothing of the worker now.
+        if is_silent {
+            self.port.missed_worker();
+        } else {
+            self.port.heard_worker();
+        }
+    }
+}
+
+fn wait(answered: &Receiver<Option<Queue>>, until: Instant) -> Result<Option<Queue>, Silent> {
+    match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        Ok(queue) => Ok(queue),
+        // The worker has let go of the port, and with it of the ring.
+        Err(RecvTimeoutError::Disconnected) => Ok(None),
+        Err(RecvTimeoutError::Timeout) => Err(Silent),
     }
 }
