@@ -9,7 +9,9 @@ use helio_types::{MacAddr, VlanId};
 use serde::{Deserialize, Serialize};
 
 use crate::SessionEntry;
+use crate::decap::DecapPoint;
 use crate::own_address::OwnAddress;
+use crate::underlay::{Network, is_on_link};
 
 /// Most destinations of one session.
 pub const MAX_DESTINATIONS: usize = 16;
@@ -169,6 +171,39 @@ impl RemoteDestination {
         (&self.uplink, self.vlan, self.local, self.remote)
             == (&other.uplink, other.vlan, other.local, other.remote)
     }
+
+    /// Whether copies of both can come to one collector as those of one address, by whichever uplinks they leave.
+    fn can_have_ends_of(&self, other: &Self) -> bool {
+        let (here, there) = (self.network(), other.network());
+        (self.local, self.remote) == (other.local, other.remote)
+            && !(self.is_near() && other.is_near() && here.is_apart_from(&there))
+    }
+
+    /// The form and the id are those by which receivers tell numbered copies for `other` apart, too.
+    fn is_numbered_as(&self, other: &Self) -> bool {
+        let stream = self.encapsulation.numbered_stream();
+        stream.is_some() && stream == other.encapsulation.numbered_stream()
+    }
+
+    /// Whether no router lies between the switch and the collector.
+    fn is_near(&self) -> bool {
+        is_on_link(self.remote, self.local, self.prefix_len)
+    }
+
+    fn network(&self) -> Network<'_> {
+        Network { uplink: &self.uplink, vlan: self.vlan }
+    }
+
+    /// Whether copies arrive at `point`, as far as a plan shows that: by a router they may, wherever that is.
+    pub(crate) fn arrives_at(&self, point: &DecapPoint) -> bool {
+        let is_taken = match self.encapsulation {
+            Encapsulation::Vxlan { port, .. } => port == point.udp_port,
+            _ => true,
+        };
+        let there = Network { uplink: &point.uplink, vlan: point.vlan };
+        let is_elsewhere = self.is_near() && self.network().is_apart_from(&there);
+        self.remote == point.local && is_taken && !is_elsewhere
+    }
 }
 
 impl MirrorDestination {
@@ -190,23 +225,32 @@ impl MirrorDestination {
     }
 
     /// Whether a receiver could not tell copies for `other` from those for this one.
-    #[must_use]
-    pub fn is_same_place(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         let (Self::Remote(this), Self::Remote(that)) = (self, other) else { return self == other };
         this.has_ends_of(that) && this.encapsulation == that.encapsulation
+    }
+
+    /// Whether copies for `other` go on with what a receiver has of those for this one: with their numbers, if they have some.
+    #[must_use]
+    pub fn is_continued_by(&self, other: &Self) -> bool {
+        let is_one_stream = match (self, other) {
+            (Self::Remote(this), Self::Remote(that)) => {
+                this.has_ends_of(that) && this.is_numbered_as(that)
+            }
+            _ => false,
+        };
+        is_one_stream || self.is_same_place(other)
     }
 
     /// Whether a receiver can tell the numbers of copies for this one from those for `other`, which is `owner`'s: each of the two
     /// is numbered by itself.
     pub(crate) fn check_numbers(&self, other: &Self, owner: &str) -> Result<(), String> {
         let (Self::Remote(this), Self::Remote(that)) = (self, other) else { return Ok(()) };
-        let stream = this.encapsulation.numbered_stream();
-        let is_one = stream.is_some() && stream == that.encapsulation.numbered_stream();
-        if !is_one || !this.has_ends_of(that) {
+        if !this.is_numbered_as(that) || !this.can_have_ends_of(that) {
             return Ok(());
         }
         let remote = this.remote;
-        let id = stream.and_then(|(_, id)| id);
+        let id = this.encapsulation.numbered_stream().and_then(|(_, id)| id);
         let id = id.map_or_else(|| "no id".to_owned(), |id| format!("id = {id}"));
         Err(format!(
             "copies for {remote} with {id} are those of {owner} too, and the numbers of the two cannot be told apart there; write another id"

@@ -62,7 +62,7 @@ impl Config {
             own.add("destination", text);
         }
         all.take(None, own);
-        let streams = Streams::new(self.ports.iter(), others());
+        let streams = Streams::new(self.ports.iter(), others().chain([session]));
         for (position, destination) in session.destinations.iter().enumerate() {
             let mut faults = Faults::default();
             if !old.is_some_and(|old| old.destinations.contains(destination)) {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use helio_types::MacAddr;
+use helio_types::{MacAddr, VlanId};
 
 /// The address and the length of the network in `text`, as in `10.0.0.1/24`.
 pub(crate) fn local_address(key: &str, text: &str) -> Result<(IpAddr, u8), String> {
@@ -44,6 +44,22 @@ pub(crate) fn far_address(key: &str, text: &str, local: (IpAddr, u8)) -> Result<
     }
     no_end_of_network(key, address, own, length)?;
     Ok(address)
+}
+
+/// The network behind an uplink that a host without a router is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Network<'a> {
+    pub(crate) uplink: &'a str,
+    /// `None`: without a tag.
+    pub(crate) vlan: Option<VlanId>,
+}
+
+impl Network<'_> {
+    /// Whether a plan shows that both are not one. What is untagged at one uplink can have a tag at another.
+    pub(crate) fn is_apart_from(&self, other: &Self) -> bool {
+        let have_tags = self.vlan.is_some() && other.vlan.is_some();
+        self.vlan != other.vlan && (have_tags || self.uplink == other.uplink)
+    }
 }
 
 /// Whether `address` is in the network that the first `length` bits of `own` name.

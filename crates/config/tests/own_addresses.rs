@@ -108,6 +108,58 @@ fn copies_that_would_arrive_where_their_session_watches_are_refused() {
     }
 }
 
+/// Another uplink, behind which the switch takes streams at an address that a collector can have.
+fn elsewhere(vlan: &str) -> String {
+    format!(
+        "[[port]]\nname = \"uplink1\"\ninterface = \"eth2\"\n{}",
+        DECAP.replace("uplink0", "uplink1").replace("/24\"", &format!("/24\"{vlan}"))
+    )
+}
+
+#[test]
+fn copies_for_an_address_that_is_shown_to_be_elsewhere_do_not_arrive() {
+    let copies = |lines: &str| relayed("a", "source-ports = [\"remote0\"]", "10.0.0.9") + lines;
+    // Beyond a router it may be anywhere.
+    let far = |lines: &str| copies(lines).replace("10.0.0.1/24", "10.0.1.1/24");
+    let router = "gateway = \"10.0.1.254\"\n";
+    for (decap, session, is_refused) in [
+        (elsewhere(""), copies(""), true),
+        (elsewhere(", vlan = 7"), copies(""), true),
+        (elsewhere(", vlan = 7"), copies("vlan = 7\n"), true),
+        (elsewhere(", vlan = 7"), copies("vlan = 8\n"), false),
+        (elsewhere(", vlan = 7"), far(&format!("{router}vlan = 8\n")), true),
+        (DECAP.to_owned(), copies("vlan = 8\n"), false),
+        (DECAP.to_owned(), far(&format!("{router}vlan = 8\n")), true),
+    ] {
+        let text = format!("{decap}{session}");
+        match is_refused {
+            true => assert_eq!(problem(&text).0, "mirror.a.destination[0].remote", "{text}"),
+            false => assert!(load(&text).is_ok(), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn copies_by_vxlan_arrive_at_the_udp_port_that_is_listened_to() {
+    let copies = |lines: &str| {
+        let session = relayed("a", "source-ports = [\"remote0\"]", "10.0.0.9");
+        session.replace("erspan-2", "vxlan") + lines
+    };
+    let listening = DECAP.replace(" }", ", udp-port = 8472 }");
+    for (decap, session) in [
+        (DECAP, copies("")),
+        (&listening, copies("udp-port = 8472\n")),
+        (&listening, copies("").replace("vxlan", "gre")),
+    ] {
+        let (key, _) = problem(&format!("{decap}{session}"));
+        assert_eq!(key, "mirror.a.destination[0].remote");
+    }
+    for (decap, session) in [(DECAP, copies("udp-port = 8472\n")), (&listening, copies(""))] {
+        let text = format!("{decap}{session}");
+        assert!(load(&text).is_ok(), "{text}");
+    }
+}
+
 #[test]
 fn copies_that_would_come_back_by_way_of_another_session_are_refused() {
     let second = DECAP.replace("remote0", "remote1").replace("10.0.0.9", "10.0.0.10");
@@ -121,6 +173,27 @@ fn copies_that_would_come_back_by_way_of_another_session_are_refused() {
     // A circle that does not lead through a session is that of others.
     let beside = relayed("beside", &source("columbia"), "10.0.0.9");
     assert!(load(&format!("{DECAP}{second}{there}{beside}")).is_ok());
+}
+
+#[test]
+fn copies_that_would_come_back_by_way_of_many_others_are_refused_wherever_the_ring_is_closed() {
+    const RING: usize = 40;
+    let port = |place: usize| {
+        let port = DECAP.replace("remote0", &format!("remote{place}"));
+        port.replace("10.0.0.9", &format!("10.0.0.{}", 10 + place))
+    };
+    let ports: String = (0..RING).map(port).collect();
+    let session = |place: usize| {
+        let next = format!("10.0.0.{}", 10 + (place + 1) % RING);
+        relayed(&format!("s{place}"), &format!("source-ports = [\"remote{place}\"]"), &next)
+    };
+    for last in [0, RING / 2, RING - 1] {
+        let before: String = (0..RING).filter(|place| *place != last).map(session).collect();
+        assert!(load(&format!("{ports}{before}")).is_ok());
+        let (key, message) = problem(&format!("{ports}{before}{}", session(last)));
+        assert_eq!(key, format!("mirror.s{last}.destination[0].remote"));
+        assert!(message.contains(&format!("\"remote{last}\" would be watched")), "{message}");
+    }
 }
 
 #[test]
@@ -160,6 +233,17 @@ fn a_collector_can_tell_the_numbers_of_sessions_apart() {
         let sessions = format!("{}{}", collector_of("sql", first), collector_of("web", &other));
         assert!(load(&sessions).is_ok(), "{sessions}");
     }
+    // One address of ours at several uplinks or, beyond a router, in several VLANs is one for a collector.
+    let uplink = "[[port]]\nname = \"uplink1\"\ninterface = \"eth2\"\n";
+    let beside = |first: &str, second: &str| {
+        let (first, second) = (collector_of("sql", first), collector_of("web", second));
+        load(&format!("{uplink}{first}{second}"))
+    };
+    let (tagged, other) = (format!("{ERSPAN_2}vlan = 7\n"), format!("{ERSPAN_2}vlan = 8\n"));
+    let by_other = ERSPAN_2.replace("uplink0", "uplink1");
+    let far = |lines: &str| lines.replace("10.0.0.9", "192.0.2.9") + "gateway = \"10.0.0.254\"\n";
+    assert!(beside(ERSPAN_2, &by_other).is_err() && beside(&tagged, &by_other).is_err());
+    assert!(beside(&tagged, &other).is_ok() && beside(&far(&tagged), &far(&other)).is_err());
     // In one session: all else being equal, that is said already.
     let twice = format!("{erspan_3}[[mirror.destination]]\n{erspan_3}hardware-id = 1\n");
     let (key, message) = problem(&collector_of("sql", &twice));

@@ -51,7 +51,8 @@ impl ServedSessions {
     }
 
     /// Puts a session in its place: that of the one of the same name, or the last. Destinations that were there before keep
-    /// their numbers and counts, also where it is set anew how copies travel there: to whoever gets them they are one stream.
+    /// their numbers and counts, also where it is set anew how copies travel there, or what they say of the switch: to whoever
+    /// gets them they are one stream.
     /// `counts` says what the counters of a new one hold.
     pub(crate) fn put(
         &mut self,
@@ -63,7 +64,7 @@ impl ServedSessions {
         let legs_of = |place: usize| self.served.get(place).map_or(&[][..], |old| &old.legs);
         let before = place.map_or(&[][..], legs_of);
         let is_new = |destination: &&MirrorDestination| {
-            !before.iter().any(|leg| leg.destination.is_same_place(destination))
+            !before.iter().any(|leg| leg.destination.is_continued_by(destination))
         };
         // Also what ends now keeps its number until the workers have forgotten it.
         let free: Vec<_> =
@@ -80,7 +81,7 @@ impl ServedSessions {
         let mut free = free.into_iter();
         let mut legs = Vec::new();
         for destination in &config.destinations {
-            let kept = before.iter().position(|leg| leg.destination.is_same_place(destination));
+            let kept = before.iter().position(|leg| leg.destination.is_continued_by(destination));
             match kept {
                 Some(kept) => legs.push(ServedLeg {
                     destination: destination.clone(),
@@ -243,16 +244,19 @@ mod tests {
         assert!(again.0 > other.0 && again.1[0] > other.1[0], "{again:?}");
     }
 
+    /// A session with a collector in this form.
+    fn far(encapsulation: &str, lines: &str) -> SessionConfig {
+        let text = format!(
+            "[[port]]\nname = \"up\"\ninterface = \"helio-none\"\n[[mirror]]\nname = \"far\"\n\
+             source-vlans = [10]\n[[mirror.destination]]\nuplink = \"up\"\nlocal = \"10.0.0.1/24\"\n\
+             encapsulation = \"{encapsulation}\"\n{lines}\n"
+        );
+        Config::from_str(&text, "a test").unwrap().sessions.remove(0)
+    }
+
     #[test]
     fn a_destination_is_the_same_one_however_copies_travel_there() {
-        let far = |lines: &str| {
-            let text = format!(
-                "[[port]]\nname = \"up\"\ninterface = \"helio-none\"\n[[mirror]]\nname = \"far\"\n\
-                 source-vlans = [10]\n[[mirror.destination]]\nuplink = \"up\"\nencapsulation = \"erspan-2\"\n\
-                 local = \"10.0.0.1/24\"\n{lines}\n"
-            );
-            Config::from_str(&text, "a test").unwrap().sessions.remove(0)
-        };
+        let far = |lines: &str| far("erspan-2", lines);
         let mut sessions = ServedSessions::default();
         let first = put(&mut sessions, &far("remote = \"10.0.0.9\"\nid = 7"));
         for same in ["dscp = 46", "ttl = 3", "mtu = 9000", "oversize = \"drop\""] {
@@ -262,6 +266,29 @@ mod tests {
         for other in ["remote = \"10.0.0.8\"\nid = 7", "remote = \"10.0.0.8\"\nid = 8"] {
             let changed = put(&mut sessions, &far(other));
             assert!(changed.0 == first.0 && changed.1[0] > first.1[0], "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_destination_is_the_same_one_while_receivers_tell_its_numbers_from_no_others() {
+        let far = |form: &str, lines: &str| far(form, &format!("remote = \"10.0.0.9\"\n{lines}"));
+        let mut sessions = ServedSessions::default();
+        let first = put(&mut sessions, &far("erspan-3", "id = 7"));
+        for same in ["hardware-id = 5", "security-group = 9", "sub-header = false"] {
+            let changed = far("erspan-3", &format!("id = 7\n{same}"));
+            assert_eq!(put(&mut sessions, &changed), first, "{same}");
+        }
+        let mut last = first.1[0];
+        for (form, lines) in [
+            ("erspan-3", "id = 8"),
+            ("erspan-2", "id = 8"),
+            ("gre", "id = 8"),
+            ("gre", "id = 8\nsequence = true"),
+            ("gre", "sequence = true"),
+        ] {
+            let changed = put(&mut sessions, &far(form, lines));
+            assert!(changed.0 == first.0 && changed.1[0] > last, "{form} {lines}: {changed:?}");
+            last = changed.1[0];
         }
     }
 }

@@ -438,13 +438,15 @@ fn copies_are_numbered_on_when_only_their_way_is_set_anew() {
     let stream = (Network::V4, Form::Erspan2);
     let mut scene = Scene::simple(&session("", &[destination(stream, "")]));
     let ways = ["", "dscp = 46", "dscp = 46\nttl = 3", "oversize = \"drop\"", "mtu = 1400"];
+    let mut copies = Vec::new();
     for way in ways {
         let settings = json!({ "destination": [destination_json(stream, way)] });
         scene.switch.change_session("watch", &settings);
         scene.send(None, 200);
         scene.send_back(None, 200);
+        // Before the next change: what still waits in a ring then goes the next way.
+        copies.extend(collect_copies(&mut scene.far, 2));
     }
-    let copies = collect_copies(&mut scene.far, 2 * ways.len());
     let numbers: Vec<_> = copies.iter().filter_map(|copy| copy.sequence).collect();
     assert_eq!(numbers, (0..10).collect::<Vec<_>>());
     let classes = decode(&copies, &["ip.dsfield.dscp", "ip.ttl"]);

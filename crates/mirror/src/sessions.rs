@@ -267,21 +267,21 @@ impl Sessions {
         here.fold(SessionSet::EMPTY, |all, (_, sessions)| all.union(*sessions))
     }
 
-    /// The sessions that a frame concerns which policy refused when `ingress` sent it. `said` is the VLAN that its tag names, of
-    /// which it is no member.
+    /// The sessions that a frame concerns which policy refused, for whatever reason, when `ingress` sent it. `came_on` is the
+    /// VLAN that its tag names, whether the port is a member of that or not; without a tag, that which the port has for such.
     #[must_use]
     pub fn concerned_by_refused(
         &self,
         ingress: PortId,
         source: MacAddr,
-        said: VlanId,
+        came_on: VlanId,
     ) -> Concerned {
         let mut sessions = self.sent_by(ingress);
         for place in self.by_mac.places().filter(|place| self.has_mac(*place, source)) {
             sessions = sessions.union(self.watching_ingress(place));
         }
         let ingress = sessions.intersection(self.with_refused);
-        Concerned { ingress, egress: SessionSet::EMPTY }.without(self.sending_on(said))
+        Concerned { ingress, egress: SessionSet::EMPTY }.without(self.sending_on(came_on))
     }
 
     /// The sessions that watch a port whose frames are not this switch's: neither its VLANs nor its addresses are meant.

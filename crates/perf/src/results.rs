@@ -106,10 +106,11 @@ pub fn record(file: &Path, run: &str, report: &Report) -> Result<(), PerfError> 
         let [begin, end] = MARKS;
         PerfError::Plan(format!("{} has no lines \"{begin}\" and \"{end}\"", file.display()))
     })?;
-    fs::write(file, after).map_err(doing(file))?;
+    // The long one first: where it fails, the table is still that of the run before, as what stands behind it is.
     let behind = file.with_file_name(BEHIND);
     let text = format!("# Behind the table of run {run}\n\n{}\n", report.behind.trim());
-    fs::write(&behind, text).map_err(doing(&behind))
+    fs::write(&behind, text).map_err(doing(&behind))?;
+    fs::write(file, after).map_err(doing(file))
 }
 
 fn between_marks(before: &str, text: &str) -> Option<String> {
@@ -182,5 +183,17 @@ mod tests {
         assert!(text.contains(&format!("{begin}\n\nthe table\n\n{end}")) && text.contains(BEHIND));
         let text = fs::read_to_string(&behind).unwrap();
         assert_eq!(text, "# Behind the table of run R\n\n## Figures\n");
+    }
+
+    #[test]
+    fn a_table_is_not_replaced_when_what_stands_behind_it_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let readme = folder.path().join("README.md");
+        let before = format!("{}\nold\n{}\n", MARKS[0], MARKS[1]);
+        fs::write(&readme, &before).unwrap();
+        fs::create_dir(folder.path().join(BEHIND)).unwrap();
+        let report = Report { table: "new\n".into(), behind: "## Figures\n".into() };
+        assert!(record(&readme, "R", &report).is_err());
+        assert_eq!(fs::read_to_string(&readme).unwrap(), before);
     }
 }

@@ -292,14 +292,17 @@ impl WireStation {
         self.seen = self.arrived();
     }
 
-    /// Sends many frames, slowly enough for the kernel to keep up.
-    pub(crate) fn offer_all(&mut self, count: u16) {
-        let mut left = count;
+    /// Sends many frames, slowly enough for the kernel to keep up: when it receives by a thread of its own, that one runs after
+    /// each step. Returns how many were sent; each try that sends none makes it one less.
+    pub(crate) fn offer_all(&mut self, count: u16) -> u64 {
+        let (mut left, mut sent) = (count, 0);
         while left > 0 {
             let step = self.offer(left.min(BURST));
+            sent += step;
             left -= u16::try_from(step).unwrap_or(left).max(1).min(left);
             std::thread::yield_now();
         }
+        sent
     }
 
     /// Waits until nothing has come for a while, and waits no more for what has not.

@@ -1,9 +1,11 @@
 //! The control thread of an uplink: it opens the interface, lends its queues to the worker, watches it, and closes it.
 
+use std::time::Instant;
+
 use helio_frame::{BURST_BYTES, MemoryId};
 use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
-use crate::ethtool::{FramesLeftAlone, receive_queues};
+use crate::ethtool::receive_queues;
 use crate::opening::{Grip, Opening, open, wanted_queues};
 use crate::parts::Shared;
 use crate::sockets::fits_one_chunk;
@@ -129,9 +131,12 @@ fn watch(
         if !grip.attached.is_attached() {
             return format!("the XDP program was taken away from {name}");
         }
-        if grip.left_alone.as_mut().is_some_and(FramesLeftAlone::renew) {
-            let again = "was told again to leave VLAN tags in frames, and not to join segments: somebody had allowed it";
-            shared.tell(&PortEvent::Note(format!("{name} {again}")));
+        if let Some(insistence) = &mut grip.insistence {
+            let news = insistence.look(Instant::now());
+            shared.status.note_driver(insistence.note());
+            if let Some(news) = news {
+                shared.tell(&PortEvent::Note(format!("{name} {news}")));
+            }
         }
         shared.status.set_mtu(now.mtu);
         shared.status.look(&now);

@@ -13,6 +13,8 @@ const GET_CHANNELS: u32 = 0x3c;
 const STRIPS_TAGS: u32 = 1 << 8;
 /// The driver joins segments: what the switch would forward was never on the wire.
 const JOINS_SEGMENTS: u32 = 1 << 15;
+/// What it must leave.
+const UNWANTED: u32 = STRIPS_TAGS | JOINS_SEGMENTS;
 
 #[repr(C)]
 struct Value {
@@ -88,20 +90,31 @@ impl FramesLeftAlone {
         Ok(left_alone)
     }
 
-    /// Tells the driver again, if somebody has allowed it meanwhile. Returns whether it was told: an interface that is gone need
-    /// not be.
-    pub(crate) fn renew(&mut self) -> bool {
-        self.withdraw().unwrap_or(false)
+    /// Whether somebody has allowed it meanwhile.
+    pub(crate) fn is_allowed_again(&self) -> bool {
+        self.flags().is_ok_and(|flags| flags & UNWANTED != 0)
     }
 
-    fn withdraw(&mut self) -> io::Result<bool> {
-        let Ok(flags) = self.flags() else { return Ok(false) };
-        let unwanted = flags & (STRIPS_TAGS | JOINS_SEGMENTS);
+    /// Tells the driver again. An interface that is gone need not be told.
+    ///
+    /// # Errors
+    ///
+    /// When the driver goes on with it.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        match self.withdraw() {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            told => told,
+        }
+    }
+
+    fn withdraw(&mut self) -> io::Result<()> {
+        let Ok(flags) = self.flags() else { return Ok(()) };
+        let unwanted = flags & UNWANTED;
         if unwanted != 0 {
             self.set_flags(flags & !unwanted)?;
             self.withdrawn |= unwanted;
         }
-        Ok(unwanted != 0)
+        Ok(())
     }
 
     fn flags(&self) -> io::Result<u32> {
@@ -128,16 +141,29 @@ impl Drop for FramesLeftAlone {
 }
 
 #[cfg(test)]
+fn told_flags(name: &str) -> u32 {
+    let mut value = Value { command: GET_FLAGS, data: 0 };
+    ask(&Interfaces::new().unwrap(), name, &mut value).unwrap();
+    value.data
+}
+
+/// Whether the driver takes VLAN tags out of frames.
+#[cfg(test)]
+pub(crate) fn strips_tags(name: &str) -> bool {
+    told_flags(name) & STRIPS_TAGS != 0
+}
+
+/// Allows the driver to take VLAN tags out of frames, as an operator or a tool may.
+#[cfg(test)]
+pub(crate) fn allow_to_strip_tags(name: &str) {
+    let mut value = Value { command: SET_FLAGS, data: told_flags(name) | STRIPS_TAGS };
+    ask(&Interfaces::new().unwrap(), name, &mut value).unwrap();
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::{Wire, ip};
-
-    /// Whether the driver takes VLAN tags out of frames.
-    fn strips_tags(name: &str) -> bool {
-        let mut value = Value { command: GET_FLAGS, data: 0 };
-        ask(&Interfaces::new().unwrap(), name, &mut value).unwrap();
-        value.data & STRIPS_TAGS != 0
-    }
 
     fn demand(name: &str) -> FramesLeftAlone {
         let interface = Interfaces::new().unwrap().find(name).unwrap().unwrap();

@@ -14,6 +14,7 @@ mod control_thread;
 mod ethtool;
 mod handle;
 mod in_place;
+mod insistence;
 mod noted;
 mod opening;
 mod parts;

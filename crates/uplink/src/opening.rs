@@ -11,6 +11,7 @@ use helio_types::UplinkMode;
 
 use crate::busy_poll::Looks;
 use crate::ethtool::{FramesLeftAlone, receive_queues};
+use crate::insistence::{Insistence, refusal};
 use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkQueues, WorkerPolling};
 use crate::port::{Queue, Queues};
 use crate::program::{Attached, Hook, Program, name_attached};
@@ -39,7 +40,7 @@ pub(crate) struct Grip {
     pub(crate) attached: Attached,
     _promiscuous: Promiscuous,
     /// `None` where the driver goes on.
-    pub(crate) left_alone: Option<FramesLeftAlone>,
+    pub(crate) insistence: Option<Insistence>,
 }
 
 /// An interface that is open.
@@ -75,12 +76,9 @@ pub(crate) fn open(
     let promiscuous = Promiscuous::new(interface.index).map_err(|cause| {
         opener.refused("receive all frames", "CAP_NET_RAW", "it does not receive all frames", cause)
     })?;
-    let (left_alone, note) = match FramesLeftAlone::demand(interface.index) {
-        Ok(left_alone) => (Some(left_alone), None),
-        Err(cause) => {
-            let note = "the driver takes VLAN tags out of frames, or joins segments, and does not leave that off";
-            (None, Some(format!("{note}: {cause}")))
-        }
+    let (insistence, note) = match FramesLeftAlone::demand(interface.index) {
+        Ok(left_alone) => (Some(Insistence::new(left_alone)), None),
+        Err(cause) => (None, Some(refusal(&cause))),
     };
     let (attached, sockets, way) = opener.reach(&interface, queues)?;
     let looks = match (way, shared.polling) {
@@ -110,7 +108,7 @@ pub(crate) fn open(
         let connected = attached.connect(queue, socket.as_raw_fd());
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
-    let grip = Grip { attached, _promiscuous: promiscuous, left_alone };
+    let grip = Grip { attached, _promiscuous: promiscuous, insistence };
     Ok(Opening { grip, queues, lots, table, watched, interface, facts, note })
 }
 

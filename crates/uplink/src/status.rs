@@ -112,6 +112,8 @@ struct Details {
     sockets: Vec<OwnedFd>,
     /// What is not as an operator would expect, while the interface is open.
     note: Option<String>,
+    /// The same of its driver, which may change.
+    driver_note: Option<String>,
     /// The operator has set it down: that it has no link is no fault of the wire.
     is_set_down: bool,
     /// What the kernel dropped before the sockets that are open now.
@@ -207,9 +209,15 @@ impl Status {
         details.dropped_before = dropped;
         details.sockets.clear();
         details.note = None;
+        details.driver_note = None;
         details.stage = Stage::Refused(why);
         drop(details);
         self.set_link(Link::Down);
+    }
+
+    /// Notes what is not as an operator would expect of the driver now.
+    pub(crate) fn note_driver(&self, note: Option<&str>) {
+        self.details().driver_note = note.map(str::to_owned);
     }
 
     pub(crate) fn facts(&self) -> Option<UplinkFacts> {
@@ -243,7 +251,7 @@ impl Status {
         };
         let mut state =
             stage.describe(interface, self.link(), &no_link, |facts| sentence(interface, facts));
-        if let Some(note) = &details.note {
+        for note in [&details.note, &details.driver_note].into_iter().flatten() {
             state.detail.push_str("; ");
             state.detail.push_str(note);
         }
@@ -304,6 +312,12 @@ mod tests {
         status.set_mtu(9000);
         assert_eq!((status.longest(), status.facts().unwrap().mtu), (9018, 9000));
         assert_eq!((status.mtu(), Status::default().mtu()), (9000, u32::MAX));
+        status.note_driver(Some("the driver refuses"));
+        let detail = "eth1 in mode copy, 1 queue, MTU 9000; the driver refuses";
+        assert_eq!(told(&status), ("up", detail.to_owned()));
+        status.note_driver(None);
+        assert!(told(&status).1.ends_with("MTU 9000"));
+        status.note_driver(Some("the driver refuses"));
         status.close("eth1 is gone".to_owned());
         assert_eq!(told(&status), ("waiting", "eth1 is gone".to_owned()));
     }

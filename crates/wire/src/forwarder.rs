@@ -20,6 +20,9 @@ const BURST: usize = BURST_FRAMES as usize;
 /// The same, as rings count.
 const BURST_FRAMES: u32 = 64;
 
+/// Chunks that are taken back in one step from those who sent frames both ways and to a watcher.
+const SENT: usize = 4 * BURST;
+
 /// Where the number of the queue is in the context of an XDP program.
 const QUEUE_AT: i16 = 16;
 /// Lets a frame go to the host. Linux 6.18, include/uapi/linux/bpf.h, enum xdp_action.
@@ -40,6 +43,9 @@ struct Watcher {
     backlog: bool,
     /// For each chunk, whether one of the two that send it has done so.
     half_sent: Vec<bool>,
+    /// Room for what was sent, and for what is lent again to each side, in one step.
+    sent: Vec<FrameDesc>,
+    lent: [Vec<FrameDesc>; 2],
 }
 
 /// Forwards frames between the first queues of two interfaces.
@@ -63,7 +69,13 @@ impl Forwarder {
         let sides = [side(left, &umem, first)?, side(right, &umem, second)?];
         let watcher = watcher.map(|interface| -> io::Result<Watcher> {
             let rings = socket::bind(interface, &umem)?;
-            Ok(Watcher { rings, backlog: false, half_sent: vec![false; chunks.len()] })
+            Ok(Watcher {
+                rings,
+                backlog: false,
+                half_sent: vec![false; chunks.len()],
+                sent: vec![FrameDesc::default(); SENT],
+                lent: [(); 2].map(|()| Vec::with_capacity(SENT)),
+            })
         });
         Ok(Self { _umem: umem, sides, watcher: watcher.transpose()? })
     }
@@ -91,24 +103,30 @@ impl Watcher {
     /// Takes what was sent from all three, and lends what both who sent it have sent to where it came from: the chunks of each
     /// side are a half of all.
     fn take_back(&mut self, left: &mut Side, right: &mut Side) {
-        let chunks = self.half_sent.len();
-        let mut sent = [FrameDesc::default(); 3 * BURST];
+        let Self { rings, half_sent, sent, lent: [of_left, of_right], .. } = self;
         let mut count = 0;
-        for rings in [&mut left.rings, &mut right.rings, &mut self.rings] {
-            let room = sent.get_mut(count..count + BURST).unwrap_or_default();
+        // The watcher sends what goes either way.
+        for (rings, most) in
+            [(&mut left.rings, BURST), (&mut right.rings, BURST), (rings, 2 * BURST)]
+        {
+            let room = sent.get_mut(count..count + most).unwrap_or_default();
             // SAFETY: the rings are those of sockets of one UMEM.
             count += unsafe { rings.completion.consume(room) };
         }
+        let chunks = half_sent.len();
         for chunk in sent.get(..count).unwrap_or_default() {
             let number = chunk.addr() / CHUNK_BYTES as usize;
-            let Some(half_sent) = self.half_sent.get_mut(number) else { continue };
+            let Some(half_sent) = half_sent.get_mut(number) else { continue };
             *half_sent = !*half_sent;
-            if *half_sent {
-                continue;
+            if !*half_sent {
+                let owner = if number < chunks / 2 { &mut *of_left } else { &mut *of_right };
+                owner.push(*chunk);
             }
-            let owner = if number < chunks / 2 { &mut *left } else { &mut *right };
-            // SAFETY: both have given the chunk back. The ring has an entry for each.
-            unsafe { owner.rings.fill.produce_one(chunk) };
+        }
+        for (owner, lent) in [(left, of_left), (right, of_right)] {
+            // SAFETY: both have given the chunks back. The ring has an entry for each.
+            unsafe { owner.rings.fill.produce(lent) };
+            lent.clear();
         }
     }
 }

@@ -94,7 +94,7 @@ impl Core {
             now_ns: 0,
             meters: Vec::new(),
             leg_plans: Vec::with_capacity(BURST_FRAMES),
-            collectors: Collectors::new(0),
+            collectors: Collectors::new(id, 0),
             decaps: Vec::new(),
             own_uplinks: PortSet::EMPTY,
         };

@@ -197,8 +197,11 @@ impl Core {
             Err(DropReason::Runt) => Concerned::NONE,
             Err(_) if sessions.want_refused() => {
                 let tag = L2::parse(frame.head.bytes()).ok().and_then(|l2| l2.tag);
-                let said = tag.and_then(|tag| VlanId::new(tag.vid()));
-                sessions.concerned_by_refused(ingress, source, said.unwrap_or(VlanId::UNTAGGED))
+                let said =
+                    tag.filter(|tag| !tag.is_priority()).and_then(|tag| VlanId::new(tag.vid()));
+                let of_port = || switch.port(ingress).and_then(|port| port.vlan.untagged_vlan());
+                let came_on = said.or_else(of_port).unwrap_or(VlanId::UNTAGGED);
+                sessions.concerned_by_refused(ingress, source, came_on)
             }
             Err(_) => Concerned::NONE,
         }

@@ -8,7 +8,7 @@ use helio_frame::{Delivery, Port, Precedence, RestBytes};
 use helio_mirror::{Leg, LegForm, Remote};
 use helio_offload::{NetHeader, Rest, RunningSum};
 use helio_switch::PortSettings;
-use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MacAddr, PortId};
+use helio_types::{DropReason, LegId, LegSet, MAX_LEGS, MAX_WORKERS, MacAddr, PortId, WorkerId};
 use helio_underlay::{Endpoint, Neighbour, Observed, OwnFrame};
 
 use crate::core::Core;
@@ -25,6 +25,8 @@ pub(crate) struct Collector {
     /// Its number.
     number: u64,
     neighbour: Neighbour,
+    /// Whether its next hop is asked for, and not configured.
+    is_asked_for: bool,
     /// Whether its uplink had a link when it was last looked at.
     had_link: bool,
     /// The outer headers, for the next hop they were compiled for.
@@ -46,8 +48,8 @@ pub(crate) struct Sending<'a> {
 pub(crate) struct Collectors {
     by_leg: Vec<Option<Box<Collector>>>,
     legs: LegSet,
-    /// One for all: who puts fragments together looks at their addresses and at this, and several collectors can share those.
-    /// RFC 791, section 3.2; RFC 8200, section 4.5.
+    /// One for all: who puts fragments together looks at their addresses and at this, and several collectors can share those,
+    /// also with those of other workers. RFC 791, section 3.2; RFC 8200, section 4.5.
     identification: u32,
     next_tick_ns: u64,
     /// Answers that may be given until then.
@@ -62,6 +64,7 @@ impl Collector {
         Self {
             number: remote.number,
             neighbour: Neighbour::new(remote.endpoint),
+            is_asked_for: remote.next_hop.is_none(),
             had_link: true,
             template: None,
             sequence: 0,
@@ -73,6 +76,11 @@ impl Collector {
     /// outer headers are compiled anew in any case: more than the way may have changed.
     fn take_way(&mut self, remote: &Remote) {
         self.neighbour.replace_endpoint(remote.endpoint);
+        let was_asked_for = std::mem::replace(&mut self.is_asked_for, remote.next_hop.is_none());
+        if self.is_asked_for && !was_asked_for {
+            // It did not answer because it was not asked: that is no reason to wait.
+            self.neighbour.restart();
+        }
         self.template = None;
     }
 
@@ -172,12 +180,18 @@ fn sum(frame: &Delivery<'_>) -> u16 {
     sum.value()
 }
 
+/// Where a worker begins: as far from all others as can be, in the 16 bits that IPv4 has and in the 32 of IPv6.
+fn first_identification(worker: WorkerId) -> u32 {
+    const APART: usize = (1 << 16) / MAX_WORKERS + (1 << 32) / MAX_WORKERS;
+    u32::try_from(worker.index() * APART).unwrap_or(0)
+}
+
 impl Collectors {
-    pub(crate) fn new(now_ns: u64) -> Self {
+    pub(crate) fn new(worker: WorkerId, now_ns: u64) -> Self {
         Self {
             by_leg: (0..MAX_LEGS).map(|_| None).collect(),
             legs: LegSet::EMPTY,
-            identification: 0,
+            identification: first_identification(worker),
             next_tick_ns: 0,
             answers_left: 0,
             answers_until_ns: 0,
@@ -288,12 +302,8 @@ impl Core {
         self.collectors.next_tick_ns = self.now_ns.saturating_add(TICK_NS);
         let now = self.collectors.instant(self.now_ns);
         for leg in self.collectors.legs {
-            let Some((_, Leg { port, form, .. })) = self.snapshot.sessions.leg(leg) else {
-                continue;
-            };
+            let Some((_, Leg { port, .. })) = self.snapshot.sessions.leg(leg) else { continue };
             let port = *port;
-            // Where the next hop was configured, it need not even have an address to ask for.
-            let is_configured = matches!(form, LegForm::Remote(to) if to.next_hop.is_some());
             let local = self.place(port).and_then(|place| self.locals.get(place));
             let has_link = local.is_some_and(|local| local.port.has_link());
             let Some(collector) = self.collectors.get_mut(leg) else { continue };
@@ -303,7 +313,8 @@ impl Core {
                 collector.neighbour.restart();
             }
             let asks = collector.neighbour.turn(now);
-            if let Some(frame) = asks.filter(|_| !is_configured) {
+            // Where the next hop was configured, it need not even have an address to ask for.
+            if let Some(frame) = asks.filter(|_| collector.is_asked_for) {
                 self.send_own(port, &frame);
                 asked += 1;
             }

@@ -177,8 +177,8 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
 }
 
 /// What the generator can do alone: send to a switch that is parked, so that the kernel does on this core what it always does,
-/// with chunks that the switch had last, and take in what a guest has in its ring, where frames end at one. A switch that comes
-/// near is not what is measured.
+/// in a thread of its own too, with chunks that the switch had last, and take in what a guest has in its ring, where frames end at
+/// one. A switch that comes near is not what is measured.
 fn cap(
     station: &mut WireStation,
     effort: &Effort,
@@ -192,12 +192,17 @@ fn cap(
         station.peer.park()?;
         proc::wait_until_parked(station.peer.process().id());
         let began = Instant::now();
-        station.offer_all(LONG);
-        sending.push(began.elapsed().as_secs_f64() * 1e9 / f64::from(LONG));
+        let sent = station.offer_all(LONG);
+        let ns = began.elapsed().as_secs_f64() * 1e9;
+        if sent > 0 {
+            sending.push(ns / as_f64(sent));
+        }
         station.peer.go_on()?;
         station.settle();
     }
     let guest_ns = measured.figures.get(GUEST_NS).copied().unwrap_or(0.0);
-    let frame_ns = median(&sending).unwrap_or(0.0) + guest_ns;
-    Ok(measured.with("cap_mpps", 1e3 / frame_ns))
+    Ok(match median(&sending) {
+        Some(sending_ns) => measured.with("cap_mpps", 1e3 / (sending_ns + guest_ns)),
+        None => measured,
+    })
 }

@@ -199,3 +199,23 @@ fn what_comes_on_the_vlan_of_a_leg_is_not_copied_there_again_and_to_others_as_ev
         }
     }
 }
+
+#[test]
+fn what_came_back_without_its_tag_on_the_vlan_of_a_leg_is_not_copied_there_again_when_it_is_refused()
+ {
+    let native = |vlan| trunk(&[10], Some(vlan));
+    for (mode, copied) in [(access(99), 0), (native(99), 0), (access(98), 2), (native(98), 2)] {
+        let plans = [ordinary().vlan(mode), ordinary(), ordinary()];
+        let refused = RefusedFrames::Included;
+        let watching = Session { refused, ..session(&[0], &[(0, 2, remote())]) };
+        let mut stage = stage_with(&plans, vec![watching]);
+        let group = MacAddr([3, 0, 0, 0, 0, 1]);
+        let from_group = || FrameBuilder::new(group, mac(1)).payload(100, 1);
+        stage.send(0, &from_group().complete());
+        // A priority is no VLAN.
+        stage.send(0, &from_group().tagged(0xa000).complete());
+        stage.settle();
+        assert_eq!(stage.drops(0, DropReason::BadSourceMac), 2);
+        assert_eq!(stage.bytes_at(2).len(), copied);
+    }
+}

@@ -1,5 +1,6 @@
 //! The switch's own addresses behind an uplink: what it asks there, what it answers, and what it counts.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -94,6 +95,21 @@ fn a_next_hop_that_was_configured_is_not_asked_for() {
     let stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate));
     assert_eq!(stage.counts(UPLINK).egress.frames, 0);
     assert!(stage.bytes_at(UPLINK).is_empty());
+}
+
+#[test]
+fn a_next_hop_that_is_configured_no_longer_is_asked_for_at_once() {
+    let mut stage = stage(collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate));
+    let pass_second = |stage: &mut Stage| {
+        stage.now_ns.fetch_add(1_000_000_000, Ordering::Relaxed);
+        stage.settle();
+        stage.bytes_at(UPLINK)
+    };
+    // Who does not answer is asked every 30 s in the end; nobody was asked here.
+    assert!((0..70).all(|_| pass_second(&mut stage).is_empty()));
+    configure(&mut stage, collector(OWN_MAC, None, Oversize::Truncate));
+    let questions = pass_second(&mut stage);
+    assert!(!questions.is_empty() && questions.iter().all(|bytes| bytes[12..14] == [8, 6]));
 }
 
 #[test]
@@ -206,24 +222,31 @@ fn fragments_that_left_before_one_found_no_room_are_counted() {
 
 #[test]
 fn copies_in_fragments_for_one_collector_are_told_apart_whichever_legs_they_came_by() {
-    let mut stage = Stage::new(1, &vec![ordinary(); 4]);
+    const OTHER_UPLINK: usize = 2;
     let form = || collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Fragment);
-    let legs = [(0, UPLINK, form()), (1, UPLINK, with(form(), |remote| remote.number = 2))];
-    stage.configure_sessions(&vec![ordinary(); 4], vec![session(&[0], &legs)]);
-    stage.know_all(vid(0));
-    for _ in 0..3 {
-        stage.send(0, &frame(0, 3).payload(1480, 1).complete());
+    for (other, worker) in [(UPLINK, 0), (OTHER_UPLINK, 0), (OTHER_UPLINK, 1)] {
+        let mut plans = vec![ordinary(); 4];
+        plans[OTHER_UPLINK] = ordinary().on(worker);
+        let mut stage = Stage::new(2, &plans);
+        let legs = [(0, UPLINK, form()), (1, other, with(form(), |remote| remote.number = 2))];
+        stage.configure_sessions(&plans, vec![session(&[0], &legs)]);
+        stage.know_all(vid(0));
+        for _ in 0..3 {
+            stage.send(0, &frame(0, 3).payload(1480, 1).complete());
+        }
+        stage.settle();
+        let fragments = [UPLINK, OTHER_UPLINK].map(|port| stage.bytes_at(port)).concat();
+        assert_eq!((fragments.len(), identifications(&fragments).len()), (12, 6));
     }
-    stage.settle();
-    let fragments = stage.bytes_at(UPLINK);
-    let mut beginnings: Vec<_> = fragments
+}
+
+/// The different identifications of datagrams in fragments.
+fn identifications(fragments: &[Vec<u8>]) -> BTreeSet<u16> {
+    fragments
         .iter()
         .filter(|bytes| u16::from_be_bytes([bytes[20], bytes[21]]) & 0x1fff == 0)
         .map(|bytes| u16::from_be_bytes([bytes[18], bytes[19]]))
-        .collect();
-    beginnings.sort_unstable();
-    beginnings.dedup();
-    assert_eq!((fragments.len(), beginnings.len()), (12, 6));
+        .collect()
 }
 
 /// RFC 1071, of an even number of bytes.
