@@ -205,7 +205,7 @@ fn a_wrong_checksum_of_ipv4_is_refused() {
 }
 
 #[test]
-fn fragments_of_ipv4_are_refused_and_the_other_flags_are_not() {
+fn fragments_of_ipv4_are_no_copies_and_the_other_flags_do_not_matter() {
     let flags = |word: u16| refusal(&with(wire(&underlay_v4(), GRE, 60), 20, &word.to_be_bytes()));
     assert_eq!((flags(0), flags(0x4000), flags(0x8000)), (None, None, None));
     assert_eq!(flags(0x2000), Some(Refusal::Fragment));
