@@ -382,6 +382,31 @@ fn wrong(listener: &Listener) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
+fn the_tag_that_a_sender_took_out_is_put_back_and_what_it_left_stays() {
+    let mut listener = Listener::start();
+    let mut sent = Vec::new();
+    // No tag of its own, one of ISL, one taken out, one left; lengths around what is looked at of a frame.
+    for (number, bytes) in (0..).zip([64, 123, 124, 125, 127, 128, 129, 1000]) {
+        for pair in 0..4 {
+            let tagged = inner(number * 4 + u32::from(pair), bytes);
+            let mut wanted = tagged.clone();
+            let mut copy = tagged;
+            if pair == 2 {
+                copy.drain(12..16);
+                wanted[14] |= 5 << 5;
+            }
+            let mut payload = erspan_2(7, number * 4 + u32::from(pair), &copy);
+            // VLAN 20 and class 5.
+            (payload[9], payload[10]) = (20, 5 << 5 | pair << 3);
+            listener.far.send(&listener.gre(payload).frame());
+            sent.push(wanted);
+        }
+    }
+    assert_same("sniffie", collect(&mut listener.sniffie, sent.len()), &sent);
+    assert!(decap(&listener.switch, "remote0").refused.is_empty());
+}
+
+#[test]
 fn datagrams_that_are_no_copies_are_refused_and_each_reason_is_counted() {
     let mut listener = Listener::start();
     let mut reasons = BTreeMap::<String, u64>::new();

@@ -23,6 +23,9 @@ const MOST_SESSIONS: usize = 64;
 /// A session that was silent for so long gives its place to another one when all are taken, in nanoseconds.
 const SILENT_NS: u64 = 10_000_000_000;
 
+/// Where a tag stands in a frame: behind both addresses. IEEE 802.1Q-2018, section 9.5.
+const ADDRESSES_BYTES: usize = 12;
+
 /// A remote session whose numbers are followed.
 #[derive(Debug)]
 struct Followed {
@@ -237,7 +240,8 @@ impl Core {
         }
     }
 
-    /// The frame that a datagram carries. It lies where the datagram lies, and is held by itself.
+    /// The frame that a datagram carries, with the tag that its sender took out, if that is told. It lies where the datagram
+    /// lies, and is held by itself.
     fn inner(&mut self, outer: &Frame, copy: &Decapsulated) -> Option<Frame> {
         let table = self.memories.get(outer.memory.index()).and_then(Option::as_deref);
         if table.is_none() && !outer.rest.is_empty() {
@@ -249,7 +253,9 @@ impl Core {
         let end = copy.inner_start.checked_add(copy.inner_bytes)?;
         let from_head = outer_head
             .get(copy.inner_start.min(head_bytes) as usize..end.min(head_bytes) as usize)?;
-        let most = HEAD_BYTES.min(copy.inner_bytes as usize);
+        let tag = copy.stream.removed_tag();
+        let tag_bytes = tag.map_or(0, |tag| tag.len());
+        let most = (HEAD_BYTES - tag_bytes).min(copy.inner_bytes as usize);
         let rest_skip = copy.inner_start.saturating_sub(head_bytes);
         let mut inner = Frame::vacant();
         let room = inner.head.room().get_mut(..most)?;
@@ -259,11 +265,14 @@ impl Core {
         if read != second.len() {
             return None;
         }
-        inner.head.set_len(most);
-        inner.bytes = copy.inner_bytes;
+        if let Some(tag) = tag {
+            insert_tag(inner.head.room(), tag);
+        }
+        inner.head.set_len(most + tag_bytes);
+        inner.bytes = copy.inner_bytes + u32::try_from(tag_bytes).ok()?;
         inner.memory = outer.memory;
-        // What of the datagram's head is not in this one, because that is full, has to be in the rest of both: an outer head
-        // is longer than what stands before the copy, so all of it is.
+        // What of the datagram's head is not in this one, because that is full, has to be in the rest of both: all of it is, as
+        // what stands before the copy is no shorter than the tag.
         let after = rest_skip + u32::try_from(read).ok()?;
         for piece in rest.range(after, inner.rest_bytes()) {
             inner.rest.try_push(piece).ok()?;
@@ -291,6 +300,15 @@ impl Core {
         run.readers = Readers::Others;
         self.forward(port, std::slice::from_mut(frame), &run, &targets);
         self.release(frame.origin);
+    }
+}
+
+/// Puts a tag behind the addresses of a frame that begins with `head`; what is last in the room is lost.
+fn insert_tag(head: &mut [u8; HEAD_BYTES], tag: [u8; 4]) {
+    let Some((_, behind)) = head.split_at_mut_checked(ADDRESSES_BYTES) else { return };
+    behind.rotate_right(tag.len());
+    for (to, from) in behind.iter_mut().zip(tag) {
+        *to = from;
     }
 }
 

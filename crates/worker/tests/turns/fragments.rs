@@ -123,6 +123,26 @@ fn copies_in_fragments_are_delivered_whole_and_once_however_they_lie_in_memory()
 }
 
 #[test]
+fn a_tag_that_was_taken_out_is_put_back_also_into_what_was_put_together() {
+    let mut stage = stage();
+    let mut wanted = Vec::new();
+    for (number, bytes) in (0..).zip([60, 81, 82, 83, 300]) {
+        let copy = inner(bytes);
+        // ERSPAN type II behind a GRE header with its number: VLAN 10, class 3, and a tag that was taken out.
+        let payload = [&[0x10, 10, 3 << 5 | 2 << 3, 7, 0, 0, 0, 0][..], &copy].concat();
+        for mut fragment in fragments(number, &payload, 64) {
+            if fragment.bytes[20..22] == [0x20, 0] {
+                fragment.bytes[36..38].copy_from_slice(&[0x88, 0xbe]);
+            }
+            stage.send(UPLINK, &fragment);
+        }
+        wanted.push([&copy[..12], &[0x81, 0, 0x60, 10], &copy[12..]].concat());
+    }
+    stage.settle();
+    assert!(stage.bytes_at(SNIFFER) == wanted);
+}
+
+#[test]
 fn copies_of_which_a_fragment_is_missing_are_counted_as_lost_and_each_fragment_once() {
     let mut stage = stage();
     let mut sent = 0;
