@@ -18,9 +18,12 @@ pub struct DecapInfo {
     pub vlan: Option<u16>,
     /// UDP port of VXLAN streams.
     pub udp_port: u16,
-    /// Datagrams for that address that were no copies, by reason.
+    /// Datagrams for that address that were no copies, and fragments of which no datagram became, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,
+    /// What became of the other fragments; `None` while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragments: Option<FragmentInfo>,
     /// Frames of neighbours that should have concerned that address and were not believed, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub neighbour_refused: BTreeMap<String, u64>,
@@ -30,6 +33,17 @@ pub struct DecapInfo {
     /// Copies of numbered streams that are not followed.
     #[serde(default)]
     pub unfollowed: u64,
+}
+
+/// What became of fragments that were not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FragmentInfo {
+    /// Fragments that were put together.
+    pub joined: u64,
+    /// The datagrams that were made of them.
+    pub datagrams: u64,
+    /// Fragments that wait for the others of their datagrams.
+    pub waiting: u64,
 }
 
 /// A numbered stream of another host. None of the numbers ever goes down.
@@ -66,6 +80,7 @@ impl DecapInfo {
             vlan: point.vlan.map(helio_types::VlanId::get),
             udp_port: point.udp_port,
             refused: BTreeMap::new(),
+            fragments: None,
             neighbour_refused: BTreeMap::new(),
             sessions: Vec::new(),
             unfollowed: 0,

@@ -18,7 +18,7 @@ mod uplink_info;
 mod worker_info;
 
 pub use chunk_info::ChunkInfo;
-pub use decap_info::{DecapInfo, RemoteSessionInfo};
+pub use decap_info::{DecapInfo, FragmentInfo, RemoteSessionInfo};
 pub use fdb_info::{FdbEntryInfo, FdbEntryKind, FdbFilter};
 pub use helio_config::{
     Attachment, DEFAULT_CONTROL, DecapEntry, DestinationEntry, PortConfig, PortEntry, PortSettings,

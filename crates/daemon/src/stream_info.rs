@@ -1,7 +1,7 @@
 //! What the running switch says of the mirror streams that a decap port takes.
 
-use helio_api::{DecapInfo, RemoteSessionInfo};
-use helio_encap::{Refusal, RemoteSession, SequenceCounts, StreamKind};
+use helio_api::{DecapInfo, FragmentInfo, RemoteSessionInfo};
+use helio_encap::{FragmentCounts, Refusal, RemoteSession, SequenceCounts, StreamKind};
 use helio_worker::UnderlayReport;
 
 use crate::ports::ServedPort;
@@ -12,9 +12,15 @@ pub(crate) fn describe_streams(info: &mut DecapInfo, port: &ServedPort, report: 
     let Some(decap) = report.decaps.iter().find(|decap| decap.port == port.id) else { return };
     let refused = Refusal::ALL.iter().zip(decap.refused).filter(|(_, count)| *count > 0);
     info.refused = refused.map(|(why, count)| (why.name().to_owned(), count)).collect();
+    info.fragments = fragment_info(&decap.fragments);
     info.neighbour_refused = disbelieved(&decap.neighbour_refused);
     info.sessions = decap.sessions.iter().map(session_info).collect();
     info.unfollowed = decap.unfollowed;
+}
+
+fn fragment_info(counts: &FragmentCounts) -> Option<FragmentInfo> {
+    let FragmentCounts { joined, datagrams, waiting } = *counts;
+    (joined + waiting > 0).then_some(FragmentInfo { joined, datagrams, waiting })
 }
 
 fn session_info((session, counts): &(RemoteSession, SequenceCounts)) -> RemoteSessionInfo {

@@ -9,11 +9,11 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use helio_api::{DecapInfo, PortState};
+use helio_api::{DecapInfo, FragmentInfo, PortState};
 use serde_json::json;
 
 use support::collector::{
-    Form, Network, UPLINK, all_streams, destination, destination_json, lay_collector_wire,
+    Form, Network, Stream, UPLINK, all_streams, destination, destination_json, lay_collector_wire,
 };
 use support::datagram::{Datagram, erspan_2, vxlan};
 use support::random::Random;
@@ -68,8 +68,13 @@ impl Tag {
 
 /// One switch plays two: what session "out" sends by one uplink arrives at the other one, and session "in" shows it to sniffie.
 fn joined(placement: Placement, tag: Tag, more: &str) -> TestSwitch {
+    joined_by_wire(1500, placement, tag, more)
+}
+
+/// The same with a wire that takes datagrams of `mtu` bytes.
+fn joined_by_wire(mtu: u32, placement: Placement, tag: Tag, more: &str) -> TestSwitch {
     enter_namespace();
-    lay_wire("near", "far", 1500);
+    lay_wire("near", "far", mtu);
     let out = "[[mirror]]\nname = \"out\"\nsource-ports = [\"alice\"]\n";
     let first = destination((Network::V4, Form::Erspan1), tag.keys());
     // Not on the VLANs of the uplinks, where neighbours ask everybody.
@@ -87,11 +92,19 @@ fn decap(switch: &TestSwitch, port: &str) -> DecapInfo {
     switch.port(port).decap.unwrap()
 }
 
-/// Alice and bob exchange frames of many lengths; what they sent.
-fn talk(switch: &TestSwitch, vms: &mut [Station; 2], first: u32, longest: usize) -> Vec<Vec<u8>> {
+/// Lengths of frames around those that matter, each of which fits a datagram.
+const LENGTHS: [usize; 10] = [60, 64, 100, 127, 128, 129, 150, 300, 1000, 1400];
+
+/// Alice and bob exchange frames of these lengths; what they sent.
+fn talk(
+    switch: &TestSwitch,
+    vms: &mut [Station; 2],
+    first: u32,
+    lengths: &[usize; 10],
+) -> Vec<Vec<u8>> {
     let macs = ["alice", "bob"].map(|name| switch.mac(name));
     let mut sent = Vec::new();
-    for (number, bytes) in (first..).zip([60, 64, 100, 127, 128, 129, 150, 300, 1000, longest]) {
+    for (number, bytes) in (first..).zip(*lengths) {
         let (from, to) = (number as usize % 2, (number as usize + 1) % 2);
         let tci = (bytes == 150).then_some(3 << 13 | 20);
         let frame = numbered(macs[from], macs[to], tci, number, bytes);
@@ -114,7 +127,7 @@ fn what_a_switch_sends_in_each_form_is_delivered_by_another_as_it_was() {
             let settings = json!({ "destination": [destination_json(stream, tag.keys())] });
             switch.change_session("out", &settings);
             switch.wait_collectors("out");
-            let sent = talk(&switch, &mut vms, round * 100, 1400);
+            let sent = talk(&switch, &mut vms, round * 100, &LENGTHS);
             // The tagged one is flooded on its VLAN, of which sniffie is a member: that is not a copy.
             let is_tagged = |frame: &&Vec<u8>| frame[12..14] == [0x81, 0];
             let flooded = sent.iter().filter(is_tagged).cloned().collect();
@@ -139,6 +152,55 @@ fn what_a_switch_sends_in_each_form_is_delivered_by_another_as_it_was() {
                 assert_eq!((it.source.as_str(), it.received, it.lost), (source, 10, 0), "{it:?}");
                 assert_eq!((it.late, it.duplicates, it.strays, it.restarts), (0, 0, 0, 0));
             }
+        }
+    }
+}
+
+/// Longest datagram on a wire that is narrower than those of the guests.
+const NARROW: u32 = 1300;
+
+/// Lengths of frames around what fits one datagram there, whatever the form.
+const LONG: [usize; 10] = [60, 1000, 1232, 1233, 1252, 1253, 1276, 1277, 1400, 1514];
+
+/// How many of those do not fit in this form.
+fn too_long((network, form): Stream) -> u64 {
+    let shim = [4, 16, 28, 12, 16][form as usize];
+    let fits = NARROW as usize - [20, 40][network as usize] - shim;
+    LONG.iter().filter(|bytes| **bytes > fits).count() as u64
+}
+
+#[test]
+fn what_a_switch_sends_in_fragments_is_put_together_by_another_as_it_was() {
+    for (placement, tag) in
+        [(Placement::OneWorker, Tag::Absent), (Placement::Alternating, Tag::Present)]
+    {
+        let switch = joined_by_wire(NARROW, placement, tag, "");
+        let mut vms = ["alice", "bob"].map(|name| Station::guest(switch.guest(name)));
+        let mut sniffie = Station::guest(switch.guest("sniffie"));
+        let keys = format!("{}\noversize = \"fragment\"", tag.keys());
+        for (round, stream) in (1..).zip(all_streams()) {
+            let settings = json!({ "destination": [destination_json(stream, &keys)] });
+            switch.change_session("out", &settings);
+            switch.wait_collectors("out");
+            let sent = talk(&switch, &mut vms, round * 100, &LONG);
+            assert_same(&format!("{stream:?}"), collect(&mut sniffie, sent.len()), &sent);
+            for leg in switch.settled("out") {
+                assert_eq!((leg.wanted, leg.delivered), (10, 10), "{leg:?}");
+            }
+            for leg in switch.settled("in") {
+                let total = u64::from(round) * 10;
+                assert_eq!((leg.wanted, leg.delivered), (total, total), "{leg:?}");
+            }
+        }
+        for (port, network) in [("remote4", Network::V4), ("remote6", Network::V6)] {
+            let info = decap(&switch, port);
+            assert!(info.refused.is_empty(), "{info:?}");
+            assert!(info.sessions.iter().all(|it| (it.received, it.lost) == (10, 0)), "{info:?}");
+            let streams = all_streams().into_iter().filter(|(found, _)| *found == network);
+            let datagrams = streams.map(too_long).sum();
+            // The longest is not longer than two of them.
+            let wanted = FragmentInfo { joined: 2 * datagrams, datagrams, waiting: 0 };
+            assert_eq!(info.fragments, Some(wanted));
         }
     }
 }
@@ -174,7 +236,7 @@ mtu = 1500
         let mut second = Station::Card(Card::on("helio0"));
         switch.wait_collectors("out");
         switch.wait_collectors("loop");
-        let sent: Vec<_> = talk(&switch, &mut vms, 2, 1400);
+        let sent: Vec<_> = talk(&switch, &mut vms, 2, &LENGTHS);
         let flooded: Vec<_> =
             sent.iter().filter(|frame| frame[12..14] == [0x81, 0]).cloned().collect();
         let wanted = [sent.clone(), flooded.clone()].concat();
@@ -305,8 +367,9 @@ fn wrong(listener: &Listener) -> Vec<(&'static str, Vec<u8>)> {
         ("outer-ip-checksum", with(|it| it.sum_lie = 1)),
         ("outer-ip-version", with(|it| it.first = 0x65)),
         ("outer-ip-length", with(|it| it.first = 0x44)),
-        ("outer-fragment", with(|it| it.fragment = 0x2000)),
-        ("outer-fragment", with(|it| it.fragment = 3)),
+        // Of 116 bytes, of which another one could not go on.
+        ("fragment-length", with(|it| it.fragment = 0x2000)),
+        ("fragment-incomplete", with(|it| it.fragment = 3)),
         ("outer-protocol", with(|it| it.protocol = 6)),
         ("gre-flags", byte(0, 0x50)),
         ("gre-protocol", byte(2, 0x08)),
@@ -316,6 +379,31 @@ fn wrong(listener: &Listener) -> Vec<(&'static str, Vec<u8>)> {
         ("vxlan-flags", udp(vxlan(8472, 0, &frame))),
         ("inner-runt", listener.gre(erspan_2(7, 0, &frame[..13])).frame()),
     ]
+}
+
+#[test]
+fn the_tag_that_a_sender_took_out_is_put_back_and_what_it_left_stays() {
+    let mut listener = Listener::start();
+    let mut sent = Vec::new();
+    // No tag of its own, one of ISL, one taken out, one left; lengths around what is looked at of a frame.
+    for (number, bytes) in (0..).zip([64, 123, 124, 125, 127, 128, 129, 1000]) {
+        for pair in 0..4 {
+            let tagged = inner(number * 4 + u32::from(pair), bytes);
+            let mut wanted = tagged.clone();
+            let mut copy = tagged;
+            if pair == 2 {
+                copy.drain(12..16);
+                wanted[14] |= 5 << 5;
+            }
+            let mut payload = erspan_2(7, number * 4 + u32::from(pair), &copy);
+            // VLAN 20 and class 5.
+            (payload[9], payload[10]) = (20, 5 << 5 | pair << 3);
+            listener.far.send(&listener.gre(payload).frame());
+            sent.push(wanted);
+        }
+    }
+    assert_same("sniffie", collect(&mut listener.sniffie, sent.len()), &sent);
+    assert!(decap(&listener.switch, "remote0").refused.is_empty());
 }
 
 #[test]
@@ -330,6 +418,8 @@ fn datagrams_that_are_no_copies_are_refused_and_each_reason_is_counted() {
     listener.far.send(&listener.gre(erspan_2(7, 1, &right[0])).frame());
     listener.far.send(&Datagram::new(listener.mac, 17, vxlan(8472, 8, &right[1])).frame());
     assert_same("sniffie", collect(&mut listener.sniffie, 2), &right);
+    // Others of a fragment are waited for.
+    listener.wait_seen(reasons.values().sum::<u64>() + 2);
     let info = decap(&listener.switch, "remote0");
     assert_eq!(info.refused, reasons);
     assert_eq!(listener.switch.port("remote0").ingress_frames, 2);

@@ -1,5 +1,5 @@
 //! The outer headers of a frame that arrived: what stream it belongs to, and where the copy in it lies. Called by workers
-//! on the private head of the frame.
+//! on the private head of the frame, or of a datagram that was put together.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,13 +7,15 @@ use helio_offload::sum_words;
 use helio_types::MIN_FRAME_BYTES;
 
 use crate::erspan::{ErspanII, ErspanIII};
+use crate::fragment::Place;
 use crate::gre::{ERSPAN_I_II, ERSPAN_III, ETHERNET_BRIDGING, GRE, Gre};
 use crate::reader::Reader;
 use crate::underlay::{
-    ETHER_IPV4, ETHER_IPV6, ETHER_SERVICE_VLAN, ETHER_VLAN, FRAGMENT_HEADER, IPV4_BYTES,
+    ETHER_IPV4, ETHER_IPV6, ETHER_SERVICE_VLAN, ETHER_VLAN, FRAGMENT_BYTES, FRAGMENT_HEADER,
+    IPV4_BYTES,
 };
 use crate::vxlan::{UDP, UDP_BYTES, VALID_VNI};
-use crate::{IpVersion, Refusal, RemoteSession, Stream, Vni};
+use crate::{Assembled, IpVersion, Refusal, RemoteSession, Stream, Vni};
 
 /// Most IPv6 extension headers that are stepped over; RFC 8200, section 4.1, knows fewer in a sensible order.
 const MAX_EXTENSIONS: usize = 8;
@@ -59,17 +61,50 @@ impl Decapsulated {
 ///
 /// # Errors
 ///
-/// Why the frame is not a copy that can be delivered.
+/// Why the frame is not a copy that can be delivered. [`Refusal::Fragment`]: it may be a [`Fragment`](crate::Fragment).
 pub fn parse(head: &[u8], frame_bytes: u32, vxlan_port: u16) -> Result<Decapsulated, Refusal> {
     let mut reader = Reader::new(head, frame_bytes);
-    let (version, outer_tci) = read_ethernet(&mut reader)?;
-    let ip = match version {
-        IpVersion::V4 => read_v4(&mut reader)?,
-        IpVersion::V6 => read_v6(&mut reader)?,
+    let (outer_tci, ip) = read_ip(&mut reader)?;
+    if ip.place.is_some() {
+        return Err(Refusal::Fragment);
+    }
+    read_copy(&mut reader, &ip, outer_tci, vxlan_port)
+}
+
+/// Reads a datagram that was put together. `head` is how it begins behind the IP header; what is told of places in the frame
+/// is told of places there.
+///
+/// # Errors
+///
+/// As of [`parse`].
+pub fn parse_assembled(
+    head: &[u8],
+    datagram: &Assembled,
+    vxlan_port: u16,
+) -> Result<Decapsulated, Refusal> {
+    let Assembled { source, destination, outer_tci, protocol, payload_bytes } = *datagram;
+    let mut reader = Reader::new(head, payload_bytes);
+    let extended = match source {
+        IpAddr::V4(_) => Extended { protocol, place: None },
+        IpAddr::V6(_) => skip_extensions(&mut reader, protocol)?,
     };
+    if extended.place.is_some() {
+        return Err(Refusal::Fragment);
+    }
+    let ip = Ip { source, destination, protocol: extended.protocol, place: None };
+    read_copy(&mut reader, &ip, outer_tci, vxlan_port)
+}
+
+/// What follows the IP header and all that belongs to it.
+fn read_copy(
+    reader: &mut Reader<'_>,
+    ip: &Ip,
+    outer_tci: Option<u16>,
+    vxlan_port: u16,
+) -> Result<Decapsulated, Refusal> {
     let stream = match ip.protocol {
-        GRE => read_gre(&mut reader)?,
-        UDP => read_vxlan(&mut reader, vxlan_port)?,
+        GRE => read_gre(reader)?,
+        UDP => read_vxlan(reader, vxlan_port)?,
         _ => return Err(Refusal::Protocol),
     };
     let inner_bytes = u32::try_from(reader.left()).unwrap_or(0);
@@ -77,8 +112,18 @@ pub fn parse(head: &[u8], frame_bytes: u32, vxlan_port: u16) -> Result<Decapsula
         return Err(Refusal::InnerRunt);
     }
     let inner_start = u32::try_from(reader.at()).map_err(|_| Refusal::Short)?;
-    let Ip { source, destination, .. } = ip;
+    let Ip { source, destination, .. } = *ip;
     Ok(Decapsulated { source, destination, outer_tci, stream, inner_start, inner_bytes })
+}
+
+/// Everything up to what the datagram carries. The reader stands there, and ends with the datagram.
+pub(crate) fn read_ip(reader: &mut Reader<'_>) -> Result<(Option<u16>, Ip), Refusal> {
+    let (version, outer_tci) = read_ethernet(reader)?;
+    let ip = match version {
+        IpVersion::V4 => read_v4(reader)?,
+        IpVersion::V6 => read_v6(reader)?,
+    };
+    Ok((outer_tci, ip))
 }
 
 /// Addresses, up to two tags, and the type. IEEE 802.1Q-2018, section 9.5.
@@ -101,11 +146,13 @@ fn read_ethernet(reader: &mut Reader<'_>) -> Result<(IpVersion, Option<u16>), Re
     }
 }
 
-/// What the IP header says; the reader stands behind it and all that belongs to it, and ends with the datagram.
-struct Ip {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
+/// What the IP header says, and all that belongs to it.
+pub(crate) struct Ip {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: u8,
+    /// Of a fragment, where it stands in its datagram.
+    pub(crate) place: Option<Place>,
 }
 
 /// RFC 791, section 3.1.
@@ -124,18 +171,16 @@ fn read_v4(reader: &mut Reader<'_>) -> Result<Ip, Refusal> {
     if sum_words(header) != u16::MAX {
         return Err(Refusal::IpChecksum);
     }
-    let Some(&[_, _, _, _, _, _, o0, o1, _, protocol, _, _, a, b, c, d, e, f, g, h]) =
+    let Some(&[_, _, _, _, i0, i1, o0, o1, _, protocol, _, _, a, b, c, d, e, f, g, h]) =
         header.first_chunk::<IPV4_BYTES>()
     else {
         return Err(Refusal::IpLength);
     };
-    // More-fragments bit and offset.
-    if u16::from_be_bytes([o0, o1]) & 0x3fff != 0 {
-        return Err(Refusal::Fragment);
-    }
+    let identification = u16::from_be_bytes([i0, i1]).into();
+    let place = Place::of_v4(u16::from_be_bytes([o0, o1]), identification, header_bytes);
     let source = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
     let destination = IpAddr::V4(Ipv4Addr::new(e, f, g, h));
-    Ok(Ip { source, destination, protocol })
+    Ok(Ip { source, destination, protocol, place })
 }
 
 /// RFC 8200, section 3.
@@ -147,13 +192,22 @@ fn read_v6(reader: &mut Reader<'_>) -> Result<Ip, Refusal> {
     let source = IpAddr::V6(Ipv6Addr::from(reader.take::<16>()?));
     let destination = IpAddr::V6(Ipv6Addr::from(reader.take::<16>()?));
     reader.limit(usize::from(u16::from_be_bytes([l0, l1]))).ok_or(Refusal::IpLength)?;
-    let protocol = skip_extensions(reader, next)?;
-    Ok(Ip { source, destination, protocol })
+    let Extended { protocol, place } = skip_extensions(reader, next)?;
+    Ok(Ip { source, destination, protocol, place })
 }
 
-/// Returns what the last extension header announces. RFC 8200, section 4.
-fn skip_extensions(reader: &mut Reader<'_>, first: u8) -> Result<u8, Refusal> {
+/// What extension headers come to.
+struct Extended {
+    /// What the last of them announces.
+    protocol: u8,
+    /// That was a fragment header, which says this.
+    place: Option<Place>,
+}
+
+/// Steps over extension headers, up to a fragment header at most. RFC 8200, section 4.
+fn skip_extensions(reader: &mut Reader<'_>, first: u8) -> Result<Extended, Refusal> {
     let mut protocol = first;
+    let from = reader.at();
     for _ in 0..=MAX_EXTENSIONS {
         let units = match protocol {
             HOP_BY_HOP | DESTINATION_OPTIONS => {
@@ -168,14 +222,18 @@ fn skip_extensions(reader: &mut Reader<'_>, first: u8) -> Result<u8, Refusal> {
                 units
             }
             FRAGMENT_HEADER => {
-                let [_, _, o0, o1] = reader.peek()?;
-                // Alone in its datagram it is not one. RFC 6946, section 4. Two bits are reserved.
-                if u16::from_be_bytes([o0, o1]) & 0xfff9 != 0 {
-                    return Err(Refusal::Fragment);
+                let [next, _, o0, o1, i0, i1, i2, i3] = reader.peek()?;
+                let identification = u32::from_be_bytes([i0, i1, i2, i3]);
+                let before = reader.at() - from;
+                let word = u16::from_be_bytes([o0, o1]);
+                // Alone in its datagram it is not one. RFC 6946, section 4.
+                if let Some(place) = Place::of_v6(word, identification, before) {
+                    reader.skip(FRAGMENT_BYTES)?;
+                    return Ok(Extended { protocol: next, place: Some(place) });
                 }
                 0
             }
-            other => return Ok(other),
+            other => return Ok(Extended { protocol: other, place: None }),
         };
         [protocol] = reader.peek()?;
         reader.skip((usize::from(units) + 1) * 8)?;

@@ -39,8 +39,22 @@ refusals! {
     IpLength => "outer-ip-length",
     /// The checksum of the IPv4 header is wrong.
     IpChecksum => "outer-ip-checksum",
-    /// A fragment: it would have to be put together first.
+    /// A fragment where a whole datagram should be, as inside one that was put together.
     Fragment => "outer-fragment",
+    /// The length of a fragment, or where it ends, contradicts the others or what a datagram can be.
+    FragmentLength => "fragment-length",
+    /// A fragment has some bytes of another one: then the whole datagram is refused, and what comes of it later.
+    FragmentOverlap => "fragment-overlap",
+    /// A fragment that had come already.
+    FragmentDuplicate => "fragment-duplicate",
+    /// A datagram in more fragments than are put together.
+    FragmentCount => "fragment-count",
+    /// The others of its datagram did not come in time.
+    FragmentIncomplete => "fragment-incomplete",
+    /// Its datagram had waited longest when another one needed the place.
+    FragmentsFull => "fragments-full",
+    /// No private buffer was free for its datagram, or the memory that it lay in is gone.
+    FragmentBuffer => "fragment-no-buffer",
     /// More IPv6 extension headers than anybody needs.
     Extensions => "outer-extensions",
     /// A routing header says that the datagram is still on its way to others.

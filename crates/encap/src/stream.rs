@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::{Direction, ErspanII, ErspanIII, Truncation, Vni};
+use crate::underlay::ETHER_VLAN;
+use crate::{Direction, ErspanII, ErspanIII, OriginalTag, Truncation, Vni};
 
 /// Form of a mirror stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +96,16 @@ impl Stream {
             Self::ErspanIII { header, .. } => Some(header.truncation),
             Self::ErspanI | Self::Gre { .. } | Self::Vxlan { .. } => None,
         }
+    }
+
+    /// The 802.1Q tag that the frame had and the copy has not, where the form can tell: type II does, in its En field. The
+    /// header does not know whether the frame was eligible to be dropped. IEEE 802.1Q-2018, section 9.6.
+    #[must_use]
+    pub fn removed_tag(&self) -> Option<[u8; 4]> {
+        let Self::ErspanII { header, .. } = self else { return None };
+        let tci = u16::from(header.cos.get()) << 13 | header.vlan.get();
+        let ([t0, t1], [c0, c1]) = (ETHER_VLAN, tci.to_be_bytes());
+        (header.original_tag == OriginalTag::Removed).then_some([t0, t1, c0, c1])
     }
 
     /// Which way the frame crossed its port, where the form can tell.

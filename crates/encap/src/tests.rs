@@ -1,6 +1,8 @@
 //! Tests over several files of this crate.
 
 mod etherparse_agrees;
+mod fragments;
+mod fragments_any;
 mod parse_edges;
 mod plan_edges;
 mod round_trip;

@@ -1,7 +1,10 @@
 //! Outer headers: frames of any bytes that are read as mirror streams, and copies of any settings that are built and read.
 //!
 //! A copy that was found lies in its frame and is found again with any head that holds its outer headers; what was built is
-//! what is read, and the parts of a copy are the frame in order, each no longer than its path takes.
+//! what is read, and the parts of a copy are the frame in order, each no longer than its path takes. What was sent in fragments
+//! is put together from them, and no fragments take more than their table has.
+
+mod fragments;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
@@ -17,7 +20,8 @@ use helio_types::{MacAddr, VlanId};
 use crate::Outcome;
 use crate::input::Input;
 
-/// Runs one input: a frame when it begins with an even byte, else a copy to be built.
+/// Runs one input: a frame or, by the second bit, a stream of fragments when it begins with an even byte, else a copy to be
+/// built.
 ///
 /// # Panics
 ///
@@ -25,10 +29,10 @@ use crate::input::Input;
 pub fn run(data: &[u8]) -> Outcome {
     let mut input = Input::new(data);
     let mut outcome = Outcome::default();
-    if input.u8() & 1 == 0 {
-        outcome.count(&read(&mut input));
-    } else {
-        outcome.count(&build(&mut input));
+    match input.u8() & 3 {
+        0 => outcome.count(&read(&mut input)),
+        2 => outcome = fragments::stream(&mut input),
+        _ => outcome.count(&build(&mut input)),
     }
     outcome
 }
@@ -39,6 +43,7 @@ fn read(input: &mut Input<'_>) -> Result<Decapsulated, Refusal> {
     let head = input.bytes(2048);
     let frame_bytes = u32::try_from(head.len()).unwrap() + more;
     let judged = parse(head, frame_bytes, VXLAN_PORT);
+    fragments::assert_fragment(head, frame_bytes, &judged);
     for cut in 0..head.len() {
         let with_less = parse(&head[..cut], frame_bytes, VXLAN_PORT);
         assert!(with_less == judged || with_less == Err(Refusal::HeaderLong), "at {cut}");
@@ -81,6 +86,7 @@ fn build(input: &mut Input<'_>) -> Result<Plan, NoFit> {
     assert!(plan.count() == 1 || path.oversize == Oversize::Fragment);
     let mut header = OuterHeader::new();
     let mut next = 0;
+    let mut fragments = Vec::new();
     for part in plan.parts() {
         assert_eq!(part.inner_start(), next);
         next += part.inner_bytes();
@@ -93,6 +99,7 @@ fn build(input: &mut Input<'_>) -> Result<Plan, NoFit> {
         let read = parse(header.bytes(), wire_bytes, port(encapsulation));
         if plan.count() > 1 {
             assert_eq!(read, Err(Refusal::Fragment));
+            fragments.push((header.bytes().to_vec(), wire_bytes));
         } else if part.inner_bytes() < 14 {
             assert_eq!(read, Err(Refusal::InnerRunt));
         } else {
@@ -103,6 +110,12 @@ fn build(input: &mut Input<'_>) -> Result<Plan, NoFit> {
         }
     }
     assert_eq!(next, plan.inner_bytes());
+    if fragments.len() > 1 && plan.inner_bytes() >= 14 {
+        let first = usize::from(input.u8());
+        let read = fragments::join(&fragments, first, port(encapsulation));
+        assert_eq!(read.inner_bytes, plan.inner_bytes());
+        assert_told(encapsulation, &copy, &plan, &read.stream);
+    }
     Ok(plan)
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use helio_api::{DecapInfo, FdbEntryInfo, PortInfo, QemuArgs, StaticMacEntry, WorkerInfo};
+use helio_api::{
+    DecapInfo, FdbEntryInfo, FragmentInfo, PortInfo, QemuArgs, StaticMacEntry, WorkerInfo,
+};
 
 use crate::table::Table;
 
@@ -107,6 +109,10 @@ fn frames(drops: &BTreeMap<String, u64>) -> String {
 fn streams(out: &mut impl Write, decap: &DecapInfo) -> io::Result<()> {
     let total: u64 = decap.refused.values().sum();
     writeln!(out, "{:<12} {total} datagrams{}", "no copies", reasons(&decap.refused))?;
+    if let Some(FragmentInfo { joined, datagrams, waiting }) = decap.fragments {
+        let made = format!("{datagrams} datagrams of {joined}");
+        writeln!(out, "{:<12} {made}, {waiting} waiting for others", "fragments")?;
+    }
     for stream in &decap.sessions {
         let id = stream.id.map_or_else(String::new, |id| format!(" id {id}"));
         writeln!(
@@ -290,6 +296,7 @@ mod tests {
     fn streams_that_a_port_takes_are_shown_with_what_was_lost_of_them() {
         let decap = serde_json::from_value(serde_json::json!({
             "uplink": "uplink0", "local": "10.0.0.2/24", "udp_port": 4789, "refused": {"checksum": 2, "runt": 3},
+            "fragments": {"joined": 6, "datagrams": 2, "waiting": 1},
             "sessions": [{"source": "10.0.0.1", "encapsulation": "erspan-2", "id": 7, "received": 90,
                 "lost": 5, "late": 4, "duplicates": 3, "strays": 2, "restarts": 1}],
             "unfollowed": 8, "neighbour_refused": {"neighbour-checksum": 1, "neighbour-sender-mac": 6}
@@ -299,6 +306,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "no copies    5 datagrams (runt 3, checksum 2)\n\
+            fragments    2 datagrams of 6, 1 waiting for others\n\
             stream       10.0.0.1 erspan-2 id 7: 90 received, 5 lost, 4 late, 3 duplicates, 2 strays, 1 restarts\n\
             not followed 8 copies of more streams\n\
             refused      7 frames of neighbours (neighbour-sender-mac 6, neighbour-checksum 1)\n"

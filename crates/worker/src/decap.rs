@@ -1,7 +1,10 @@
 //! Mirror streams of other hosts that arrive on an uplink: the frame in each datagram is copied to the destinations of the
 //! sessions that watch the decap port, as if that port had sent it.
 
-use helio_encap::{Decapsulated, Refusal, RemoteSession, SequenceCounts, SequenceTracker, parse};
+use helio_encap::{
+    Assembled, Decapsulated, Fragment, FragmentCounts, Reassembly, Refusal, RemoteSession,
+    SequenceCounts, SequenceTracker, parse, parse_assembled,
+};
 use helio_filter::Tail;
 use helio_frame::{Frame, HEAD_BYTES, RestBytes};
 use helio_mirror::DecapPoint;
@@ -20,6 +23,9 @@ const MOST_SESSIONS: usize = 64;
 /// A session that was silent for so long gives its place to another one when all are taken, in nanoseconds.
 const SILENT_NS: u64 = 10_000_000_000;
 
+/// Where a tag stands in a frame: behind both addresses. IEEE 802.1Q-2018, section 9.5.
+const ADDRESSES_BYTES: usize = 12;
+
 /// A remote session whose numbers are followed.
 #[derive(Debug)]
 struct Followed {
@@ -35,9 +41,20 @@ pub(crate) struct Decap {
     pub(crate) point: DecapPoint,
     /// Answers for our address; it never asks.
     pub(crate) neighbour: Neighbour,
+    /// Datagrams that come in pieces.
+    pub(crate) fragments: Reassembly,
     refused: [u64; Refusal::COUNT],
     sessions: Vec<Followed>,
     unfollowed: u64,
+}
+
+/// What came for a decap port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    /// A copy.
+    Copy(Decapsulated),
+    /// Maybe a part of one.
+    Fragment(Fragment),
 }
 
 /// What a decap port has seen.
@@ -45,8 +62,10 @@ pub(crate) struct Decap {
 pub struct DecapReport {
     /// The port.
     pub port: PortId,
-    /// Datagrams for our address that were no copies, by [`Refusal::index`].
+    /// Datagrams for our address that were no copies, and fragments that became none, by [`Refusal::index`].
     pub refused: [u64; Refusal::COUNT],
+    /// What became of the other fragments.
+    pub fragments: FragmentCounts,
     /// What neighbours there said that was not believed.
     pub neighbour_refused: RefusalCounts,
     /// The remote sessions that are followed, in the order they came.
@@ -61,6 +80,7 @@ impl Decap {
         Self {
             point,
             neighbour: Neighbour::new(point.endpoint),
+            fragments: Reassembly::new(),
             refused: [0; Refusal::COUNT],
             sessions: Vec::with_capacity(MOST_SESSIONS),
             unfollowed: 0,
@@ -76,9 +96,14 @@ impl Decap {
     pub(crate) fn report(&self) -> DecapReport {
         let followed = |it: &Followed| (it.session, it.tracker.counts());
         let sessions = self.sessions.iter().map(followed);
+        let mut refused = self.refused;
+        for (count, of_fragments) in refused.iter_mut().zip(self.fragments.refused()) {
+            *count += of_fragments;
+        }
         DecapReport {
             port: self.point.port,
-            refused: self.refused,
+            refused,
+            fragments: self.fragments.counts(),
             neighbour_refused: *self.neighbour.refused(),
             sessions: sessions.collect(),
             unfollowed: self.unfollowed,
@@ -86,23 +111,51 @@ impl Decap {
     }
 
     /// Reads a frame that came for our address.
-    fn read(&mut self, frame: &Frame, now_ns: u64) -> Option<Decapsulated> {
-        match parse(frame.head.bytes(), frame.bytes, self.point.vxlan_port) {
-            Ok(copy) if frame.is_plain() => {
-                self.follow(&copy, now_ns);
-                Some(copy)
-            }
+    fn read(&mut self, frame: &Frame, now_ns: u64) -> Option<Arrival> {
+        if !frame.is_plain() {
             // A guest's offloads on an uplink: nobody sends that.
-            Ok(_) => self.refuse(Refusal::IpLength),
-            Err(refusal) => self.refuse(refusal),
+            self.refuse(Refusal::IpLength);
+            return None;
+        }
+        match parse(frame.head.bytes(), frame.bytes, self.point.vxlan_port) {
+            Err(Refusal::Fragment) => self.read_fragment(frame).map(Arrival::Fragment),
+            found => self.judge(found, now_ns).map(Arrival::Copy),
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Option<Decapsulated> {
+    fn read_fragment(&mut self, frame: &Frame) -> Option<Fragment> {
+        match Fragment::read(frame.head.bytes(), frame.bytes) {
+            Ok(fragment) => fragment,
+            Err(refusal) => {
+                self.refuse(refusal);
+                None
+            }
+        }
+    }
+
+    /// Reads a datagram that was put together. `head` is how its payload begins.
+    pub(crate) fn read_assembled(
+        &mut self,
+        head: &[u8],
+        datagram: &Assembled,
+        now_ns: u64,
+    ) -> Option<Decapsulated> {
+        self.judge(parse_assembled(head, datagram, self.point.vxlan_port), now_ns)
+    }
+
+    /// Counts what was read, whether it is a copy or none.
+    fn judge(&mut self, found: Result<Decapsulated, Refusal>, now_ns: u64) -> Option<Decapsulated> {
+        match &found {
+            Ok(copy) => self.follow(copy, now_ns),
+            Err(refusal) => self.refuse(*refusal),
+        }
+        found.ok()
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
         if let Some(count) = self.refused.get_mut(refusal.index()) {
             *count += 1;
         }
-        None
     }
 
     fn follow(&mut self, copy: &Decapsulated, now_ns: u64) {
@@ -152,6 +205,9 @@ impl Core {
             decap
         };
         self.decaps = points.map(adopt).collect();
+        for decap in &mut before {
+            self.give_up_fragments(decap);
+        }
     }
 
     /// Takes the copy out of a frame that came from `uplink` for the address of a decap port, and delivers it to those who
@@ -159,26 +215,33 @@ impl Core {
     /// [`Core::observe`], also where it comes to the same address.
     pub(crate) fn decapsulate(&mut self, uplink: PortId, frame: &Frame) -> bool {
         let head = frame.head.bytes();
-        let mut decaps = self.decaps.iter_mut();
-        let found = decaps
-            .find(|decap| decap.point.uplink == uplink && decap.point.endpoint.is_addressed(head));
-        let Some(decap) = found else { return false };
+        let is_for =
+            |decap: &Decap| decap.point.uplink == uplink && decap.point.endpoint.is_addressed(head);
+        let Some(place) = self.decaps.iter().position(is_for) else { return false };
+        let Some(decap) = self.decaps.get_mut(place) else { return false };
         // No stream, but a neighbour: one that asks whether we are still there asks nobody else.
         if decap.point.endpoint.may_concern(head) {
             return false;
         }
         let port = decap.point.port;
-        if let Some(copy) = decap.read(frame, self.now_ns) {
-            let inner = self.inner(frame, &copy);
-            match inner {
-                Some(mut inner) => self.copy_only(port, &mut inner),
-                None => self.counters.port(port).drop_ingress(DropReason::PortDown, 1),
-            }
+        match decap.read(frame, self.now_ns) {
+            Some(Arrival::Copy(copy)) => self.deliver_copy(port, frame, &copy),
+            Some(Arrival::Fragment(fragment)) => self.join_fragment(place, frame, &fragment),
+            None => {}
         }
         true
     }
 
-    /// The frame that a datagram carries. It lies where the datagram lies, and is held by itself.
+    /// Delivers the copy in a datagram to those who watch the decap port `port`.
+    pub(crate) fn deliver_copy(&mut self, port: PortId, outer: &Frame, copy: &Decapsulated) {
+        match self.inner(outer, copy) {
+            Some(mut inner) => self.copy_only(port, &mut inner),
+            None => self.counters.port(port).drop_ingress(DropReason::PortDown, 1),
+        }
+    }
+
+    /// The frame that a datagram carries, with the tag that its sender took out, if that is told. It lies where the datagram
+    /// lies, and is held by itself.
     fn inner(&mut self, outer: &Frame, copy: &Decapsulated) -> Option<Frame> {
         let table = self.memories.get(outer.memory.index()).and_then(Option::as_deref);
         if table.is_none() && !outer.rest.is_empty() {
@@ -190,7 +253,9 @@ impl Core {
         let end = copy.inner_start.checked_add(copy.inner_bytes)?;
         let from_head = outer_head
             .get(copy.inner_start.min(head_bytes) as usize..end.min(head_bytes) as usize)?;
-        let most = HEAD_BYTES.min(copy.inner_bytes as usize);
+        let tag = copy.stream.removed_tag();
+        let tag_bytes = tag.map_or(0, |tag| tag.len());
+        let most = (HEAD_BYTES - tag_bytes).min(copy.inner_bytes as usize);
         let rest_skip = copy.inner_start.saturating_sub(head_bytes);
         let mut inner = Frame::vacant();
         let room = inner.head.room().get_mut(..most)?;
@@ -200,11 +265,14 @@ impl Core {
         if read != second.len() {
             return None;
         }
-        inner.head.set_len(most);
-        inner.bytes = copy.inner_bytes;
+        if let Some(tag) = tag {
+            insert_tag(inner.head.room(), tag);
+        }
+        inner.head.set_len(most + tag_bytes);
+        inner.bytes = copy.inner_bytes + u32::try_from(tag_bytes).ok()?;
         inner.memory = outer.memory;
-        // What of the datagram's head is not in this one, because that is full, has to be in the rest of both: an outer head
-        // is longer than what stands before the copy, so all of it is.
+        // What of the datagram's head is not in this one, because that is full, has to be in the rest of both: all of it is, as
+        // what stands before the copy is no shorter than the tag.
         let after = rest_skip + u32::try_from(read).ok()?;
         for piece in rest.range(after, inner.rest_bytes()) {
             inner.rest.try_push(piece).ok()?;
@@ -232,6 +300,15 @@ impl Core {
         run.readers = Readers::Others;
         self.forward(port, std::slice::from_mut(frame), &run, &targets);
         self.release(frame.origin);
+    }
+}
+
+/// Puts a tag behind the addresses of a frame that begins with `head`; what is last in the room is lost.
+fn insert_tag(head: &mut [u8; HEAD_BYTES], tag: [u8; 4]) {
+    let Some((_, behind)) = head.split_at_mut_checked(ADDRESSES_BYTES) else { return };
+    behind.rotate_right(tag.len());
+    for (to, from) in behind.iter_mut().zip(tag) {
+        *to = from;
     }
 }
 

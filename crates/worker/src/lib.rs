@@ -17,6 +17,7 @@ mod decap;
 mod deliver;
 mod fleet;
 mod form;
+mod fragments;
 mod hand_over;
 mod idle;
 mod intercept;

@@ -83,6 +83,7 @@ impl Worker {
         if self.core.needs_time() {
             self.core.tell_time();
             asked = self.core.tend_collectors();
+            self.core.tend_fragments();
         }
         let (mut receipts, mut frames) = (0, 0);
         if !self.core.is_alone() {

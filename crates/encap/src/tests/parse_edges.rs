@@ -107,6 +107,20 @@ fn each_form_tells_what_it_can() {
 }
 
 #[test]
+fn only_type_ii_tells_of_a_tag_that_was_taken_out() {
+    let told = |encapsulation, pair: u8| {
+        // VLAN 10 and class 3; then the two bits, and the highest session.
+        let frame = wire(&underlay_v4(), encapsulation, 60);
+        let version = frame[42] & 0xf0;
+        let frame = with(frame, 42, &[version, 10, 3 << 5 | pair << 3 | 3]);
+        read(&frame).unwrap().stream.removed_tag()
+    };
+    let tag = Some([0x81, 0, 0x60, 10]);
+    assert_eq!([0, 1, 2, 3].map(|pair| told(TYPE_II, pair)), [None, None, tag, None]);
+    assert_eq!([0, 1, 2, 3].map(|pair| told(TYPE_III, pair)), [None; 4]);
+}
+
+#[test]
 fn the_headers_are_as_long_as_the_formats_say() {
     let outer = |underlay: Underlay, encapsulation| {
         let template = Template::new(&underlay, encapsulation);
@@ -205,7 +219,7 @@ fn a_wrong_checksum_of_ipv4_is_refused() {
 }
 
 #[test]
-fn fragments_of_ipv4_are_refused_and_the_other_flags_are_not() {
+fn fragments_of_ipv4_are_no_copies_and_the_other_flags_do_not_matter() {
     let flags = |word: u16| refusal(&with(wire(&underlay_v4(), GRE, 60), 20, &word.to_be_bytes()));
     assert_eq!((flags(0), flags(0x4000), flags(0x8000)), (None, None, None));
     assert_eq!(flags(0x2000), Some(Refusal::Fragment));

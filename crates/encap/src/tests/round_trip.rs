@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn every_fragment_is_refused_as_one(
+    fn every_fragment_is_told_from_a_copy(
         underlay in strategies::underlay(),
         encapsulation in strategies::encapsulation(),
         copy in strategies::copy(),

@@ -51,6 +51,22 @@ fn to_build(kind: u8, encapsulation: u8, oversize: u8, lengths: [u16; 3]) -> Vec
     .concat()
 }
 
+/// Fragments: pause, kind, start and length of each.
+fn stream(fragments: &[[u8; 4]]) -> Vec<u8> {
+    [&[2][..], &fragments.concat()].concat()
+}
+
+/// Bits of the kind: IPv6, more to come, and the datagram.
+const fn kind(is_v6: u8, more: u8, datagram: u8) -> u8 {
+    is_v6 | more << 1 | datagram << 2
+}
+
+/// More datagrams than wait at once, none of them whole.
+fn flood() -> Vec<u8> {
+    let first = |datagram| [0, kind(0, 1, datagram), 0, 4];
+    stream(&(0..20).map(first).collect::<Vec<_>>())
+}
+
 pub(crate) fn seeds() -> Vec<Seed> {
     const GRE: u8 = 47;
     let seed = |name, bytes, outcome| Seed::new("encap_parse", name, bytes, outcome);
@@ -71,6 +87,29 @@ pub(crate) fn seeds() -> Vec<Seed> {
         seed("vxlan", over_v4(0, 17, &vxlan), [1, 0]),
         seed("a_fragment", over_v4(0x20, GRE, &type_ii), [0, 1]),
         seed("a_copy_without_a_frame", over_v4(0, GRE, &type_ii[..16]), [0, 1]),
+        seed(
+            "two_datagrams_in_fragments_that_mix",
+            stream(&[
+                [0, kind(0, 1, 1), 0, 4],
+                [1, kind(1, 0, 2), 8, 4],
+                [1, kind(0, 0, 1), 4, 4],
+                [1, kind(1, 1, 2), 0, 8],
+            ]),
+            [4, 0],
+        ),
+        seed(
+            "fragments_that_overlap_or_come_again_or_too_late",
+            stream(&[
+                [0, kind(0, 1, 1), 0, 4],
+                [0, kind(0, 1, 1), 0, 4],
+                [0, kind(0, 1, 1), 3, 4],
+                [0, kind(1, 1, 1), 0, 4],
+                [255, kind(1, 1, 1), 0, 4],
+                [255, kind(1, 0, 1), 4, 4],
+            ]),
+            [3, 3],
+        ),
+        seed("more_datagrams_in_fragments_than_places", flood(), [20, 0]),
         seed("a_type_ii_to_send", to_build(3, 1, 2, [1500, 0, 1000]), [1, 0]),
         seed("a_type_iii_to_cut", to_build(2, 0x82, 0, [1500, 0, 3000]), [1, 0]),
         seed("vxlan_to_fragment", to_build(0, 0x84, 1, [1500, 9000, 9500]), [1, 0]),

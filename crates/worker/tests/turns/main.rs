@@ -13,6 +13,8 @@ mod forms;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]
+mod fragments;
+#[cfg(test)]
 mod handed;
 #[cfg(test)]
 mod kept;
