@@ -77,14 +77,16 @@ fn collectors_out_of_reach_cost_nobody_a_frame_and_each_copy_is_counted_under_it
         let total = report.there.sent() + report.back.sent();
         let legs = switch.settled("watch");
         assert!(legs.iter().all(|leg| leg.wanted == total), "of {total}: {legs:?}");
-        let known = BTreeMap::from([
-            (1, BTreeMap::from([("no-neighbour", total)])),
-            (2, BTreeMap::from([("port-down", total)])),
-            (3, BTreeMap::from([("port-down", total)])),
-            (4, BTreeMap::from([("no-rx-buffer", total)])),
-        ]);
-        for (place, dropped) in known {
-            assert_eq!(reasons(&legs[place]), dropped, "{:?}", legs[place]);
+        let known = [(1, "no-neighbour"), (2, "port-down"), (3, "port-down"), (4, "no-rx-buffer")];
+        for (place, reason) in known {
+            let mut dropped = reasons(&legs[place]);
+            // Another worker may be kept from its turns so long that it is sent no more.
+            let on_the_way = match placement {
+                Placement::OneWorker => 0,
+                _ => dropped.remove("handoff-full").unwrap_or(0),
+            };
+            let expected = BTreeMap::from([(reason, total - on_the_way)]);
+            assert_eq!(dropped, expected, "{:?}", legs[place]);
         }
         assert_seen(&mut far, copies, &legs[0]);
     }
