@@ -16,7 +16,7 @@ const UNTIMED: u32 = 255;
 /// itself emulated.
 const FAIR_NS: u64 = 100_000;
 /// A port with more pairs may cost no more than one with so many: it is what the other ports of the worker wait in a turn.
-const MOST_PAIRS: usize = 4;
+const MOST_PAIRS: usize = 16;
 /// One time counts for no more than so many fair ones: an interrupt of the host may have come in between.
 const MOST_FAIR: u64 = 8;
 /// What may be spent beyond the fair, as so many fair ones.
@@ -94,8 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fair_is_never_too_much_four_times_that_is_and_four_pairs_are_the_most_that_count() {
-        for (pairs, fair) in [(0, FAIR), (1, FAIR), (3, 3 * FAIR), (4, 4 * FAIR), (128, 4 * FAIR)] {
+    fn what_is_fair_is_never_too_much_four_times_that_is_and_sixteen_pairs_are_the_most_that_count()
+    {
+        for (pairs, fair) in
+            [(0, FAIR), (1, FAIR), (15, 15 * FAIR), (16, 16 * FAIR), (128, 16 * FAIR)]
+        {
             assert_eq!(times(&mut CallCost::default(), fair, pairs), None);
             assert_eq!(times(&mut CallCost::default(), 4 * fair, pairs), Some(22));
         }

@@ -28,12 +28,19 @@ impl Queue {
         }
     }
 
-    /// Tells the guest of what the worker published last, if it wants that. Called by the session: it may take long.
-    pub(crate) fn tell_guest(&mut self) {
+    /// Tells the guest of what the worker published last, if it wants that, by the descriptor that it has now: a ring that broke
+    /// a rule kept the one that it had. Called by the session: it may take long.
+    pub(crate) fn tell_guest(&mut self, call: &Call) {
         fence(Ordering::SeqCst);
         match self {
-            Self::Transmit(queue) => queue.notify(),
-            Self::Receive(queue) => queue.notify(),
+            Self::Transmit(queue) => {
+                queue.set_call(call.clone());
+                queue.notify();
+            }
+            Self::Receive(queue) => {
+                queue.set_call(call.clone());
+                queue.notify();
+            }
         }
     }
 }

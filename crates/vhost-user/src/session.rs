@@ -184,8 +184,8 @@ impl Session {
         self.change(ring, || Command::SetCall(ring.call.clone()));
         // Not before the worker has let go of it: who closes it last goes through all who watch it.
         drop(before);
-        if let Some(call) = ring.call.0.as_ref().filter(|_| ring.is_running()) {
-            // What was told by the descriptor before may be lost.
+        // What was told by the descriptor before may be lost, of a ring that waits for memory too.
+        if let Some(call) = ring.call.0.as_ref().filter(|_| ring.phase != Phase::Stopped) {
             event_fd::signal(call);
         }
     }
@@ -300,7 +300,13 @@ impl Session {
             Some(_) => Phase::Refused,
         };
         let waits = |ring: &&mut Ring| matches!(ring.phase, Phase::Started | Phase::Displaced);
-        state.rings.iter_mut().filter(waits).for_each(|ring| ring.phase = then);
+        for ring in state.rings.iter_mut().filter(waits) {
+            ring.phase = then;
+            if then == Phase::Refused {
+                // The control thread tells rings that run, and this one does not any more.
+                ring.tell_fault();
+            }
+        }
         self.port.directory.replace(MemoryId::of_port(self.port.id), Some(Arc::clone(&table)));
         // The old table ends here, on this thread, when no worker uses it any more.
         state.memory = Some(table);

@@ -368,7 +368,7 @@ fn a_call_that_is_slow_or_becomes_so_or_comes_later_costs_its_port_and_a_fair_on
 }
 
 #[test]
-fn no_order_has_the_worker_signal_and_who_gets_a_queue_back_tells_the_guest_of_its_last_frames() {
+fn no_order_has_the_worker_signal_and_who_gets_a_queue_back_tells_the_guest_by_the_newest_call() {
     let mut rig = Rig::new(1);
     let (one, other) = (new_call(), new_call());
     rig.install_sender(&one);
@@ -378,8 +378,9 @@ fn no_order_has_the_worker_signal_and_who_gets_a_queue_back_tells_the_guest_of_i
     rig.port.obey();
     let mut queue = answered.recv().unwrap().unwrap();
     assert_eq!((rig.given_back(1), signals(&one), signals(&other)), (3, 0, 0));
-    queue.tell_guest();
-    assert_eq!((signals(&one), signals(&other)), (0, 1));
+    let newest = new_call();
+    queue.tell_guest(&Call(Some(Arc::clone(&newest))));
+    assert_eq!((signals(&one), signals(&other), signals(&newest)), (0, 0, 1));
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Session {
             let answer = wait(&answered, until);
             is_silent |= answer.is_err();
             let mut queue = answer.ok().flatten();
-            queue.iter_mut().for_each(Queue::tell_guest);
+            queue.iter_mut().for_each(|queue| queue.tell_guest(&ring.call));
             ring.stood_at = queue.as_ref().map(Queue::next_avail);
         }
         // Said of all together: an answer that was there before the first wait ended says nothing of the worker now.
