@@ -58,6 +58,10 @@ impl Insistence {
     pub(crate) fn look(&mut self, now: Instant) -> Option<String> {
         if !self.left_alone.is_allowed_again() {
             self.note = None;
+            // Who lets it be for longer than it would have been left alone does not insist.
+            if self.next.is_some_and(|next| now.saturating_duration_since(next) >= self.pause) {
+                self.pause = FIRST_PAUSE;
+            }
             return None;
         }
         if self.next.is_some_and(|next| now < next) {
@@ -116,6 +120,13 @@ mod tests {
         allow_to_strip_tags("near");
         insistence.look(begin + Duration::from_secs(5000));
         assert!(!strips_tags("near") && insistence.note().is_none());
+        // Nobody did that for long: the pause begins anew.
+        insistence.look(begin + Duration::from_secs(5600));
+        for second in [6000, 6001] {
+            allow_to_strip_tags("near");
+            insistence.look(begin + Duration::from_secs(second));
+            assert!(!strips_tags("near"), "after {second} s");
+        }
     }
 
     #[test]
