@@ -116,6 +116,12 @@ impl Pool {
         }
     }
 
+    /// Whether half of all buffers are in use, or more.
+    #[must_use]
+    pub fn is_half_in_use(&self) -> bool {
+        self.free.len() <= self.holds.len() / 2
+    }
+
     /// Buffers in use.
     #[must_use]
     pub fn in_use(&self) -> usize {
@@ -142,6 +148,17 @@ mod tests {
         assert!(pool.take(port(1)).is_some());
         pool.release(taken[0]);
         assert!(pool.take(port(0)).is_some() && pool.take(port(0)).is_none());
+    }
+
+    #[test]
+    fn half_of_the_buffers_are_in_use_with_the_last_of_that_half_and_not_before() {
+        let mut pool = Pool::new(64, MemoryId::of_worker(WorkerId::new(0).unwrap())).unwrap();
+        assert_eq!((0..31).filter_map(|_| pool.take_spare()).count(), 31);
+        assert!(!pool.is_half_in_use());
+        let last = pool.take(port(0)).unwrap();
+        assert!(pool.is_half_in_use());
+        pool.release(last);
+        assert!(!pool.is_half_in_use());
     }
 
     #[test]

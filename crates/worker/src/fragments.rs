@@ -2,7 +2,7 @@
 //! then the copy in it is delivered like any other. Used by the worker that owns the uplink.
 //!
 //! A fragment costs a look at a table of fixed size and one copy of its bytes; the buffers are those of the decap port, of which
-//! no port gets more than its part.
+//! no port gets more than its part, and all of them together no more than half.
 
 use helio_encap::{Assembled, Buffers, Fragment};
 use helio_frame::{Frame, Origin, Pool, RestBytes};
@@ -20,6 +20,10 @@ struct OfPort<'a> {
 
 impl Buffers for OfPort<'_> {
     fn take(&mut self) -> Option<u16> {
+        // Whoever can send here can send as many as there are ports: frames that cannot be forwarded otherwise come first.
+        if self.pool.is_half_in_use() {
+            return None;
+        }
         self.pool.take(self.port)
     }
 
