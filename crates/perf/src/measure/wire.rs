@@ -3,7 +3,7 @@
 //! The service time is that of the switch's core: frames are put before it while it is parked, and the clock runs from when it
 //! goes on until all of them have arrived. Done with many and with few in turn, so that waking up cancels out. It contains
 //! what the kernel does on that core to send, down to the far end; what it does to receive happens where the frame was sent,
-//! on the core of the generator. That is why the rate has a cap: what the generator can send when nobody takes anything.
+//! on the core of the generator. So that core, too, sets the rate; what it can do alone is estimated.
 
 use std::time::{Duration, Instant};
 
@@ -176,9 +176,9 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
     }
 }
 
-/// What the generator can do alone: send to a switch that is parked, so that the kernel does on this core what it always does,
+/// About what the generator can do alone: send to a switch that is parked, so that the kernel does on this core what it always does,
 /// in a thread of its own too, with chunks that the switch had last, and take in what a guest has in its ring, where frames end at
-/// one. A switch that comes near is not what is measured.
+/// one. An estimate and no bound: switches were met that had up to 1.6 times of it.
 fn cap(
     station: &mut WireStation,
     effort: &Effort,
