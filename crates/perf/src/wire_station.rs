@@ -49,10 +49,22 @@ pub(crate) struct WireStation {
     written_off: u64,
     /// Frames that had arrived when that was looked at last.
     seen: u64,
+    spent: Spent,
     mirrored: Vec<usize>,
     // The wires go when nothing uses them any more.
     _wires: Wires,
     _folder: LabDir,
+}
+
+/// Where the time of the generator's core went in a closed loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    /// Sending. What the kernel does on this core to receive is in it.
+    pub(crate) sending: Duration,
+    /// What guests did with frames that had come.
+    pub(crate) serving: Duration,
+    /// Nothing could be sent until more had arrived, and nothing had come for a guest.
+    pub(crate) waiting: Duration,
 }
 
 /// Who sends and who counts at the far ends.
@@ -104,6 +116,7 @@ impl WireStation {
             sent: 0,
             written_off: 0,
             seen: 0,
+            spent: Spent::default(),
             mirrored: Vec::new(),
             _wires: wires,
             _folder: folder,
@@ -246,19 +259,19 @@ impl WireStation {
         copies.fold(primary, |least, (count, was)| least.min(count.now().frames - was))
     }
 
-    /// What guests do with what has come for them.
+    /// What guests do with what has come for them; how many frames that were.
     #[inline]
-    pub(crate) fn serve(&mut self) {
+    pub(crate) fn serve(&mut self) -> u64 {
         match (self.path, self.guests.as_mut_slice()) {
             (Path::P2v, [guest]) => {
                 let receipt = &mut self.receipt;
-                guest.receiver().receive(|view| receipt.enter(view));
+                guest.receiver().receive(|view| receipt.enter(view))
             }
             (Path::Pvp, [first, second]) => pass_on(first, second, &mut self.passing),
             // What was flooded, or is to make somebody known.
-            (_, guests) => guests.iter_mut().for_each(|guest| {
-                guest.receiver().receive(|_view| {});
-            }),
+            (_, guests) => {
+                guests.iter_mut().map(|guest| guest.receiver().receive(|_view| {})).sum()
+            }
         }
     }
 
@@ -271,6 +284,7 @@ impl WireStation {
             // A guest counts on this core: to look costs nothing, and need not wait until the window is full.
             self.seen = self.receipt.frames;
         }
+        let (began, waited) = (Instant::now(), self.spent.waiting);
         if on_the_way(self) + u64::from(BURST) > WINDOW {
             self.look();
         }
@@ -280,7 +294,17 @@ impl WireStation {
             // does that by its own thread, that one must run.
             std::thread::yield_now();
         }
-        self.serve();
+        let offered = Instant::now();
+        self.spent.sending += (offered - began).saturating_sub(self.spent.waiting - waited);
+        match self.serve() {
+            0 => self.spent.waiting += offered.elapsed(),
+            _ => self.spent.serving += offered.elapsed(),
+        }
+    }
+
+    /// Where the time of all turns went.
+    pub(crate) fn spent(&self) -> Spent {
+        self.spent
     }
 
     /// Waits a moment and sees what has arrived. The counter lies in a line that the switch's core writes for every frame:
@@ -288,7 +312,9 @@ impl WireStation {
     fn look(&mut self) {
         // The kernel receives on this core. When it does that by its own thread, that one must run.
         std::thread::yield_now();
+        let began = Instant::now();
         pause(BETWEEN_LOOKS);
+        self.spent.waiting += began.elapsed();
         self.seen = self.arrived();
     }
 
@@ -421,13 +447,13 @@ impl Ends {
     }
 }
 
-/// A guest with two vNICs sends on what comes, each frame copied once.
+/// A guest with two vNICs sends on what comes, each frame copied once; how many frames came.
 #[inline]
-fn pass_on(from: &mut BurstGuest, to: &mut BurstGuest, buffer: &mut Vec<u8>) {
+fn pass_on(from: &mut BurstGuest, to: &mut BurstGuest, buffer: &mut Vec<u8>) -> u64 {
     let sender = to.sender();
     sender.room();
     let mut passed = 0;
-    from.receiver().receive(|view| {
+    let came = from.receiver().receive(|view| {
         buffer.resize(view.len(), 0);
         if view.read(0, buffer) {
             // One that finds no room is lost, and counted as such at the end of its way.
@@ -441,5 +467,5 @@ fn pass_on(from: &mut BurstGuest, to: &mut BurstGuest, buffer: &mut Vec<u8>) {
         sender.publish();
     }
     // What was flooded to the second vNIC.
-    to.receiver().receive(|_view| {});
+    came + to.receiver().receive(|_view| {})
 }

@@ -3,7 +3,7 @@
 //! The service time is that of the switch's core: frames are put before it while it is parked, and the clock runs from when it
 //! goes on until all of them have arrived. Done with many and with few in turn, so that waking up cancels out. It contains
 //! what the kernel does on that core to send, down to the far end; what it does to receive happens where the frame was sent,
-//! on the core of the generator. So that core, too, sets the rate; what it can do alone is estimated.
+//! on the core of the generator. So that core, too, sets the rate: where its time went is measured with it.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,6 @@ use crate::wire_station::{BETWEEN_LOOKS, WireStation, pause};
 /// Frames of a long ring and of a short one.
 const LONG: u16 = 1024;
 const SHORT: u16 = 256;
-/// The figure of what a frame costs the guest that it ends at.
-const GUEST_NS: &str = "guest_ns";
 /// How long nothing may arrive before the rest counts as lost.
 const SILENCE: Duration = Duration::from_millis(50);
 /// How long it takes until what was sent lies before a switch that is parked.
@@ -54,7 +52,6 @@ pub(crate) fn measure(
     // The kernel forwards on its own, and cannot be parked.
     if name != PeerName::Bridge {
         measured = drain(station, effort, measured)?;
-        measured = cap(station, effort, measured)?;
     }
     let odd = station.odd() - odd;
     if odd > 0 {
@@ -67,18 +64,25 @@ pub(crate) fn measure(
 fn rate(station: &mut WireStation, effort: &Effort) -> Measured {
     let lost = station.lost();
     run_for(station, effort.window / 16);
-    let mut mpps = Vec::new();
+    let (mut mpps, mut through, spent) = (Vec::new(), 0, station.spent());
     for _ in 0..4 {
         let (began, before) = (Instant::now(), station.arrived());
         run_for(station, effort.window / 8);
         let frames = station.arrived() - before;
+        through += frames;
         mpps.push(as_f64(frames) / began.elapsed().as_secs_f64() / 1e6);
     }
+    let (was, spent) = (spent, station.spent());
+    let per_frame = |time: Duration| time.as_secs_f64() * 1e9 / as_f64(through.max(1));
     station.settle();
     let lost = station.lost() - lost;
     let detail = json!({ "windows_mpps": mpps });
     let measured = Measured { lost, detail, ..Measured::default() };
-    measured.with("mpps", median(&mpps).unwrap_or(0.0))
+    measured
+        .with("mpps", median(&mpps).unwrap_or(0.0))
+        .with("generator_sends_ns", per_frame(spent.sending - was.sending))
+        .with("generator_serves_ns", per_frame(spent.serving - was.serving))
+        .with("generator_waits_ns", per_frame(spent.waiting - was.waiting))
 }
 
 fn run_for(station: &mut WireStation, time: Duration) {
@@ -109,7 +113,7 @@ fn drain(
         // The guest works in between: that is not the switch alone.
         return Ok(measured);
     }
-    let (mut service, mut start, mut guest) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut service, mut start) = (Vec::new(), Vec::new());
     let mut lost = 0;
     for _ in 0..effort.drains / 4 + 1 {
         let (few, many) = (once(station, SHORT)?, once(station, LONG)?);
@@ -118,23 +122,15 @@ fn drain(
             let slope = (many.ns - few.ns) / f64::from(LONG - SHORT);
             service.push(slope);
             start.push(few.ns - slope * f64::from(SHORT));
-            guest.push(many.guest_ns);
         }
     }
     let measured = Measured { lost: measured.lost + lost, ..measured };
     let Some(service) = median(&service) else { return Ok(measured) };
-    let measured =
-        measured.with("service_ns", service).with("start_ns", median(&start).unwrap_or(0.0));
-    Ok(match station.path() {
-        Path::P2v => measured.with(GUEST_NS, median(&guest).unwrap_or(0.0)),
-        _ => measured,
-    })
+    Ok(measured.with("service_ns", service).with("start_ns", median(&start).unwrap_or(0.0)))
 }
 
 struct Once {
     ns: f64,
-    /// What a frame costs the guest that has them all in its ring.
-    guest_ns: f64,
     lost: u64,
 }
 
@@ -161,48 +157,15 @@ fn once(station: &mut WireStation, count: u16) -> Result<Once, PerfError> {
         let arrived = station.arrived_everywhere(&copies, before);
         let now = Instant::now();
         if arrived >= u64::from(count) {
-            let (ns, looked) = ((now - began).as_secs_f64() * 1e9, Instant::now());
             station.serve();
-            let guest_ns = looked.elapsed().as_secs_f64() * 1e9 / f64::from(count);
-            return Ok(Once { ns, guest_ns, lost: 0 });
+            return Ok(Once { ns: (now - began).as_secs_f64() * 1e9, lost: 0 });
         }
         if arrived != last {
             (last, changed) = (arrived, now);
         } else if now - changed > SILENCE {
             station.settle();
-            return Ok(Once { ns: 0.0, guest_ns: 0.0, lost: u64::from(count) - arrived });
+            return Ok(Once { ns: 0.0, lost: u64::from(count) - arrived });
         }
         pause(BETWEEN_LOOKS);
     }
-}
-
-/// About what the generator can do alone: send to a switch that is parked, so that the kernel does on this core what it always does,
-/// in a thread of its own too, with chunks that the switch had last, and take in what a guest has in its ring, where frames end at
-/// one. An estimate and no bound: switches were met that had up to 1.6 times of it.
-fn cap(
-    station: &mut WireStation,
-    effort: &Effort,
-    measured: Measured,
-) -> Result<Measured, PerfError> {
-    if station.path() == Path::V2p {
-        return Ok(measured);
-    }
-    let mut sending = Vec::new();
-    for _ in 0..effort.drains / 8 + 1 {
-        station.peer.park()?;
-        proc::wait_until_parked(station.peer.process().id());
-        let began = Instant::now();
-        let sent = station.offer_all(LONG);
-        let ns = began.elapsed().as_secs_f64() * 1e9;
-        if sent > 0 {
-            sending.push(ns / as_f64(sent));
-        }
-        station.peer.go_on()?;
-        station.settle();
-    }
-    let guest_ns = measured.figures.get(GUEST_NS).copied().unwrap_or(0.0);
-    Ok(match median(&sending) {
-        Some(sending_ns) => measured.with("cap_mpps", 1e3 / (sending_ns + guest_ns)),
-        None => measured,
-    })
 }
