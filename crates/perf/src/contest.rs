@@ -1,7 +1,8 @@
 //! One cell from beginning to end: switches are started and parked, rounds are played until enough of them count.
 //!
 //! In a round every contestant has one window, in an order that is shuffled anew. The floor is measured before and after
-//! each window on the same two cores; a round in which the machine changed is kept in the results, and does not count.
+//! each window on the same two cores. A window in which the machine was another one than at the beginning of the round is kept in
+//! the results, does not count, and is repeated; when that does not help, the round does not count.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,23 +19,18 @@ use crate::peer_name::PeerName;
 use crate::peers::Machine;
 use crate::place::Place;
 use crate::proc::{self, CoreTicks};
+use crate::quiet;
 use crate::station::RING;
 use crate::window::{Measured, Window};
-
-/// A floor that moves by more than this share means another machine.
-const FLOOR_MAY_MOVE: f64 = 0.10;
-
-/// Time that other machines may have, in percent.
-const MAY_BE_STOLEN: f64 = 1.0;
-
-/// Times a second that the worker may be taken off its core: several times what the kernel's own threads do.
-const MAY_BE_INTERRUPTED: f64 = 500.0;
 
 /// How long is waited before a round for a host that runs the cores elsewhere.
 const MAY_BE_ELSEWHERE: Duration = Duration::from_secs(20);
 
-/// Rounds that are tried for each one that must count.
+/// Rounds that are tried for each one that must count, and windows for each one of a round.
 const TRIES: usize = 4;
+
+/// How often is looked whether the machine is again what it was when the round began.
+const LOOKS: usize = 16;
 
 /// What a run is told.
 #[derive(Clone, Debug)]
@@ -84,6 +80,23 @@ struct Seat {
     station: Option<usize>,
 }
 
+/// A round that is played.
+struct Round {
+    number: usize,
+    /// Contestants in their order.
+    order: Vec<String>,
+    /// The floor when it began, and the last one that was measured.
+    reference: Option<Floor>,
+    floor: Option<Floor>,
+    /// Windows are repeated until then.
+    until: Instant,
+    windows: Vec<Window>,
+    /// Who failed, and why.
+    failed: Vec<(usize, String)>,
+    /// Why it does not count.
+    discarded: Option<String>,
+}
+
 /// A cell that is played.
 struct Contest<'a> {
     cell: &'a Cell,
@@ -131,7 +144,7 @@ pub fn play(
         }
         let mut order: Vec<usize> = (0..contest.seats.len()).collect();
         rng.shuffle(&mut order);
-        match contest.round(round, &order)? {
+        match contest.round(round, &order, until)? {
             Ok(cores) => *counted.entry(cores).or_default() += 1,
             Err(why) => tell(&format!("{}: round {round} does not count: {why}", cell.name)),
         }
@@ -202,36 +215,77 @@ impl Contest<'_> {
     }
 
     /// One window for each. Where the cores were, or why the round does not count.
-    fn round(&mut self, round: usize, order: &[usize]) -> Result<Counts, PerfError> {
-        let names: Vec<String> = order
-            .iter()
-            .filter_map(|at| Some(self.seats.get(*at)?.contestant.to_string()))
-            .collect();
+    fn round(
+        &mut self,
+        number: usize,
+        order: &[usize],
+        until: Instant,
+    ) -> Result<Counts, PerfError> {
+        let name = |at: &usize| Some(self.seats.get(*at)?.contestant.to_string());
+        let names = order.iter().filter_map(name).collect();
         self.wait_for_cores()?;
-        let mut before = self.floor()?;
-        let mut floors: Vec<Floor> = before.into_iter().collect();
-        let mut windows = Vec::new();
-        let mut failed = Vec::new();
+        let floor = self.floor()?;
+        let mut round = Round {
+            number,
+            order: names,
+            reference: floor,
+            floor,
+            until,
+            windows: Vec::new(),
+            failed: Vec::new(),
+            discarded: None,
+        };
         for at in order {
-            let window = self.window(*at);
-            let after = self.floor()?;
-            floors.extend(after);
-            match window {
-                Ok(window) => {
-                    let window = Window { round, order: names.clone(), ..window };
-                    windows.push(with_floors(window, before, after));
-                }
-                Err(error) => failed.push((*at, error.to_string())),
-            }
-            before = after;
+            self.window_that_counts(*at, &mut round)?;
         }
-        let discarded = verdict_on(&floors, &windows);
+        let Round { mut windows, failed, discarded, floor, .. } = round;
         for window in &mut windows {
             window.discarded.clone_from(&discarded);
         }
         self.outcome.windows.append(&mut windows);
         self.dismiss(failed);
-        Ok(discarded.map_or_else(|| Ok(before.map(|floor| floor.cores())), Err))
+        Ok(discarded.map_or_else(|| Ok(floor.map(|floor| floor.cores())), Err))
+    }
+
+    /// A window of one contestant, repeated if the machine was another one meanwhile.
+    fn window_that_counts(&mut self, at: usize, round: &mut Round) -> Result<(), PerfError> {
+        for tried in 1..=TRIES {
+            let window = self.window(at);
+            let before = std::mem::replace(&mut round.floor, self.floor()?);
+            let mut window = match window {
+                Ok(window) => with_floors(window, before, round.floor),
+                Err(error) => {
+                    round.failed.push((at, error.to_string()));
+                    return Ok(());
+                }
+            };
+            window.round = round.number;
+            window.order.clone_from(&round.order);
+            let changed = quiet::what_changed(round.reference, [before, round.floor], &window);
+            let is_last =
+                tried == TRIES || round.discarded.is_some() || Instant::now() >= round.until;
+            if changed.is_none() || is_last {
+                let why = changed.or_else(|| lost_copies(&window));
+                round.discarded = round.discarded.take().or(why);
+                round.windows.push(window);
+                return Ok(());
+            }
+            window.discarded = changed;
+            self.outcome.windows.push(window);
+            self.wait_for_floor(round)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the floor is again what it was when the round began, or for too long.
+    fn wait_for_floor(&self, round: &mut Round) -> Result<(), PerfError> {
+        for _ in 0..LOOKS {
+            if quiet::moved(round.reference, round.floor).is_none() {
+                return Ok(());
+            }
+            round.floor = self.floor()?;
+        }
+        Ok(())
     }
 
     /// Asks each switch what it has counted. Nothing is measured after it.
@@ -357,31 +411,10 @@ fn with_floors(window: Window, before: Option<Floor>, after: Option<Floor>) -> W
     }
 }
 
-/// Why a round does not count.
-fn verdict_on(floors: &[Floor], windows: &[Window]) -> Option<String> {
-    let first = floors.first().map_or(0.0, |floor| floor.floor_ns);
-    for floor in floors {
-        let now = floor.floor_ns;
-        if (now / first - 1.0).abs() > FLOOR_MAY_MOVE {
-            return Some(format!("the floor moved from {first:.1} to {now:.1} ns"));
-        }
-    }
-    windows.iter().find_map(|window| {
-        let stolen = window.stolen_percent;
-        if stolen > MAY_BE_STOLEN {
-            return Some(format!(
-                "{stolen:.1} % of the time was stolen from {}",
-                window.contestant
-            ));
-        }
-        let lost = window.figure("copies_lost_percent").unwrap_or(0.0);
-        if lost > 0.0 {
-            return Some(format!("{} lost {lost:.1} % of the copies", window.contestant));
-        }
-        let rate = proc::as_f64(window.involuntary_switches) / window.seconds.max(0.01);
-        (rate > MAY_BE_INTERRUPTED)
-            .then(|| format!("{} was interrupted {rate:.0} times a second", window.contestant))
-    })
+/// Why a round with this window does not count: what is compared has then not been done.
+fn lost_copies(window: &Window) -> Option<String> {
+    let lost = window.figure("copies_lost_percent").unwrap_or(0.0);
+    (lost > 0.0).then(|| format!("{} lost {lost:.1} % of the copies", window.contestant))
 }
 
 #[cfg(test)]
@@ -404,22 +437,11 @@ mod tests {
         assert_eq!(kept.map(|window| window.round).collect::<Vec<_>>(), [1, 2]);
     }
 
-    fn floor(floor_ns: f64) -> Floor {
-        Floor { floor_ns, generator_ns: 40.0, round_trip_ns: 400.0 }
-    }
-
     #[test]
-    fn a_round_does_not_count_when_the_machine_changed() {
-        let quiet = [window(0, "helio", 1.0)];
-        assert_eq!(verdict_on(&[floor(40.0), floor(43.0)], &quiet), None);
-        let moved = verdict_on(&[floor(40.0), floor(40.0), floor(46.0)], &quiet).unwrap();
-        assert!(moved.contains("from 40.0 to 46.0"), "{moved}");
-        let stolen = [Window { stolen_percent: 1.5, ..window(0, "helio", 1.0) }];
-        assert!(verdict_on(&[], &stolen).unwrap().contains("stolen"));
+    fn a_round_does_not_count_when_copies_were_lost() {
         let mut incomplete = window(0, "helio", 1.0);
+        assert_eq!(lost_copies(&incomplete), None);
         incomplete.measured = incomplete.measured.with("copies_lost_percent", 0.1);
-        assert!(verdict_on(&[], &[incomplete]).unwrap().contains("copies"));
-        let interrupted = [Window { involuntary_switches: 90, ..window(0, "helio", 1.0) }];
-        assert!(verdict_on(&[], &interrupted).unwrap().contains("900 times a second"));
+        assert!(lost_copies(&incomplete).unwrap().contains("0.1 % of the copies"));
     }
 }

@@ -18,6 +18,7 @@ mod peer_name;
 pub mod peers;
 mod place;
 pub mod proc;
+mod quiet;
 pub mod report;
 pub mod results;
 mod station;

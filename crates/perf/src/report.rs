@@ -249,7 +249,10 @@ fn discarded(played: &[Played]) -> String {
             rounds.insert((&window.cell, window.round, why));
         }
     }
-    let mut text = format!("\n## Rounds that do not count: {}\n\n", rounds.len());
+    let mut text = format!(
+        "\n## Rounds, and windows that were repeated, that do not count: {}\n\n",
+        rounds.len()
+    );
     for (cell, round, why) in rounds {
         let _ = writeln!(text, "- {cell}, round {round}: {why}");
     }
