@@ -5,13 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Where the chunks of an uplink are; all are zero while its interface is not open. The first four add up to the chunks that
-/// frames are received into, the last three to those that frames are sent from. When nothing is under way all are `lent` or
-/// `free`, but for a few `sent` ones that the kernel has given back and the worker, asleep, has not yet taken.
+/// frames are received into, the last three to those that frames are sent from. When nothing is under way all are `spare`,
+/// `lent` or `free`, but for a few `sent` ones that the kernel has given back and the worker, asleep, has not yet taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkInfo {
     /// All of them.
     pub total: usize,
-    /// For receiving, to be lent to the kernel at the next opportunity.
+    /// For receiving, to be lent to the kernel when it has fewer than it needs.
     pub spare: usize,
     /// For receiving, with the kernel.
     pub lent: usize,

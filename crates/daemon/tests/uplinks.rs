@@ -144,7 +144,7 @@ fn frames_from_uplink_to_uplink_lie_in_memory_that_both_share_and_none_is_lost_o
                 wait_until("all chunks are at rest", || {
                     let chunks = switch.port(name).uplink.unwrap().chunks;
                     assert_eq!(chunks.total, 4096);
-                    (chunks.lent, chunks.free) == (2048, 2048)
+                    (chunks.spare, chunks.lent, chunks.free) == (960, 1088, 2048)
                 });
             }
         }

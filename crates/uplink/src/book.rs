@@ -240,6 +240,12 @@ impl Book {
         numbered.filter(move |(_, entry)| at_rest(entry)).map(|(chunk, _)| chunk)
     }
 
+    /// Number of chunks that the kernel has.
+    #[inline]
+    pub(crate) fn lent(&self) -> usize {
+        self.ours.saturating_sub(self.spare.len() + self.held)
+    }
+
     /// Number of chunks that are held.
     pub(crate) fn held(&self) -> usize {
         self.held
@@ -247,7 +253,7 @@ impl Book {
 
     pub(crate) fn census(&self) -> Census {
         let (spare, held) = (self.spare.len(), self.held);
-        let (lent, lost) = (self.ours.saturating_sub(spare + held), self.lost);
+        let (lent, lost) = (self.lent(), self.lost);
         Census { spare, held, lent, lost, ..Census::default() }
     }
 }

@@ -101,7 +101,7 @@ mod tests {
         let (rings, own) = (sockets.rings.pop().unwrap(), chunks.of_queue(0).unwrap());
         let place = Place { port: PortId::new(0).unwrap(), queue: 0 };
         let mut queue = Queue {
-            receiver: Receiver::new(place, rings.rx, rings.fill, &own, Looks::ByWorker),
+            receiver: Receiver::new(place, rings.rx, rings.fill, &own, Looks::ByWorker, usize::MAX),
             sender: Sender::new(chunks.umem.clone(), rings.tx, rings.completion, &own),
             waker: Waker::new(waker),
         };

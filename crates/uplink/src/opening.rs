@@ -21,7 +21,7 @@ use crate::sender::Sender;
 use crate::shared_umem::Lots;
 use crate::sockets::{BindError, Mover, Sockets};
 use crate::status::{UmemUse, UplinkFacts, UplinkWay};
-use crate::umem::{CHUNK_BYTES, CHUNKS};
+use crate::umem::{CHUNK_BYTES, CHUNKS, MOST_TO_COPY_INTO, RX_CHUNKS};
 use crate::waker::Waker;
 
 /// How long a queue or a program of a process that has just ended is waited for: the kernel takes them away a little later.
@@ -85,6 +85,10 @@ pub(crate) fn open(
         (UplinkWay::ZeroCopy, WorkerPolling::Busy) => sockets.look_by_worker(),
         _ => Looks::ByCard,
     };
+    let most_lent = match way {
+        UplinkWay::ZeroCopy => usize::from(RX_CHUNKS),
+        UplinkWay::Copy | UplinkWay::Skb => MOST_TO_COPY_INTO,
+    };
     let facts = UplinkFacts {
         way,
         queues,
@@ -103,7 +107,7 @@ pub(crate) fn open(
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;
     let table = Arc::clone(&sockets.source.chunks().table);
-    let queues = opener.make_queues(sockets, wakers, looks)?;
+    let queues = opener.make_queues(sockets, wakers, looks, most_lent)?;
     for (queue, socket) in (0_u32..).zip(&watched) {
         let connected = attached.connect(queue, socket.as_raw_fd());
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
@@ -260,6 +264,7 @@ impl Opener<'_> {
         sockets: Sockets,
         wakers: Vec<OwnedFd>,
         looks: Looks,
+        most_lent: usize,
     ) -> Result<Box<Queues>, UplinkError> {
         let Sockets { source, rings, .. } = sockets;
         let (umem, table) = (&source.chunks().umem, Arc::clone(&source.chunks().table));
@@ -269,7 +274,7 @@ impl Opener<'_> {
             let own = source.of_queue(u32::from(number)).ok_or_else(missing)?;
             let place = Place { port: self.shared.id, queue: number };
             queues.push(Queue {
-                receiver: Receiver::new(place, rings.rx, rings.fill, &own, looks),
+                receiver: Receiver::new(place, rings.rx, rings.fill, &own, looks, most_lent),
                 sender: Sender::new(umem.clone(), rings.tx, rings.completion, &own),
                 waker: Waker::new(waker),
             });

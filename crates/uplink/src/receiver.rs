@@ -48,16 +48,19 @@ pub(crate) struct Receiver {
     /// The kernel was woken in this turn.
     woken: bool,
     looks: Looks,
+    /// Chunks that the kernel has at most.
+    most_lent: usize,
 }
 
 impl Receiver {
-    /// Lends all chunks to the kernel.
+    /// Lends the kernel chunks, `most_lent` at most now and later.
     pub(crate) fn new(
         place: Place,
         rx: RxQueue,
         fill: FillQueue,
         chunks: &QueueChunks,
         looks: Looks,
+        most_lent: usize,
     ) -> Self {
         let mut receiver = Self {
             place,
@@ -69,6 +72,7 @@ impl Receiver {
             lent: false,
             woken: false,
             looks,
+            most_lent,
         };
         receiver.lend();
         receiver
@@ -223,7 +227,11 @@ impl Receiver {
     fn lend(&mut self) {
         let step = u32::try_from(LEND_STEP).unwrap_or(0);
         while self.book.has_spare() {
-            let room = LEND_STEP.min(self.fill.nb_free(step) as usize);
+            let wanted = self.most_lent.saturating_sub(self.book.lent()).min(LEND_STEP);
+            if wanted == 0 {
+                return;
+            }
+            let room = wanted.min(self.fill.nb_free(step) as usize);
             let mut batch = ArrayVec::<FrameDesc, LEND_STEP>::new();
             for chunk in self.book.next_spare(room) {
                 batch.extend(self.stock.descriptor(*chunk));

@@ -97,7 +97,7 @@ impl Pair {
 
     /// Takes turns until all chunks of both are at rest, and the UMEM has what they have not.
     fn settle(&mut self) {
-        let at_rest = Census { lent: 2048, free: 2048, ..Census::default() };
+        let at_rest = Census { spare: 960, lent: 1088, free: 2048, ..Census::default() };
         for rig in [&mut self.a, &mut self.b] {
             rig.until("all chunks are at rest", |rig| {
                 assert_eq!(rig.port.census().total(), CHUNKS);
