@@ -36,7 +36,7 @@ impl Tier {
         }
     }
 
-    /// How long it may take, all cells together; rounds that do not count are not repeated any more then.
+    /// How long it may take, all cells together; nothing that does not count is repeated any more then.
     #[must_use]
     pub fn time(self) -> Duration {
         let minutes = match self {

@@ -1,7 +1,7 @@
 //! One cell from beginning to end: switches are started and parked, rounds are played until enough of them count.
 //!
 //! In a round every contestant has one window, in an order that is shuffled anew. The floor is measured before and after
-//! each window on the same two cores. A window in which the machine was another one than at the beginning of the round is kept in
+//! each window on the same two cores. A window in which the floor was another one than at the beginning of the round is kept in
 //! the results, does not count, and is repeated; when that does not help, the round does not count.
 
 use std::collections::BTreeMap;
@@ -236,6 +236,7 @@ impl Contest<'_> {
             discarded: None,
         };
         for at in order {
+            // Also when the round does not count any more: so everybody is driven once at least.
             self.window_that_counts(*at, &mut round)?;
         }
         let Round { mut windows, failed, discarded, floor, .. } = round;
@@ -247,7 +248,8 @@ impl Contest<'_> {
         Ok(discarded.map_or_else(|| Ok(floor.map(|floor| floor.cores())), Err))
     }
 
-    /// A window of one contestant, repeated if the machine was another one meanwhile.
+    /// A window of one contestant, repeated when the floor moved. That says nothing of the contestant; what may come of itself, as
+    /// when its own threads take its worker's core, is not repeated.
     fn window_that_counts(&mut self, at: usize, round: &mut Round) -> Result<(), PerfError> {
         for tried in 1..=TRIES {
             let window = self.window(at);
@@ -261,31 +263,34 @@ impl Contest<'_> {
             };
             window.round = round.number;
             window.order.clone_from(&round.order);
-            let changed = quiet::what_changed(round.reference, [before, round.floor], &window);
-            let is_last =
-                tried == TRIES || round.discarded.is_some() || Instant::now() >= round.until;
-            if changed.is_none() || is_last {
-                let why = changed.or_else(|| lost_copies(&window));
+            let moved = quiet::moved_around(round.reference, [before, round.floor]);
+            let is_repeated = moved.is_some()
+                && round.discarded.is_none()
+                && tried < TRIES
+                && Instant::now() < round.until
+                && self.is_as_it_was(round)?;
+            if !is_repeated {
+                let why = moved.or_else(|| quiet::disturbance(&window));
+                let why = why.or_else(|| lost_copies(&window));
                 round.discarded = round.discarded.take().or(why);
                 round.windows.push(window);
                 return Ok(());
             }
-            window.discarded = changed;
+            window.discarded = moved.map(|moved| format!("repeated, {moved}"));
             self.outcome.windows.push(window);
-            self.wait_for_floor(round)?;
         }
         Ok(())
     }
 
-    /// Waits until the floor is again what it was when the round began, or for too long.
-    fn wait_for_floor(&self, round: &mut Round) -> Result<(), PerfError> {
+    /// Waits until the floor is what it was when the round began. Whether it is.
+    fn is_as_it_was(&self, round: &mut Round) -> Result<bool, PerfError> {
         for _ in 0..LOOKS {
             if quiet::moved(round.reference, round.floor).is_none() {
-                return Ok(());
+                return Ok(true);
             }
             round.floor = self.floor()?;
         }
-        Ok(())
+        Ok(quiet::moved(round.reference, round.floor).is_none())
     }
 
     /// Asks each switch what it has counted. Nothing is measured after it.

@@ -1,5 +1,5 @@
 //! The speedometer: what one core must pay to move the frames of a cell, measured before and after each window on the
-//! cores that the window uses. When it changes, the machine has changed, and the round tells nothing.
+//! cores that the window uses. When it changes, the machine has changed, and the window tells nothing.
 
 use helio_bench::{RingPlan, SelfTest, StagePlan};
 use helio_guest::Pages;

@@ -43,7 +43,7 @@ pub struct About {
 pub struct Report {
     /// The run, the machine, how many lines are reached, and the table of verdicts.
     pub table: String,
-    /// Figures, counters, commands, rounds that do not count, and configurations.
+    /// Figures, counters, commands, what does not count, and configurations.
     pub behind: String,
 }
 
@@ -249,10 +249,7 @@ fn discarded(played: &[Played]) -> String {
             rounds.insert((&window.cell, window.round, why));
         }
     }
-    let mut text = format!(
-        "\n## Rounds, and windows that were repeated, that do not count: {}\n\n",
-        rounds.len()
-    );
+    let mut text = format!("\n## Rounds and windows that do not count: {}\n\n", rounds.len());
     for (cell, round, why) in rounds {
         let _ = writeln!(text, "- {cell}, round {round}: {why}");
     }

@@ -63,7 +63,7 @@ pub struct Window {
     pub measured: Measured,
     /// How long the window took, in seconds.
     pub seconds: f64,
-    /// The floor before the round and after it.
+    /// The floor before the window and after it.
     pub floor_ns: Option<[f64; 2]>,
     /// What the generator cost then.
     pub generator_ns: Option<[f64; 2]>,
@@ -75,7 +75,7 @@ pub struct Window {
     pub stolen_percent: f64,
     /// How often the worker was taken off its core.
     pub involuntary_switches: u64,
-    /// Why the round does not count.
+    /// Why the window does not count, or its round.
     pub discarded: Option<String>,
 }
 

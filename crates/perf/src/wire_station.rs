@@ -59,11 +59,11 @@ pub(crate) struct WireStation {
 /// Where the time of the generator's core went in a closed loop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spent {
-    /// Sending. What the kernel does on this core to receive is in it.
+    /// Sending. What the kernel does on this core to receive is in it, and what else ran here while it gave way to that.
     pub(crate) sending: Duration,
     /// What guests did with frames that had come.
     pub(crate) serving: Duration,
-    /// Nothing could be sent until more had arrived, and nothing had come for a guest.
+    /// Nothing could be sent until more had arrived, and nothing had come for a guest; in steps of a look.
     pub(crate) waiting: Duration,
 }
 
@@ -288,7 +288,8 @@ impl WireStation {
         if on_the_way(self) + u64::from(BURST) > WINDOW {
             self.look();
         }
-        if on_the_way(self) + u64::from(BURST) <= WINDOW {
+        let has_room = on_the_way(self) + u64::from(BURST) <= WINDOW;
+        if has_room {
             self.offer(BURST);
             // The kernel receives on this core, at most 256 frames behind the sender: it drops what exceeds them. When it
             // does that by its own thread, that one must run.
@@ -297,7 +298,7 @@ impl WireStation {
         let offered = Instant::now();
         self.spent.sending += (offered - began).saturating_sub(self.spent.waiting - waited);
         match self.serve() {
-            0 => self.spent.waiting += offered.elapsed(),
+            0 if !has_room => self.spent.waiting += offered.elapsed(),
             _ => self.spent.serving += offered.elapsed(),
         }
     }

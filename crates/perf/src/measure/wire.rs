@@ -18,7 +18,7 @@ use crate::statistics::median;
 use crate::window::Measured;
 use crate::wire_station::{BETWEEN_LOOKS, WireStation, pause};
 
-/// Frames of a long ring and of a short one.
+/// Frames of a long ring and of a short one. As many as the rings of the guests hold, and as ours has chunks for at any time.
 const LONG: u16 = 1024;
 const SHORT: u16 = 256;
 /// How long nothing may arrive before the rest counts as lost.
