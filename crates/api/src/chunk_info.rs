@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct ChunkInfo {
     /// All of them.
     pub total: usize,
-    /// For receiving, to be lent to the kernel when it has fewer than it needs.
+    /// For receiving, to be lent to the kernel when it has fewer than it may have.
     pub spare: usize,
     /// For receiving, with the kernel.
     pub lent: usize,

@@ -240,7 +240,7 @@ impl Book {
         numbered.filter(move |(_, entry)| at_rest(entry)).map(|(chunk, _)| chunk)
     }
 
-    /// Number of chunks that the kernel has.
+    /// Number of chunks that the kernel has, or that wait in the window.
     #[inline]
     pub(crate) fn lent(&self) -> usize {
         self.ours.saturating_sub(self.spare.len() + self.held)

@@ -3,7 +3,7 @@
 /// Where chunks are, as numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// For receiving, with us: to be lent when the kernel has fewer than it needs.
+    /// For receiving, with us: to be lent when the kernel has fewer than it may have.
     pub spare: usize,
     /// For receiving, with the kernel: in the fill ring, in the driver, or in the rx ring.
     pub lent: usize,

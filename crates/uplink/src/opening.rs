@@ -21,7 +21,7 @@ use crate::sender::Sender;
 use crate::shared_umem::Lots;
 use crate::sockets::{BindError, Mover, Sockets};
 use crate::status::{UmemUse, UplinkFacts, UplinkWay};
-use crate::umem::{CHUNK_BYTES, CHUNKS, MOST_TO_COPY_INTO, RX_CHUNKS};
+use crate::umem::{CHUNK_BYTES, CHUNKS, MOST_LENT_TO_COPY, RX_CHUNKS};
 use crate::waker::Waker;
 
 /// How long a queue or a program of a process that has just ended is waited for: the kernel takes them away a little later.
@@ -87,7 +87,7 @@ pub(crate) fn open(
     };
     let most_lent = match way {
         UplinkWay::ZeroCopy => usize::from(RX_CHUNKS),
-        UplinkWay::Copy | UplinkWay::Skb => MOST_TO_COPY_INTO,
+        UplinkWay::Copy | UplinkWay::Skb => MOST_LENT_TO_COPY,
     };
     let facts = UplinkFacts {
         way,

@@ -1,4 +1,4 @@
-//! Receiving from one queue: descriptors from the rx ring become frames, and chunks that are given back go to the fill ring.
+//! Receiving from one queue: descriptors from the rx ring become frames, and chunks go to the fill ring.
 //! Used by the worker.
 //!
 //! What the kernel is told of a chunk is fetched when the chunk comes, before it is lent again or sent from: chunks go round, and it

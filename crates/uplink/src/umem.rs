@@ -24,11 +24,12 @@ pub(crate) const CHUNK_BYTES: u32 = 4096;
 pub(crate) const CHUNK_ROOM: u32 = CHUNK_BYTES - 256;
 /// Chunks that one queue receives into: as many frames wait, and are held.
 pub(crate) const RX_CHUNKS: u16 = 2048;
-/// Chunks that the kernel has of them at most where it copies frames into them: as many frames wait as the rings of DPDK hold by
-/// default, and one burst is with us. Chunks go round, so the fewer it has, the more of them both cores still have at hand: P2P 1518 B
-/// (`p2p-1518` in perf/) at 1.10 [1.03 – 1.15] of the rate with all of them, on a host whose caches others fill. A card that gets fewer
-/// than its ring holds would want to be woken in every turn, so it gets all.
-pub(crate) const MOST_TO_COPY_INTO: usize = 1024 + BURST_FRAMES;
+/// Most chunks of a queue that are lent where the kernel copies frames: 1024 frames in one chunk wait, as many as testpmd is told in
+/// perf/, and one burst is with us. The rest is there for what deliveries hold. Chunks go round, so the fewer are lent, the more of
+/// them both cores still have at hand: P2P 1518 B (`p2p-1518` in perf/) at 1.10 [1.03 – 1.15] of the rate with all of them, on a
+/// host whose caches others fill; other cells within their noise. The price is that the kernel drops after 0.4 ms at 2.5 Mpps and
+/// not after 0.8 while a worker is elsewhere. A card that gets fewer than its ring holds wants to be woken in every turn, so it gets all.
+pub(crate) const MOST_LENT_TO_COPY: usize = 1024 + BURST_FRAMES;
 /// Chunks that one queue sends from.
 pub(crate) const TX_CHUNKS: u16 = 2048;
 /// Entries of the rx ring: it has room for all that is lent.

@@ -11,12 +11,12 @@ use support::{FarEnd, Rig, Wire, frame, ip};
 /// All chunks of one queue.
 const CHUNKS: usize = 4096;
 
-/// The kernel, which copies here, has no more of those to receive into than it needs.
+/// The kernel, which copies here, has 1088 of those to receive into: 1024, and a burst.
 fn at_rest() -> Census {
     Census { spare: 960, lent: 1088, free: 2048, ..Census::default() }
 }
 
-/// Takes turns until the kernel has given back all that was sent, and has all to receive into.
+/// Takes turns until the kernel has given back all that was sent, and has all that it may have to receive into.
 fn settle(rig: &mut Rig) {
     rig.until("all chunks are at rest", |rig| {
         assert_eq!(rig.port.census().total(), CHUNKS);
@@ -103,7 +103,7 @@ fn a_frame_that_is_held_keeps_its_bytes_while_others_come_and_go() {
 }
 
 #[test]
-fn frames_that_are_given_back_soon_come_into_few_chunks() {
+fn frames_that_are_given_back_at_once_come_into_no_more_chunks_than_the_kernel_has() {
     let _wire = Wire::new(1500);
     let mut rig = Rig::up(UplinkMode::Copy);
     let far = FarEnd::new();
