@@ -38,6 +38,12 @@ impl Window {
         self.start == self.end
     }
 
+    /// All that are there.
+    #[inline]
+    pub(crate) fn waiting(&self) -> &[FrameDesc] {
+        self.descriptors.get(self.start..self.end).unwrap_or_default()
+    }
+
     /// Lets `read` write descriptors behind those that are there, a burst at most. It returns how many it wrote.
     #[inline]
     pub(crate) fn read_on(&mut self, read: impl FnOnce(&mut [FrameDesc]) -> usize) {
@@ -52,7 +58,7 @@ impl Window {
     /// The frame at the beginning, if it lies in one chunk.
     #[inline]
     pub(crate) fn only(&self) -> Option<&FrameDesc> {
-        let first = self.descriptors.get(self.start..self.end)?.first()?;
+        let first = self.waiting().first()?;
         (!first.has_more_frames() && !self.is_amid_endless).then_some(first)
     }
 
@@ -66,7 +72,7 @@ impl Window {
     /// What stands at the beginning, and in how many descriptors. `None`: nothing, or a part of a frame.
     #[inline]
     pub(crate) fn next(&self) -> Option<(Cut, usize)> {
-        let window = self.descriptors.get(self.start..self.end).unwrap_or_default();
+        let window = self.waiting();
         let whole = window.iter().position(|desc| !desc.has_more_frames()).map(|last| last + 1);
         match (whole, self.is_amid_endless) {
             (Some(count), false) => Some((Cut::Frame, count)),
