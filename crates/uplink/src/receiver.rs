@@ -9,8 +9,8 @@
 //! costs 17.3 ns instead of 26.3 near and 55 instead of 86 far, one of 64 bytes, its chunk at once back with us, 6 instead of 10.4
 //! near. P2V 64 B (`p2v-64`, drained), far: 35 ns and 48, where testpmd has 50. Fetching the lines of short frames first was dearer
 //! near by nearly as much as it was cheaper far. Long ones take more instructions, so that two or three of them are waited for at
-//! once: their heads are fetched together. Where a line comes from memory, because others fill the third cache, taking a frame of
-//! 1518 bytes costs 38 to 51 ns instead of 80 to 113 so (P2P, near); where it does not, no more and no less.
+//! once: their heads are fetched together. On a crowded host (`p2p-1518`, drained, near; perf/tried.md) that and taking cost 38 to
+//! 50 ns where taking cost 80 to 113.
 
 use arrayvec::ArrayVec;
 use helio_frame::{Frame, HEAD_BYTES, Intake, MAX_SEGMENTS, MemoryId, Origin};
@@ -45,7 +45,7 @@ pub(crate) struct Receiver {
     book: Book,
     /// Descriptors read and not made frames yet.
     window: Window,
-    /// The heads of all frames in the window are fetched, or on their way.
+    /// In this turn the heads of long frames were fetched.
     heads_fetched: bool,
     /// Chunks went to the fill ring, and the kernel was not woken since.
     lent: bool,
@@ -146,11 +146,14 @@ impl Receiver {
         true
     }
 
-    /// Fetches what will be read of all frames in the window, so that their lines come together.
+    /// Fetches the heads of the long frames in the window, so that their lines come together; those for which this burst has no
+    /// room as well, which are nearer then when their turn comes. Of a frame in several chunks those behind the first are taken for
+    /// frames: that does no harm.
     #[inline]
     fn fetch_heads(&mut self, table: &MemoryTable) {
-        for desc in self.window.waiting() {
-            if let Some(bytes) = table.bytes_of(segment_of(desc)) {
+        let waiting = self.window.waiting().iter().map(segment_of);
+        for piece in waiting.filter(|piece| piece.bytes > head_limit()) {
+            if let Some(bytes) = table.bytes_of(piece) {
                 bytes.prefetch_read(head_limit());
             }
         }

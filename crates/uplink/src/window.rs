@@ -38,7 +38,7 @@ impl Window {
         self.start == self.end
     }
 
-    /// All that are there.
+    /// All that were not cut off yet, in order.
     #[inline]
     pub(crate) fn waiting(&self) -> &[FrameDesc] {
         self.descriptors.get(self.start..self.end).unwrap_or_default()
