@@ -1,11 +1,12 @@
 //! The control thread of an uplink: it opens the interface, lends its queues to the worker, watches it, and closes it.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use helio_frame::{BURST_BYTES, MemoryId};
 use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
-use crate::ethtool::receive_queues;
+use crate::ethtool::{QueueCounts, queue_counts};
 use crate::opening::{Grip, Opening, open, wanted_queues};
 use crate::parts::Shared;
 use crate::sockets::fits_one_chunk;
@@ -17,10 +18,11 @@ const LOOKS_AT_QUEUE: u32 = RX_ENTRIES.div_ceil(BURST_BYTES / CHUNK_BYTES);
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
+    let kept = RefCell::default();
     keep_open(
         senses,
         stop,
-        || open(shared, &senses.interfaces, stop),
+        || open(shared, &senses.interfaces, stop, &kept),
         |opening| serve(shared, stop, senses, opening),
         |why| {
             if shared.status.refuse(&why) {
@@ -52,7 +54,8 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
     // What came before the worker could be woken shows now.
     shared.wakeups.wake();
 
-    let opened = Opened { interface, queues: facts.queues, multi_buffer: facts.multi_buffer };
+    let queues = QueueCounts { receiving: facts.queues, sending: facts.sending_queues };
+    let opened = Opened { interface, queues, multi_buffer: facts.multi_buffer };
     let why = watch(shared, stop, senses, &opened, &mut grip);
 
     // The program first: what arrives from now on is the host's.
@@ -81,14 +84,14 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
 struct Opened {
     interface: Interface,
     /// Queues that were wanted of those it had.
-    queues: u32,
+    queues: QueueCounts,
     /// Whether a frame may lie in several chunks.
     multi_buffer: bool,
 }
 
 impl Opened {
-    /// Why the interface cannot be used any more as it was opened, when it is like `now` and `queues` queues are wanted.
-    fn outlived(&self, now: &Interface, queues: u32) -> Option<&'static str> {
+    /// Why the interface cannot be used any more as it was opened, when it is like `now` and `queues` are wanted.
+    fn outlived(&self, now: &Interface, queues: QueueCounts) -> Option<&'static str> {
         if now.index != self.interface.index {
             Some("is another interface now")
         } else if queues != self.queues {
@@ -123,7 +126,7 @@ fn watch(
             Err(error) => return format!("{name} cannot be asked: {error}"),
         };
         // One that is gone by now is found to be so at the next look.
-        let queues = receive_queues(&senses.interfaces, name)
+        let queues = queue_counts(&senses.interfaces, name)
             .map_or(opened.queues, |there| wanted_queues(shared.queues, there));
         if let Some(why) = opened.outlived(&now, queues) {
             return format!("{name} {why}");
@@ -131,7 +134,7 @@ fn watch(
         if !grip.attached.is_attached() {
             return format!("the XDP program was taken away from {name}");
         }
-        if let Some(insistence) = &mut grip.insistence {
+        if let Some(insistence) = &mut grip.prepared.insistence {
             let news = insistence.look(Instant::now());
             shared.status.note_driver(insistence.note());
             if let Some(news) = news {
@@ -152,7 +155,7 @@ fn watch(
             shared.tell(&PortEvent::Note(text));
         }
         if link == Link::Down {
-            tell_down(shared, opened.queues);
+            tell_down(shared, opened.queues.receiving);
         }
     }
 }
@@ -179,11 +182,14 @@ mod tests {
         let (link, mac) = (Link::Up, MacAddr([2; 6]));
         let interface = |index, mtu| Interface { index, link, is_set_up: true, mtu, mac };
         for multi_buffer in [false, true] {
-            let opened = Opened { interface: interface(7, 1500), queues: 2, multi_buffer };
-            assert_eq!(opened.outlived(&interface(7, 3822), 2), None);
-            assert!(opened.outlived(&interface(8, 1500), 2).is_some());
-            assert!(opened.outlived(&interface(7, 1500), 3).is_some());
-            assert_eq!(opened.outlived(&interface(7, 3823), 2).is_some(), !multi_buffer);
+            let queues = |receiving, sending| QueueCounts { receiving, sending };
+            let opened =
+                Opened { interface: interface(7, 1500), queues: queues(2, 2), multi_buffer };
+            assert_eq!(opened.outlived(&interface(7, 3822), queues(2, 2)), None);
+            assert!(opened.outlived(&interface(8, 1500), queues(2, 2)).is_some());
+            assert!(opened.outlived(&interface(7, 1500), queues(3, 2)).is_some());
+            assert!(opened.outlived(&interface(7, 1500), queues(2, 1)).is_some());
+            assert_eq!(opened.outlived(&interface(7, 3823), queues(2, 2)).is_some(), !multi_buffer);
         }
     }
 }

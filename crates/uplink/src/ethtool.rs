@@ -56,13 +56,27 @@ fn ask<T: Body>(interfaces: &Interfaces, name: &str, body: &mut T) -> io::Result
     unsafe { interfaces.ask(libc::SIOCETHTOOL, &mut request) }
 }
 
-/// Number of queues that an interface receives on; 1 when its driver does not say.
-pub(crate) fn receive_queues(interfaces: &Interfaces, name: &str) -> io::Result<u32> {
+/// Numbers of queues. The kernel knows those to receive on and those to send on by numbers of their own, each from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueCounts {
+    pub(crate) receiving: u32,
+    pub(crate) sending: u32,
+}
+
+impl QueueCounts {
+    pub(crate) const ONE: Self = Self { receiving: 1, sending: 1 };
+}
+
+/// How many queues an interface has; one of each when its driver does not say.
+pub(crate) fn queue_counts(interfaces: &Interfaces, name: &str) -> io::Result<QueueCounts> {
     let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
     match ask(interfaces, name, &mut channels) {
-        Ok(()) => Ok((channels.rx + channels.combined).max(1)),
+        Ok(()) => {
+            let Channels { rx, tx, combined, .. } = channels;
+            Ok(QueueCounts { receiving: (rx + combined).max(1), sending: (tx + combined).max(1) })
+        }
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Err(error),
-        Err(_) => Ok(1),
+        Err(_) => Ok(QueueCounts::ONE),
     }
 }
 

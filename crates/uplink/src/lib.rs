@@ -19,6 +19,7 @@ mod noted;
 mod opening;
 mod parts;
 mod port;
+mod prepared;
 mod program;
 mod promiscuous;
 mod receiver;

@@ -1,6 +1,7 @@
 //! Opening an interface: program, sockets and queues, in the best way that is allowed and possible. Done by the control
 //! thread.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -10,12 +11,11 @@ use helio_host::{Interface, Interfaces, Stop};
 use helio_types::UplinkMode;
 
 use crate::busy_poll::Looks;
-use crate::ethtool::{FramesLeftAlone, receive_queues};
-use crate::insistence::{Insistence, refusal};
+use crate::ethtool::{QueueCounts, queue_counts};
 use crate::parts::{MAX_QUEUES, Shared, UplinkError, UplinkQueues, WorkerPolling};
 use crate::port::{Queue, Queues};
-use crate::program::{Attached, Hook, Program, name_attached};
-use crate::promiscuous::Promiscuous;
+use crate::prepared::Prepared;
+use crate::program::{Attached, Hook, OtherProgram, Program, attached_to};
 use crate::receiver::{Place, Receiver};
 use crate::sender::Sender;
 use crate::shared_umem::Lots;
@@ -38,9 +38,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Grip {
     pub(crate) attached: Attached,
-    _promiscuous: Promiscuous,
-    /// `None` where the driver goes on.
-    pub(crate) insistence: Option<Insistence>,
+    pub(crate) prepared: Prepared,
 }
 
 /// An interface that is open.
@@ -59,28 +57,33 @@ pub(crate) struct Opening {
     pub(crate) note: Option<String>,
 }
 
-/// Opens the interface of an uplink.
+/// Opens the interface of an uplink. `kept` is what was asked of the interface by a try that failed.
 pub(crate) fn open(
     shared: &Shared,
     interfaces: &Interfaces,
     stop: &Stop,
+    kept: &RefCell<Option<Prepared>>,
 ) -> Result<Opening, UplinkError> {
     let opener = Opener { shared, stop, name: &shared.interface };
     let interface = interfaces
         .find(opener.name)
         .map_err(|cause| opener.host("its settings cannot be read", cause))?
         .ok_or_else(|| UplinkError::NoInterface { interface: opener.name.to_owned() })?;
-    let there = receive_queues(interfaces, opener.name)
+    let there = queue_counts(interfaces, opener.name)
         .map_err(|cause| opener.host("its settings cannot be read", cause))?;
-    let queues = opener.queues(there)?;
-    let promiscuous = Promiscuous::new(interface.index).map_err(|cause| {
+    let used = opener.queues(there)?;
+    let before = kept.take();
+    opener.wait_for_others(&interface)?;
+    let prepared = Prepared::new(interface.index, before).map_err(|cause| {
         opener.refused("receive all frames", "CAP_NET_RAW", "it does not receive all frames", cause)
     })?;
-    let (insistence, note) = match FramesLeftAlone::demand(interface.index) {
-        Ok(left_alone) => (Some(Insistence::new(left_alone)), None),
-        Err(cause) => (None, Some(refusal(&cause))),
+    let (attached, sockets, way) = match opener.reach(&interface, used.receiving) {
+        Ok(reached) => reached,
+        Err(error) => {
+            *kept.borrow_mut() = Some(prepared);
+            return Err(error);
+        }
     };
-    let (attached, sockets, way) = opener.reach(&interface, queues)?;
     let looks = match (way, shared.polling) {
         (UplinkWay::ZeroCopy, WorkerPolling::Busy) => sockets.look_by_worker(),
         _ => Looks::ByCard,
@@ -91,7 +94,8 @@ pub(crate) fn open(
     };
     let facts = UplinkFacts {
         way,
-        queues,
+        queues: used.receiving,
+        sending_queues: used.sending,
         mtu: interface.mtu,
         multi_buffer: sockets.multi_buffer,
         pages: sockets.source.chunks().pages,
@@ -99,29 +103,43 @@ pub(crate) fn open(
         busy_poll: looks == Looks::ByWorker,
         tx_budget: (way != UplinkWay::ZeroCopy).then(|| sockets.raise_tx_budget()),
     };
-    let note = [note, opener.why_copied(&facts).map(str::to_owned)].into_iter().flatten();
-    let note = note.reduce(|note, more| format!("{note}; {more}"));
+    let unused = unused_queues(used.receiving, there.receiving);
+    let note = [prepared.note.clone(), unused, opener.why_copied(&facts).map(str::to_owned)];
+    let note = note.into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
     // Before all that has the sockets open, so that it is dropped after it.
     let lots = sockets.source.lots();
     let refused = |cause| opener.host("its sockets cannot be watched", cause);
     let wakers = sockets.watched().map_err(refused)?;
     let watched = sockets.watched().map_err(refused)?;
     let table = Arc::clone(&sockets.source.chunks().table);
-    let queues = opener.make_queues(sockets, wakers, looks, most_lent)?;
+    let queues = opener.make_queues(sockets, used.sending, wakers, looks, most_lent)?;
     for (queue, socket) in (0_u32..).zip(&watched) {
         let connected = attached.connect(queue, socket.as_raw_fd());
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
-    let grip = Grip { attached, _promiscuous: promiscuous, insistence };
+    let grip = Grip { attached, prepared };
     Ok(Opening { grip, queues, lots, table, watched, interface, facts, note })
 }
 
-/// The number of queues that an uplink shall use of those that are there.
-pub(crate) fn wanted_queues(queues: UplinkQueues, there: u32) -> u32 {
-    match queues {
-        UplinkQueues::All => there,
+/// The queues that an uplink shall use of those that are there. What is given to a queue beyond those that send, the kernel takes
+/// no notice of (Linux 6.18, net/xdp/xsk.c, __xsk_generic_xmit).
+pub(crate) fn wanted_queues(queues: UplinkQueues, there: QueueCounts) -> QueueCounts {
+    let receiving = match queues {
+        UplinkQueues::All => there.receiving,
         UplinkQueues::First(count) => count,
-    }
+    };
+    QueueCounts { receiving, sending: there.sending.min(receiving) }
+}
+
+/// What becomes of frames that arrive on queues that are not used, if there are any.
+fn unused_queues(used: u32, there: u32) -> Option<String> {
+    let told = || {
+        format!(
+            "{used} of the {there} queues that it had when it was opened are used, as the setting queues says, and the \
+             host has what arrives on others"
+        )
+    };
+    (used < there).then(told)
 }
 
 struct Opener<'a> {
@@ -131,15 +149,28 @@ struct Opener<'a> {
 }
 
 impl Opener<'_> {
-    fn queues(&self, there: u32) -> Result<u32, UplinkError> {
-        let wanted = wanted_queues(self.shared.queues, there);
+    fn queues(&self, there: QueueCounts) -> Result<QueueCounts, UplinkError> {
+        let used = wanted_queues(self.shared.queues, there);
+        let (wanted, there) = (used.receiving, there.receiving);
         if wanted > there {
             return Err(UplinkError::Queues { interface: self.name.to_owned(), wanted, there });
         }
         if wanted > MAX_QUEUES {
             return Err(UplinkError::TooManyQueues { interface: self.name.to_owned(), there });
         }
-        Ok(wanted)
+        Ok(used)
+    }
+
+    /// Waits until nobody has a program there, as one who has just ended. Until then nothing is asked of the interface.
+    fn wait_for_others(&self, interface: &Interface) -> Result<(), UplinkError> {
+        let mut pauses = Pauses::begin(self.stop);
+        while let Some(OtherProgram { which, word }) = attached_to(interface.index) {
+            if !pauses.next() {
+                let interface = self.name.to_owned();
+                return Err(UplinkError::OtherProgram { interface, which, word });
+            }
+        }
+        Ok(())
     }
 
     /// Attaches the program and binds the sockets in the first way that the host has.
@@ -169,19 +200,22 @@ impl Opener<'_> {
                 None => match self.attach(load()?, interface, hook)? {
                     Ok(program) => program,
                     Err(cause) => {
-                        refusal = Some(cause);
+                        refusal = Some(self.no_mode(cause));
                         continue;
                     }
                 },
             };
-            match self.bind(interface, queues, way.mover())? {
-                Ok(sockets) => return Ok((program, sockets, *way)),
-                Err(error) => refusal = Some(error.cause),
+            match self.bind(interface, queues, way.mover()) {
+                Ok(Ok(sockets)) => return Ok((program, sockets, *way)),
+                Ok(Err(error)) => refusal = Some(self.no_mode(error.cause)),
+                // Another way may need none: where the kernel copies, uplinks share a UMEM that is there already.
+                Err(error @ UplinkError::LockedMemory { .. }) => refusal = Some(error),
+                Err(error) => return Err(error),
             }
             attached = Some((program, hook));
         }
-        let cause = refusal.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EOPNOTSUPP));
-        Err(self.no_mode(cause))
+        let none = || self.no_mode(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        Err(refusal.unwrap_or_else(none))
     }
 
     /// The inner error is one that another way may not have.
@@ -202,10 +236,12 @@ impl Opener<'_> {
             match cause.raw_os_error() {
                 Some(libc::EBUSY | libc::EEXIST) if pauses.next() => {}
                 Some(libc::EBUSY | libc::EEXIST) => {
-                    return Err(UplinkError::OtherProgram {
-                        interface: self.name.to_owned(),
-                        which: name_attached(interface.index),
-                    });
+                    // It may be gone by now.
+                    let other = attached_to(interface.index);
+                    let (which, word) =
+                        other.map_or((String::new(), "xdp"), |other| (other.which, other.word));
+                    let interface = self.name.to_owned();
+                    return Err(UplinkError::OtherProgram { interface, which, word });
                 }
                 Some(libc::EPERM | libc::EACCES) => {
                     let rights = "CAP_BPF and CAP_NET_ADMIN";
@@ -262,6 +298,7 @@ impl Opener<'_> {
     fn make_queues(
         &self,
         sockets: Sockets,
+        sending: u32,
         wakers: Vec<OwnedFd>,
         looks: Looks,
         most_lent: usize,
@@ -279,7 +316,7 @@ impl Opener<'_> {
                 waker: Waker::new(waker),
             });
         }
-        Ok(Box::new(Queues::new(queues, table, source.lots())))
+        Ok(Box::new(Queues::new(queues, sending as usize, table, source.lots())))
     }
 
     /// Why frames to and from other uplinks are copied although there is memory that they share.

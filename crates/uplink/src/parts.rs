@@ -119,13 +119,15 @@ pub enum UplinkError {
     /// Another XDP program is attached.
     #[error(
         "another XDP program is attached to {interface}{which}: stop the process that did it, or, if that has left it behind, take it away by \
-         ip link set dev {interface} xdp off"
+         ip link set dev {interface} {word} off"
     )]
     OtherProgram {
         /// Its name.
         interface: String,
         /// Number and name of the program, in brackets; empty when they are not known.
         which: String,
+        /// What `ip link` calls the place where it is attached.
+        word: &'static str,
     },
     /// Another AF_XDP socket has the queue.
     #[error(

@@ -36,6 +36,8 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 pub(crate) struct Queues {
     queues: Vec<Queue>,
+    /// On how many of them, from the first on, frames are sent.
+    sending: usize,
     /// The UMEM: frames received lie here, and those to be sent are written here.
     table: Arc<MemoryTable>,
     /// The queue that is looked at first.
@@ -47,10 +49,11 @@ pub(crate) struct Queues {
 impl Queues {
     pub(crate) fn new(
         queues: Vec<Queue>,
+        sending: usize,
         table: Arc<MemoryTable>,
         lots: Option<Arc<Lots>>,
     ) -> Self {
-        Self { queues, table, next: 0, lots }
+        Self { queues, sending, table, next: 0, lots }
     }
 
     /// The sockets are to be closed while others of them are open still: their chunks are nobody's from now on.
@@ -186,8 +189,8 @@ impl UplinkPort {
     /// The queue on which a frame is sent, and the memory it is written to. A flow keeps to one queue, and so in order.
     #[inline]
     fn sender(&mut self, header: &[u8]) -> Option<(&mut Sender, &Arc<MemoryTable>)> {
-        let Queues { queues, table, .. } = self.running()?;
-        let index = match queues.len() {
+        let Queues { queues, sending, table, .. } = self.running()?;
+        let index = match *sending {
             1 => 0,
             many => flow_hash(header) as usize % many.max(1),
         };

@@ -15,7 +15,7 @@ use libbpf_sys::{
     XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, XDP_PASS, bpf_link_create, bpf_link_create_opts,
     bpf_link_get_info_by_fd, bpf_link_info, bpf_map_create, bpf_map_update_elem,
     bpf_prog_get_fd_by_id, bpf_prog_get_info_by_fd, bpf_prog_info, bpf_prog_load,
-    bpf_prog_load_opts, bpf_xdp_query_id, xdp_md,
+    bpf_prog_load_opts, bpf_xdp_query, bpf_xdp_query_opts, xdp_md,
 };
 
 /// Which code runs the program.
@@ -115,18 +115,34 @@ impl Attached {
     }
 }
 
-/// Number and name of the XDP program on an interface, in brackets behind a space; empty when there is none.
-pub(crate) fn name_attached(index: u32) -> String {
-    let mut id = 0;
-    // SAFETY: the library writes one number to `id`.
-    let result = unsafe { bpf_xdp_query_id(i32::try_from(index).unwrap_or(0), 0, &raw mut id) };
-    if result != 0 || id == 0 {
-        return String::new();
-    }
-    match program_name(id) {
+/// An XDP program that somebody has attached.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OtherProgram {
+    /// Its number and name, in brackets behind a space.
+    pub(crate) which: String,
+    /// The word by which `ip link` takes it away: one attached before the kernel stays if it is told "xdp" alone and the driver
+    /// can have one, too.
+    pub(crate) word: &'static str,
+}
+
+/// The XDP program on an interface, if there is one.
+pub(crate) fn attached_to(index: u32) -> Option<OtherProgram> {
+    let mut found =
+        bpf_xdp_query_opts { sz: size_of::<bpf_xdp_query_opts>() as _, ..Default::default() };
+    let index = i32::try_from(index).unwrap_or(0);
+    // SAFETY: the library writes to `found`, which is as long as it says.
+    let result = unsafe { bpf_xdp_query(index, 0, &raw mut found) };
+    let hooks = [
+        (found.drv_prog_id, "xdpdrv"),
+        (found.skb_prog_id, "xdpgeneric"),
+        (found.hw_prog_id, "xdpoffload"),
+    ];
+    let (id, word) = hooks.into_iter().find(|(id, _)| result == 0 && *id != 0)?;
+    let which = match program_name(id) {
         Some(name) => format!(" ({name}, number {id})"),
         None => format!(" (number {id})"),
-    }
+    };
+    Some(OtherProgram { which, word })
 }
 
 fn program_name(id: u32) -> Option<String> {
@@ -341,6 +357,6 @@ mod tests {
         let program = Program::load(1, &[]).unwrap();
         let (_, error) = program.attach(i32::MAX.unsigned_abs(), Hook::Kernel).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
-        assert_eq!(name_attached(1), "");
+        assert_eq!(attached_to(1), None);
     }
 }

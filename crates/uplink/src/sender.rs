@@ -21,8 +21,10 @@ use crate::umem::{CHUNK_ROOM, ENTRIES, QueueChunks, Stock, TX_CHUNKS};
 
 /// Shortest frame on a wire, without the FCS. IEEE 802.3-2018, 4.2.3.3.
 pub(crate) const WIRE_MIN_BYTES: u32 = 60;
-/// Most chunks of one frame: what the kernel joins to one frame, 17 pieces behind the first.
-pub(crate) const MAX_CHUNKS: usize = 18;
+/// Most chunks of one frame: what the kernel joins to one frame. Linux 6.18, include/linux/skbuff.h, MAX_SKB_FRAGS: 17; where a
+/// driver wants nothing before them (IFF_TX_SKB_NO_LINEAR, as virtio_net does), the first chunk is one of these pieces, and of a
+/// frame with one more the kernel would give no chunk back.
+pub(crate) const MAX_CHUNKS: usize = 17;
 /// Chunks that mirror copies leave free.
 const KEPT_FOR_PRODUCTION: usize = TX_CHUNKS as usize / 4;
 /// Descriptors taken from the completion ring in one step.

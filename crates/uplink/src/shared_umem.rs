@@ -16,7 +16,7 @@ use helio_host::Interfaces;
 use xsk_rs::Umem;
 use xsk_rs::config::BindFlags;
 
-use crate::ethtool::receive_queues;
+use crate::ethtool::{QueueCounts, queue_counts};
 use crate::opening::wanted_queues;
 use crate::parts::UplinkQueues;
 use crate::sockets::{Rings, bind_one};
@@ -51,7 +51,8 @@ impl SharedUmem {
         let interfaces = Interfaces::new()?;
         let queues = uplinks.map(|(interface, queues)| {
             // One that is not there yet has one queue, as most have.
-            wanted_queues(queues, receive_queues(&interfaces, interface).unwrap_or(1))
+            let there = queue_counts(&interfaces, interface).unwrap_or(QueueCounts::ONE);
+            wanted_queues(queues, there).receiving
         });
         queues_together(queues).map(Self::make).transpose()
     }

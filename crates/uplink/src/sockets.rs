@@ -10,6 +10,7 @@ use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use crate::busy_poll::{self, Looks};
 use crate::shared_umem::{Lots, SharedUmem};
+use crate::status::UplinkFacts;
 use crate::umem::{CHUNK_ROOM, Chunks, ENTRIES, QueueChunks, RX_ENTRIES, host_cause};
 
 /// Frames that one call sends where the kernel copies them, if it leaves that to us.
@@ -255,15 +256,15 @@ pub struct KernelDrops {
     pub no_chunk: u64,
     /// The rx ring was full.
     pub ring_full: u64,
-    /// Any other reason, as a frame too large for a chunk.
+    /// Any other reason, as a frame too large for a chunk where frames in several are not possible.
     pub other: u64,
     /// Descriptors to be sent that the kernel refused.
     pub refused_to_send: u64,
 }
 
 impl KernelDrops {
-    /// What the kernel has counted on one socket.
-    pub(crate) fn read(socket: &OwnedFd, mover: Mover) -> io::Result<Self> {
+    /// What the kernel has counted on one socket of an interface that is used like `facts`.
+    pub(crate) fn read(socket: &OwnedFd, facts: &UplinkFacts) -> io::Result<Self> {
         let mut counts = libc::xdp_statistics {
             rx_dropped: 0,
             rx_invalid_descs: 0,
@@ -286,14 +287,17 @@ impl KernelDrops {
         if result != 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self::of(&counts, mover))
+        Ok(Self::of(&counts, facts))
     }
 
-    fn of(counts: &libc::xdp_statistics, mover: Mover) -> Self {
-        let no_chunk = match mover {
-            Mover::Card => 0,
+    fn of(counts: &libc::xdp_statistics, facts: &UplinkFacts) -> Self {
+        let no_chunk = match (facts.way.mover(), facts.multi_buffer) {
+            (Mover::Card, _) => 0,
+            // Linux 6.18, net/xdp/xsk.c, __xsk_rcv and xsk_rcv_check: it drops for nothing else then, and counts no look in vain
+            // when there are some chunks, but fewer than the frame needs.
+            (Mover::Kernel, true) => counts.rx_dropped,
             // Such frames are among those dropped, too.
-            Mover::Kernel => counts.rx_fill_ring_empty_descs,
+            (Mover::Kernel, false) => counts.rx_fill_ring_empty_descs,
         };
         Self {
             no_chunk,
@@ -320,6 +324,8 @@ impl KernelDrops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::UplinkWay;
+    use crate::status::tests::FACTS;
 
     #[test]
     fn each_frame_that_the_kernel_dropped_has_one_reason_and_looks_in_vain_are_no_frames() {
@@ -331,11 +337,12 @@ mod tests {
             rx_fill_ring_empty_descs: 7,
             tx_ring_empty_descs: 100,
         };
-        let told = |mover| {
-            let drops = KernelDrops::of(&counts, mover);
+        let told = |way, multi_buffer| {
+            let drops = KernelDrops::of(&counts, &UplinkFacts { way, multi_buffer, ..FACTS });
             (drops.no_chunk, drops.ring_full, drops.other, drops.refused_to_send)
         };
-        assert_eq!(told(Mover::Kernel), (7, 4, 4, 2));
-        assert_eq!(told(Mover::Card), (0, 4, 11, 2));
+        assert_eq!(told(UplinkWay::Copy, false), (7, 4, 4, 2));
+        assert_eq!(told(UplinkWay::Copy, true), (10, 4, 1, 2));
+        assert_eq!(told(UplinkWay::ZeroCopy, true), (0, 4, 11, 2));
     }
 }

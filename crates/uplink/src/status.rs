@@ -81,8 +81,10 @@ impl UmemUse {
 pub struct UplinkFacts {
     /// The way that was got.
     pub way: UplinkWay,
-    /// Queues in use.
+    /// Queues in use: on each of them frames are received.
     pub queues: u32,
+    /// On how many of them, from the first on, frames are sent: an interface can have fewer for that.
+    pub sending_queues: u32,
     /// Bytes of the longest packet that the interface sends, without link headers.
     pub mtu: u32,
     /// Whether a frame may lie in several chunks, as one longer than 3840 bytes must.
@@ -236,7 +238,7 @@ impl Status {
         let Some(facts) = details.stage.facts() else { return drops };
         for socket in &details.sockets {
             // A socket whose interface is gone still tells.
-            drops.add(&KernelDrops::read(socket, facts.way.mover()).unwrap_or_default());
+            drops.add(&KernelDrops::read(socket, facts).unwrap_or_default());
         }
         drops
     }
@@ -261,20 +263,24 @@ impl Status {
 
 /// How an interface is used, in words.
 pub(crate) fn sentence(interface: &str, facts: &UplinkFacts) -> String {
-    let UplinkFacts { way, queues, mtu, tx_budget, .. } = facts;
-    let queues = if *queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
+    let UplinkFacts { way, queues, sending_queues, mtu, tx_budget, .. } = facts;
+    let mut queues = if *queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
+    if *sending_queues < facts.queues {
+        queues.push_str(&format!(" ({sending_queues} to send on)"));
+    }
     let small = tx_budget.filter(|budget| *budget <= KERNEL_TX_BUDGET);
     let small = small.map(|budget| format!(", {budget} frames sent by a call"));
     format!("{interface} in mode {way}, {queues}, MTU {mtu}{}", small.unwrap_or_default())
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const FACTS: UplinkFacts = UplinkFacts {
+    pub(crate) const FACTS: UplinkFacts = UplinkFacts {
         way: UplinkWay::Copy,
         queues: 1,
+        sending_queues: 1,
         mtu: 1500,
         multi_buffer: true,
         pages: Pages::Ordinary,
@@ -282,6 +288,15 @@ mod tests {
         busy_poll: false,
         tx_budget: Some(256),
     };
+
+    #[test]
+    fn an_interface_with_fewer_queues_to_send_on_is_told() {
+        let facts = UplinkFacts { queues: 4, sending_queues: 1, ..FACTS };
+        assert_eq!(
+            sentence("eth1", &facts),
+            "eth1 in mode copy, 4 queues (1 to send on), MTU 1500"
+        );
+    }
 
     #[test]
     fn a_kernel_that_sends_few_frames_by_a_call_is_told() {

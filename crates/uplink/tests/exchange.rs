@@ -10,7 +10,9 @@ use helio_frame::{LastRun, MEMORY_IDS, Origin, Port, Precedence};
 use helio_mem::{MemoryTable, Segment};
 use helio_testkit::{CountingAllocator, allocations_in};
 use helio_types::{DropReason, UplinkMode};
-use helio_uplink::{Census, SharedUmem, StateWord, UmemUse};
+use helio_uplink::{Census, SharedUmem, StateWord, UmemUse, UplinkWay};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use support::{FarEnd, Rig, Setting, Wire, frame, ip};
 
 #[global_allocator]
@@ -336,4 +338,21 @@ fn exchanging_allocates_nothing() {
     }
     assert!(exchanged > 0);
     pair.settle();
+}
+
+#[test]
+fn an_uplink_that_may_lock_no_memory_of_its_own_takes_the_mode_in_which_it_shares_what_is_there() {
+    let _wire = Wire::new(1500);
+    let shared = SharedUmem::make(1).unwrap();
+    // Of this thread, and of those that it starts; whoever has the capability does not feel the limit.
+    let mut rights = capabilities(None).unwrap();
+    rights.effective.remove(CapabilitySet::IPC_LOCK);
+    set_capabilities(None, rights).unwrap();
+    let limit = getrlimit(Resource::Memlock);
+    setrlimit(Resource::Memlock, Rlimit { current: Some(1 << 20), ..limit }).unwrap();
+    // It tries zero-copy first, which takes a UMEM of its own.
+    let mut rig = Rig::started(setting("near", UplinkMode::Auto, &shared));
+    rig.until_state(StateWord::Up);
+    let facts = rig.handle.facts().unwrap();
+    assert_eq!((facts.way, facts.umem), (UplinkWay::Copy, UmemUse::Shared));
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use helio_frame::Port;
+use helio_frame::{Armed, Port};
 use helio_types::{DropReason, PassRule, UplinkMode};
 use helio_uplink::{StateWord, UplinkQueues, UplinkWay, WorkerPolling};
 use support::{FarEnd, Rig, Setting, Wire, frame};
@@ -144,6 +144,40 @@ fn all_queues_of_an_interface_bring_frames_and_send_them() {
     let mut rig = Rig::started(Setting::default());
     rig.until_state(StateWord::Up);
     assert_eq!(rig.handle.facts().unwrap().queues, 4);
+    carries_two_hundred_flows(&mut rig);
+}
+
+#[test]
+fn frames_go_by_the_queues_that_send_where_an_interface_has_fewer_of_them() {
+    let _wire = Wire::with_queues(1500, 4);
+    set_queues_to_send_on(1);
+    let mut rig = Rig::started(Setting::default());
+    rig.until_state(StateWord::Up);
+    let facts = rig.handle.facts().unwrap();
+    assert_eq!((facts.queues, facts.sending_queues), (4, 1));
+    carries_two_hundred_flows(&mut rig);
+    rig.repeat("all chunks are back, and nothing is left to do", |rig| {
+        rig.turn();
+        let is_idle = rig.port.arm() == Armed::Idle;
+        rig.port.disarm();
+        is_idle && rig.port.census().sent == 0
+    });
+    // More of them while it runs; the kernel refuses fewer.
+    set_queues_to_send_on(4);
+    rig.until("it is opened anew", |rig| {
+        rig.handle.facts().is_some_and(|facts| facts.sending_queues == 4)
+    });
+    rig.until_state(StateWord::Up);
+    carries_two_hundred_flows(&mut rig);
+}
+
+fn set_queues_to_send_on(count: u32) {
+    let count = count.to_string();
+    let set = std::process::Command::new("ethtool").args(["-L", "near", "tx", &count]).status();
+    assert!(set.unwrap().success());
+}
+
+fn carries_two_hundred_flows(rig: &mut Rig) {
     let far = FarEnd::new();
     // The far end chooses its queue by the flow, and so do we.
     let flow = |number: u32| {
@@ -166,7 +200,7 @@ fn all_queues_of_an_interface_bring_frames_and_send_them() {
         assert_eq!(rig.offer(frame), Ok(()));
     }
     rig.port.publish();
-    let mut got: Vec<_> = (0..200).map(|_| received(&mut rig, &far)).collect();
+    let mut got: Vec<_> = (0..200).map(|_| received(rig, &far)).collect();
     got.sort();
     assert_eq!(got, expected);
 }
@@ -178,6 +212,13 @@ fn fewer_queues_than_the_interface_has_are_possible_and_more_are_not() {
     let mut rig = Rig::started(setting(1));
     rig.until_state(StateWord::Up);
     assert_eq!(rig.handle.facts().unwrap().queues, 1);
+    let detail = rig.state().detail;
+    let note = "1 of the 2 queues that it had when it was opened are used, as the setting queues says, and the host has what arrives on others";
+    assert!(detail.contains(note), "{detail}");
+    drop(rig);
+    let mut rig = Rig::started(setting(2));
+    rig.until_state(StateWord::Up);
+    assert!(!rig.state().detail.contains("queues says"));
     drop(rig);
     let mut rig = Rig::started(setting(3));
     rig.until("it was refused", |rig| !rig.events().is_empty());

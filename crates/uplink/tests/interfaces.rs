@@ -158,7 +158,7 @@ fn a_second_uplink_on_the_same_interface_is_refused_and_harms_nobody() {
         let detail = second.state().detail;
         let begin = "another XDP program is attached to near (helio_uplink, number ";
         assert!(detail.starts_with(begin), "{detail}");
-        assert!(detail.contains("ip link set dev near xdp off"), "{detail}");
+        assert!(detail.contains("ip link set dev near xdpdrv off"), "{detail}");
     }
     carries_frames(&mut first);
 }

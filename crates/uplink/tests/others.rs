@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
+use std::time::Duration;
 
 use helio_types::UplinkMode;
 use helio_uplink::{StateWord, UplinkEvent};
@@ -67,7 +68,11 @@ fn another_program_is_named_and_when_it_goes_the_uplink_comes_by_itself() {
             let begin = "another XDP program is attached to near (other, number ";
             assert!(detail.starts_with(begin), "{mode}: {detail}");
             assert!(ip("link show near").contains("name other"), "{mode}: it was left alone");
-            attach(-1, flags);
+            let is_promiscuous = !ip("-d link show near").contains("promiscuity 0");
+            assert!(strips_tags() && !is_promiscuous, "{mode}: nor is anything else changed");
+            // As the sentence says.
+            let (_, advice) = detail.split_once("take it away by ip ").unwrap();
+            ip(advice);
             carries_frames(&mut rig);
         }
     }
@@ -90,8 +95,15 @@ fn a_queue_that_another_socket_has_is_named_and_when_that_goes_the_uplink_comes(
     rig.until("it was refused", |rig| !rig.events().is_empty());
     let detail = rig.state().detail;
     assert!(detail.starts_with("queue 1 of near is in use by another AF_XDP socket"), "{detail}");
+    // Over several tries: the card is not told something else with each.
+    for _ in 0..30 {
+        assert!(!strips_tags());
+        std::thread::sleep(Duration::from_millis(100));
+    }
     drop((socket, umem));
     carries_frames(&mut rig);
+    drop(rig);
+    assert!(strips_tags(), "it is allowed again");
 }
 
 /// The link of the program on the near end.
