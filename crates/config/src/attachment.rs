@@ -145,7 +145,7 @@ impl PortEntry {
             );
         }
         if self.queue_pairs.is_some() {
-            let text = "queue-pairs are those of a guest; write queues = 1, or leave it out";
+            let text = "queue-pairs are those of a guest; leave it out, and all queues of the interface are used";
             faults.add("queue-pairs", text.to_owned());
         }
         let name = faults.keep("interface", check_interface(name));

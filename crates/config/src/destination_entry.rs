@@ -109,10 +109,19 @@ impl DestinationEntry {
                 None
             }
             (None, None) => {
-                faults.add("port", missing("port", "port = \"sniffie\""));
+                faults.add("port", self.missing_place());
                 None
             }
         }
+    }
+
+    /// The sentence for a destination that does not say where it is.
+    fn missing_place(&self) -> String {
+        match self.rspan_vlan {
+            Some(_) => "the port is missing; an rspan-vlan is one of a port, as in port = \"uplink0\"",
+            None => "the destination is missing; write port = \"sniffie\", or for a collector uplink = \"uplink0\"",
+        }
+        .to_owned()
     }
 
     fn check_local(&self, port: &str, faults: &mut Faults) -> Option<MirrorDestination> {
@@ -246,9 +255,12 @@ impl DestinationEntry {
             Some(_) if self.remote_mac.is_some() => {
                 Err("there is a gateway and a remote-mac, and both name the next hop; leave one of them out".to_owned())
             }
-            None if !is_near && self.remote_mac.is_none() => Err(format!(
-                "{remote} is not in the network of {own}/{length}; write the router there, as in gateway = \"10.0.0.254\""
-            )),
+            None if !is_near && self.remote_mac.is_none() => {
+                let example = if own.is_ipv4() { "10.0.0.254" } else { "fd00::fe" };
+                Err(format!(
+                    "{remote} is not in the network of {own}/{length}; write the router there, as in gateway = {example:?}, or its remote-mac"
+                ))
+            }
             _ => Ok(()),
         }
     }

@@ -33,7 +33,16 @@ impl DestinationEntry {
         faults: &mut Faults,
     ) -> Option<Encapsulation> {
         let Some(word) = self.encapsulation.as_deref() else {
-            faults.add("encapsulation", missing("encapsulation", "encapsulation = \"erspan-2\""));
+            faults.add(
+                "encapsulation",
+                missing(
+                    "encapsulation",
+                    &format!(
+                        "encapsulation = {}",
+                        WORDS.map(|word| format!("{word:?}")).join(" or ")
+                    ),
+                ),
+            );
             return None;
         };
         if !WORDS.contains(&word) {

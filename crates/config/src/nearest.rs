@@ -1,9 +1,11 @@
 //! The known word nearest to a misspelt one, for the sentence "did you mean".
 
-/// The word of `known` that `written` most likely stands for, or `None` when nothing is close.
+/// The word of `known` that `written` most likely stands for, or `None` when nothing is close, or two are equally.
 pub(crate) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
-    let (distance, word) = known.iter().map(|word| (edits(written, word), *word)).min()?;
-    (distance <= word.len().div_ceil(3)).then_some(word)
+    let apart = || known.iter().map(|word| (edits(written, word), *word));
+    let (distance, word) = apart().min()?;
+    let is_only_one = apart().filter(|(other, _)| *other == distance).count() == 1;
+    (is_only_one && distance <= word.len().div_ceil(3)).then_some(word)
 }
 
 /// Fewest insertions, removals and replacements of letters that turn `from` into `to` (Levenshtein), with
@@ -49,5 +51,12 @@ mod tests {
         assert_eq!(nearest("miroring", &known), Some("mirroring"));
         assert_eq!(nearest("Queue_Pairs", &known), Some("queue-pairs"));
         assert_eq!(nearest("colour", &known), None);
+    }
+
+    #[test]
+    fn of_two_words_that_are_equally_near_none_is_chosen() {
+        let known = ["erspan-1", "erspan-2", "gre"];
+        assert_eq!(nearest("erspan", &known), None);
+        assert_eq!(nearest("erspan2", &known), Some("erspan-2"));
     }
 }

@@ -98,11 +98,16 @@ impl<'a, 't> Table<'a, 't> {
             return Some(Self::open(path, value.span().start, entries, known, problems));
         }
         let found = kind(value.get_ref());
-        problems.add(
-            value.span().start,
-            path.to_owned(),
-            format!("found {found} where a table belongs"),
-        );
+        // `port[0]` is the first of those that are written as [[port]].
+        let advice = match path.split_once('[') {
+            _ if path.contains('.') => String::new(),
+            Some((list, _)) => {
+                format!("; write [[{list}]], with two brackets, above the settings of each {list}")
+            }
+            None => format!("; write [{path}], with one bracket, above its settings"),
+        };
+        let message = format!("found {found} where a table belongs{advice}");
+        problems.add(value.span().start, path.to_owned(), message);
         None
     }
 
@@ -188,12 +193,18 @@ impl<'a, 't> Table<'a, 't> {
         let value = self.get(key)?;
         let numbers = match value.get_ref() {
             DeValue::Array(items) => {
-                items.iter().map(|item| whole_number(item.get_ref())).collect()
+                items.iter().map(|item| whole_number(item.get_ref())).collect::<Option<_>>()
             }
-            _ => None,
+            _ => {
+                self.note_kind(key, value, wanted, example, problems);
+                return None;
+            }
         };
         if numbers.is_none() {
-            self.note_kind(key, value, wanted, example, problems);
+            let message = format!(
+                "found something else than whole numbers from 0 up; write, for example, {example}"
+            );
+            self.note(key, message, problems);
         }
         numbers
     }

@@ -202,7 +202,7 @@ fn wrong_values_of_a_session_are_answered_with_line_key_and_what_to_write() {
         (
             "source-vlans = [\"20-30\"]",
             "source-vlans",
-            "write a list of VLANs, as in source-vlans = [10, 20]",
+            "write, for example, source-vlans = [10, 20]",
         ),
         ("source-vlans = [10, 10]", "source-vlans", "source-vlans has 10 twice"),
         (
@@ -318,7 +318,7 @@ fn wrong_values_of_a_destination_are_answered_with_line_key_and_what_to_write() 
             "10.0.0.9",
             "10.0.1.9",
             "gateway",
-            "write the router there, as in gateway = \"10.0.0.254\"",
+            "write the router there, as in gateway = \"10.0.0.254\", or its remote-mac",
         ),
         (
             "uplink0",
@@ -333,6 +333,12 @@ fn wrong_values_of_a_destination_are_answered_with_line_key_and_what_to_write() 
             "there is no port \"uplink1\"; write the name of an uplink",
         ),
         ("uplink = \"uplink0\"\n", "", "uplink", "the uplink is missing"),
+        (
+            "encapsulation = \"erspan-2\"\n",
+            "",
+            "encapsulation",
+            "as in encapsulation = \"erspan-1\" or",
+        ),
     ] {
         let lines = match from {
             "" => format!("{to}{ERSPAN_2}"),
@@ -357,7 +363,9 @@ fn keys_of_a_collector_are_refused_at_a_port() {
     assert_eq!((line, key.as_str()), (18, "mirror.sql.destination[0].mtu"));
     assert!(message.contains("mtu is for a collector; write uplink"), "{message}");
     let (_, _, message) = problem(&with_collector(""));
-    assert!(message.contains("the port is missing"), "{message}");
+    assert!(message.ends_with("or for a collector uplink = \"uplink0\""), "{message}");
+    let (_, _, message) = problem(&with_collector("rspan-vlan = 99"));
+    assert!(message.contains("an rspan-vlan is one of a port"), "{message}");
 }
 
 #[test]

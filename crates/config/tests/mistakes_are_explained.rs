@@ -57,6 +57,20 @@ fn a_wrong_word_gets_the_nearest_known_one_or_all_of_them() {
 }
 
 #[test]
+fn a_table_with_the_wrong_brackets_is_answered_with_the_right_ones() {
+    assert_eq!(
+        answer("[[switch]]\n"),
+        "helio.toml:1: switch: found a list where a table belongs; write [switch], with one bracket, above its settings"
+    );
+    assert!(
+        answer("port = [\"columbia\"]\n")
+            .ends_with("; write [[port]], with two brackets, above the settings of each port")
+    );
+    let inner = answer(&columbia_with("static-mac = [[1]]"));
+    assert!(!inner.contains("bracket"), "{inner}");
+}
+
+#[test]
 fn a_value_of_the_wrong_kind_is_answered_with_an_example() {
     for (line, wanted) in [
         ("mtu = \"9000\"", "found text; write a whole number from 0 up, as in mtu = 1500"),
@@ -66,6 +80,8 @@ fn a_value_of_the_wrong_kind_is_answered_with_an_example() {
         ("receive-only = \"yes\"", "found text; write true or false, without quotes"),
         ("vlan = 10", "found a number; write a table, as in vlan = { access = 10 }"),
         ("vlan = { trunk = 10 }", "write a list of VLANs, as in trunk = [10, 20]"),
+        ("vlan = { trunk = [10, \"20\"] }", "found something else than whole numbers from 0 up"),
+        ("vlan = { trunk = [10, -1] }", "found something else than whole numbers from 0 up"),
         ("static-mac = \"52:54:00:12:34:56\"", "write a list of addresses"),
         ("session = 2026-01-01", "found a date"),
     ] {

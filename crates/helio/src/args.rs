@@ -45,7 +45,7 @@ pub(crate) fn default_control() -> PathBuf {
 pub(crate) enum Command {
     /// Run the switch in the foreground
     Run(RunArgs),
-    /// Check a configuration file against itself and this machine
+    /// Check a configuration file against itself, and the cores and the group of this machine
     Check(CheckArgs),
     /// Measure any vhost-user switch: play its guests, send, receive and count
     Bench(Box<BenchArgs>),
@@ -145,7 +145,7 @@ pub(crate) struct AddArgs {
     /// "server": the switch listens; "client": QEMU listens [default: server]. Of an uplink: "auto", "zero-copy", "copy" or "skb" [default: auto]
     #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["server", "client", "auto", "zero-copy", "copy", "skb"]))]
     pub(crate) mode: Option<String>,
-    /// Queues of the interface to use [default: all]
+    /// Queues of the interface to use; the host has what arrives on others [default: all]
     #[arg(long, value_name = "COUNT", requires = "interface")]
     pub(crate) queues: Option<u64>,
     /// Frames of the interface that go to the host: an EtherType, as 0x88cc, or a destination; may be repeated
@@ -153,7 +153,7 @@ pub(crate) struct AddArgs {
     pub(crate) pass: Vec<String>,
     #[command(flatten)]
     pub(crate) live: LiveArgs,
-    /// Refuse frames that the port sends; only for a mirror destination
+    /// Give the port mirror copies and nothing else, and refuse what it sends
     #[arg(long)]
     pub(crate) receive_only: bool,
     /// Worker to serve the port [default: the switch chooses]

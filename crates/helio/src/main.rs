@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 fn command(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args, cli.control.as_deref()),
-        Command::Check(args) => run::check(&args.file),
+        Command::Check(args) => run::check(&args.file, cli.control.as_deref()),
         Command::Bench(bench) => bench::bench(&bench, cli.control, cli.form),
         Command::Ask(request) => ask::ask(request, cli.control, cli.form),
     }

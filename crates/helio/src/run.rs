@@ -15,10 +15,7 @@ pub(crate) fn run(args: &RunArgs, control: Option<&Path>) -> Result<(), Failure>
     start_log(args.log.as_deref());
     let mut config = load(&args.config)?;
     let in_file = config.switch.control.clone();
-    if let Some(path) = control {
-        config.set_control(path).map_err(Failure::Control)?;
-    }
-    check_host(&config)?;
+    complete(&mut config, control)?;
     if let Some(told) = control.filter(|_| in_file != config.switch.control) {
         let (told, in_file) = (told.display(), in_file.display());
         tracing::info!(
@@ -31,10 +28,19 @@ pub(crate) fn run(args: &RunArgs, control: Option<&Path>) -> Result<(), Failure>
 }
 
 /// Tells whether `helio run` would accept the file.
-pub(crate) fn check(file: &Path) -> Result<(), Failure> {
-    let config = load(file)?;
-    check_host(&config)?;
+pub(crate) fn check(file: &Path, control: Option<&Path>) -> Result<(), Failure> {
+    let mut config = load(file)?;
+    complete(&mut config, control)?;
     writeln!(std::io::stdout(), "{}: good, {}", file.display(), summary(&config))?;
+    Ok(())
+}
+
+/// Puts in what the command line says, and holds the plan against this machine.
+fn complete(config: &mut Config, control: Option<&Path>) -> Result<(), Failure> {
+    if let Some(path) = control {
+        config.set_control(path).map_err(Failure::Control)?;
+    }
+    check_host(config)?;
     Ok(())
 }
 

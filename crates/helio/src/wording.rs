@@ -245,8 +245,8 @@ mod tests {
              write another port, or leave it out of --source-port; also, \
              --to-rspan uplink0:10: VLAN 10 is a source of this session too, and its copies would be watched again; \
              write a VLAN that carries nothing else; also, \
-             --to: 192.0.2.9 is not in the network of 10.0.0.1/24; write the router there, as in gateway=10.0.0.254; also, \
-             --to: encapsulation=erspan-4 is not known; did you mean \"erspan-1\"?"
+             --to: 192.0.2.9 is not in the network of 10.0.0.1/24; write the router there, as in gateway=10.0.0.254, or its remote-mac; also, \
+             --to: encapsulation=erspan-4 is not known; write \"erspan-1\" or \"erspan-2\" or \"erspan-3\" or \"gre\" or \"vxlan\""
         );
     }
 

@@ -277,6 +277,24 @@ fn a_worker_on_a_core_that_is_not_there_is_refused_in_one_sentence() {
 }
 
 #[test]
+fn the_control_socket_of_the_command_line_is_checked_as_it_would_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, socket) = (folder.path().join("lab.toml"), folder.path().join("a.sock"));
+    let socket = socket.display();
+    std::fs::write(&file, format!("[[port]]\nname = \"a\"\nsocket = \"{socket}\"\n")).unwrap();
+    for command in [vec!["check"], vec!["run", "-c"]] {
+        let output = program()
+            .args(&command)
+            .arg(&file)
+            .env("HELIO_CONTROL", socket.to_string())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("is the socket of port"), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_start_that_fails_tells_the_folder_and_who_chose_the_control_socket() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lab.toml");

@@ -158,7 +158,7 @@ fn refusals_are_one_sentence_with_what_to_write() {
     let far = ADD.replace("10.0.0.9", "192.0.2.9").replace("add sql", "add far");
     assert_eq!(
         lab.complains(&far),
-        "helio: --to: 192.0.2.9 is not in the network of 10.0.0.1/24; write the router there, as in gateway=10.0.0.254\n"
+        "helio: --to: 192.0.2.9 is not in the network of 10.0.0.1/24; write the router there, as in gateway=10.0.0.254, or its remote-mac\n"
     );
     assert_eq!(
         lab.complains("mirror set sql --snap-len 5"),
