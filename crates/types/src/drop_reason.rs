@@ -54,7 +54,7 @@ drop_reasons! {
     // Policy at ingress, on the port that sent it.
     /// The source address is a group address.
     BadSourceMac => "bad-source-mac",
-    /// Addressed to the 802.1D link-local block, which a bridge does not forward.
+    /// Addressed to the 802.1D link-local block, which a bridge does not forward, nor a mirror session on a remote VLAN.
     LinkLocal => "link-local",
     /// The port is not a member of the VLAN of the frame.
     Vlan => "vlan",

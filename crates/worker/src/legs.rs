@@ -254,7 +254,7 @@ impl Core {
                 Way::Egress => targets.egress = targets.egress.union(legs),
             }
         }
-        let targets = self.refuse_impossible(wire, run.tagging, targets);
+        let targets = self.refuse_impossible(frame, wire, run.tagging, targets);
         let targets = self.make_exact(frame, targets);
         if !targets.all().is_empty() {
             run.legs = u8::try_from(self.leg_plans.len()).ok();
@@ -269,22 +269,28 @@ impl Core {
         }
     }
 
-    /// Leaves out the legs that would give a frame back to the port it came from, and those whose port is no member of its
-    /// VLAN.
+    /// Leaves out the legs that would give a frame back to the port it came from, those whose port is no member of its VLAN, and
+    /// remote VLANs where the frame is for the next bridge: the first one there would take it for its neighbour's, and may shut
+    /// the port or change the tree. Where such a frame enters, policy refuses it, so it comes from those or in a stream.
     fn refuse_impossible(
         &self,
+        frame: &Frame,
         wire: FrameCount,
         tagging: Tagging,
         targets: LegTargets,
     ) -> LegTargets {
         let Snapshot { sessions, switch, .. } = &*self.snapshot;
         let members = switch.members(tagging.vlan);
-        let (mut returned, mut not_member) = (LegSet::EMPTY, LegSet::EMPTY);
+        let is_link_local = addresses(frame).0.is_link_local();
+        let (mut returned, mut not_member, mut for_bridge) =
+            (LegSet::EMPTY, LegSet::EMPTY, LegSet::EMPTY);
         for id in targets.all() {
             let Some((_, leg)) = sessions.leg(id) else { continue };
             let gives_frames = matches!(leg.form, LegForm::Plain | LegForm::RemoteVlan(_));
             if gives_frames && leg.port == targets.entered {
                 returned = returned.union(LegSet::of(id));
+            } else if is_link_local && matches!(leg.form, LegForm::RemoteVlan(_)) {
+                for_bridge = for_bridge.union(LegSet::of(id));
             } else if leg.is_plain()
                 && targets.refused.is_none()
                 && !members.contains(leg.port)
@@ -295,7 +301,8 @@ impl Core {
         }
         self.refuse_legs(wire, returned, DropReason::ReturnToSender);
         self.refuse_legs(wire, not_member, DropReason::Vlan);
-        targets.without(returned.union(not_member))
+        self.refuse_legs(wire, for_bridge, DropReason::LinkLocal);
+        targets.without(returned.union(not_member).union(for_bridge))
     }
 
     /// Makes the frame private if a leg of an exact session gets it; without a buffer those legs get nothing. Where one may, a run

@@ -18,7 +18,7 @@ use crate::underlay::{COLLECTOR_MAC, DECAP, OWN, OWN_MAC, UPLINK, checksum};
 const SNIFFER: usize = 3;
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 
-fn point() -> DecapPoint {
+pub(crate) fn point() -> DecapPoint {
     let own = IpNet::new(IpAddr::V4(OWN), 24).unwrap();
     DecapPoint {
         number: 1,
@@ -54,7 +54,7 @@ fn inner(bytes: usize) -> Vec<u8> {
 }
 
 /// The copy with this number in GRE, in datagrams that carry `piece_bytes` at most.
-fn fragments(number: u16, inner: &[u8], piece_bytes: usize) -> Vec<TestFrame> {
+pub(crate) fn fragments(number: u16, inner: &[u8], piece_bytes: usize) -> Vec<TestFrame> {
     let [n0, n1] = number.to_be_bytes();
     let payload = [&[0x10, 0, 0x65, 0x58, 0, 0, n0, n1][..], inner].concat();
     let pieces = payload.chunks(piece_bytes);

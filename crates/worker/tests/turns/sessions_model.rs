@@ -190,8 +190,8 @@ pub(crate) struct Rules<'a> {
     plans: &'a [PortPlan],
     sessions: &'a [Plan],
     pub(crate) got: Vec<Vec<Vec<u8>>>,
-    /// Of each leg: wanted, returned to the sender, and no member of the VLAN.
-    pub(crate) legs: Vec<[FrameCount; 3]>,
+    /// Of each leg: wanted, returned to the sender, no member of the VLAN, and for the next bridge on a remote VLAN.
+    pub(crate) legs: Vec<[FrameCount; 4]>,
 }
 
 /// A leg that gets a frame: its number, port and form, the tag that the frame is shown with, and how much of it.
@@ -293,12 +293,16 @@ impl<'a> Rules<'a> {
             count_one(wanted.leg, 0);
             let is_plain = matches!(wanted.form, LegForm::Plain);
             let is_member = vlan.is_none_or(|vlan| plans[wanted.to].vlan.is_member(vlan));
-            if wanted.to == shot.from {
-                count_one(wanted.leg, 1);
+            let why_not = if wanted.to == shot.from {
+                Some(1)
             } else if is_plain && !is_member {
-                count_one(wanted.leg, 2);
-            }
-            wanted.to != shot.from && (is_member || !is_plain)
+                Some(2)
+            } else if !is_plain && shot.to.is_link_local() {
+                Some(3)
+            } else {
+                None
+            };
+            why_not.inspect(|why| count_one(wanted.leg, *why)).is_none()
         });
         all
     }

@@ -90,12 +90,13 @@ proptest! {
             prop_assert!(bytes.iter().copied().eq(expected), "port {}:\n{:02x?}\n{:02x?}", to, bytes, expected);
         }
         for (counts, expected) in counts.iter().zip(&rules.legs) {
-            let [wanted, returned, not_member] = *expected;
+            let [wanted, returned, not_member, for_bridge] = *expected;
             prop_assert_eq!(counts.wanted, wanted);
             let dropped = |reason: DropReason| counts.dropped[reason.index()];
             prop_assert_eq!(dropped(DropReason::ReturnToSender), returned);
             prop_assert_eq!(dropped(DropReason::Vlan), not_member);
-            prop_assert_eq!(counts.dropped_total(), returned + not_member);
+            prop_assert_eq!(dropped(DropReason::LinkLocal), for_bridge);
+            prop_assert_eq!(counts.dropped_total(), returned + not_member + for_bridge);
         }
     }
 

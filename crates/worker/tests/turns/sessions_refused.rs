@@ -1,11 +1,14 @@
 //! What policy refuses, and what a leg may not give: copied, or counted with its reason.
 
+use helio_encap::Oversize;
 use helio_mirror::{Directions, LegForm, RefusedFrames, Session};
 use helio_testkit::{FrameBuilder, TestFrame};
 use helio_types::{DropReason, MacAddr};
 
+use crate::fragments::{fragments, point};
 use crate::sessions::{frames_of, remote, session, stage_with, without_remote_tag};
-use crate::stage::{PortPlan, access, broadcast, frame, mac, ordinary, trunk, vid};
+use crate::stage::{PortPlan, Stage, access, broadcast, frame, mac, ordinary, trunk, vid};
+use crate::underlay::{COLLECTOR_MAC, DECAP, OWN_MAC, UPLINK, collector};
 
 /// A frame that port 0 sends and policy refuses there, for each reason there is.
 fn refused() -> [(DropReason, PortPlan, TestFrame); 4] {
@@ -42,9 +45,36 @@ fn what_policy_refuses_is_copied_as_it_came_by_sessions_that_include_it_and_by_n
             let tci = u16::from_be_bytes([copy[14], copy[15]]);
             assert_eq!(tci, priority | 0x1000 | 99, "{reason}");
         }
-        assert_eq!(marked.len(), 3);
-        assert_eq!([0, 1].map(|leg| frames_of(&stage, leg, reason)), [[3, 3, 0]; 2]);
+        // A bridge behind the remote VLAN would take the last kind for its neighbour's.
+        let on_remote_vlan = if reason == DropReason::LinkLocal { 0 } else { 3 };
+        assert_eq!(marked.len(), on_remote_vlan, "{reason}");
+        assert_eq!(frames_of(&stage, 0, reason), [3, 3, 0]);
+        let not_there = 3 - on_remote_vlan as u64;
+        assert_eq!(frames_of(&stage, 1, DropReason::LinkLocal), [3, 3 - not_there, not_there]);
         assert_eq!(stage.leg_counts(2).wanted.frames, 0);
+    }
+}
+
+#[test]
+fn what_a_stream_shows_of_another_bridge_goes_to_ports_and_collectors_and_on_no_remote_vlan() {
+    let [next_bridge, beyond] = [0x0f, 0x10].map(|last| MacAddr([0x01, 0x80, 0xc2, 0, 0, last]));
+    for (to, on_remote_vlan) in [(next_bridge, 0), (beyond, 1)] {
+        for tci in [None, Some(30)] {
+            let plans = vec![ordinary(); 5];
+            let collector = collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate);
+            let legs = [(0, 3, LegForm::Plain), (1, 4, remote()), (2, UPLINK, collector)];
+            let mut stage = Stage::new(1, &plans);
+            stage.configure_underlay(&plans, vec![session(&[DECAP], &legs)], vec![point()]);
+            let inner = FrameBuilder::new(mac(9), to).payload(100, 1);
+            let inner = tci.map_or(inner.clone(), |tci| inner.tagged(tci)).complete();
+            stage.send(UPLINK, &fragments(0, &inner.bytes, 1000)[0]);
+            stage.settle();
+            assert_eq!(stage.bytes_at(3), [inner.bytes]);
+            let there = [on_remote_vlan, 1 - on_remote_vlan];
+            assert_eq!(frames_of(&stage, 1, DropReason::LinkLocal)[1..], there);
+            assert_eq!(stage.bytes_at(4).len() as u64, on_remote_vlan);
+            assert_eq!(frames_of(&stage, 2, DropReason::LinkLocal), [1, 1, 0]);
+        }
     }
 }
 

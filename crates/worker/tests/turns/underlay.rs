@@ -29,7 +29,11 @@ const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// A collector that is sent GRE from `own_mac`.
-fn collector(own_mac: MacAddr, next_hop: Option<MacAddr>, oversize: Oversize) -> LegForm {
+pub(crate) fn collector(
+    own_mac: MacAddr,
+    next_hop: Option<MacAddr>,
+    oversize: Oversize,
+) -> LegForm {
     let endpoint = Endpoint::new(&EndpointSettings {
         own_mac,
         own: IpNet::new(IpAddr::V4(OWN), 24).unwrap(),
