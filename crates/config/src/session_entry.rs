@@ -12,7 +12,8 @@ use crate::port_entry::wrong_word;
 use crate::problem::{Faults, SessionFaults};
 use crate::range::within;
 use crate::session::{
-    MAX_DESTINATIONS, MirrorDestination, MirrorDirection, MirrorRate, SessionConfig, Sources,
+    MAX_DESTINATIONS, MirrorDestination, MirrorDirection, MirrorRate, RemoteDestination,
+    SessionConfig, Sources,
 };
 use crate::underlay::card_address;
 use crate::vlan_setting::vlan_id;
@@ -233,13 +234,28 @@ impl SessionEntry {
             }
             _ => {}
         }
-        if let MirrorDestination::Rspan { vlan, .. } = destination
-            && self.source_vlans.contains(&u64::from(vlan.get()))
-        {
-            let text = format!(
-                "rspan-vlan = {vlan} is a source of this session too, and its copies would be watched again; write a VLAN that carries nothing else"
-            );
-            faults.add("rspan-vlan", text);
+        self.check_vlan_beside(destination, faults);
+    }
+
+    /// Whether copies for `destination` travel in a VLAN that is watched.
+    fn check_vlan_beside(&self, destination: &MirrorDestination, faults: &mut Faults) {
+        let is_watched = |vlan: &VlanId| self.source_vlans.contains(&u64::from(vlan.get()));
+        match destination {
+            MirrorDestination::Rspan { vlan, .. } if is_watched(vlan) => {
+                let text = format!(
+                    "rspan-vlan = {vlan} is a source of this session too, and its copies would be watched again; write a VLAN that carries nothing else"
+                );
+                faults.add("rspan-vlan", text);
+            }
+            MirrorDestination::Remote(RemoteDestination { vlan: Some(vlan), .. })
+                if is_watched(vlan) =>
+            {
+                let text = format!(
+                    "vlan = {vlan} is a source of this session too, and copies that come back from there would be watched again; write another VLAN, or leave it out of source-vlans"
+                );
+                faults.add("vlan", text);
+            }
+            _ => {}
         }
     }
 

@@ -385,6 +385,16 @@ fn copies_that_would_be_watched_again_are_refused_with_the_reason() {
         assert_eq!(name, format!("mirror.sql.destination[0].{key}"));
         assert!(message.contains(wanted), "{message}");
     }
+    let of_vlans = "source-vlans = [10, 20]\n";
+    for (vlan, is_watched) in [("", false), ("vlan = 19\n", false), ("vlan = 20\n", true)] {
+        let text = format!("{HEAD}{of_vlans}[[mirror.destination]]\n{ERSPAN_2}{vlan}");
+        assert_eq!(load(&text).is_err(), is_watched, "{vlan}");
+        if is_watched {
+            let (_, name, message) = problem(&text);
+            assert_eq!(name, "mirror.sql.destination[0].vlan");
+            assert!(message.starts_with("vlan = 20 is a source of this session too"), "{message}");
+        }
+    }
     let uplink = "source-ports = [\"uplink0\"]\n";
     let text = format!("{HEAD}{uplink}[[mirror.destination]]\n{ERSPAN_2}");
     let (_, name, message) = problem(&text);

@@ -268,6 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn advice_for_a_pair_of_a_destination_names_that_and_the_option_beside_it() {
+        let far: DestinationEntry =
+            "uplink=uplink0,encapsulation=erspan-1,local=10.0.0.1/24,remote=10.0.0.9,vlan=10"
+                .parse()
+                .unwrap();
+        let entry = SessionEntry { source_vlans: vec![10], ..session(vec![far]) };
+        assert_eq!(
+            of_session(&entry, &["--to"]),
+            "--to: vlan=10 is a source of this session too, and copies that come back from there would be watched again; \
+             write another VLAN, or leave it out of --source-vlan"
+        );
+    }
+
+    #[test]
     fn options_of_a_port_are_named_too() {
         let entry = PortEntry {
             mode: Some("skb".to_owned()),
