@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use helio_types::{LegId, LegSet, MAX_LEGS, MAX_PORTS, MacAddr, PortId, PortSet, VlanId};
+use helio_types::{LegId, LegSet, MAX_LEGS, MAX_PORTS, MacAddr, PortId, PortSet, VlanId, VlanSet};
 
 use crate::session::RefusedFrames;
 use crate::{Leg, LegForm, RateLimit, Session};
@@ -36,10 +36,6 @@ impl SessionSet {
 
     const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
-    }
-
-    const fn difference(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
     }
 
     const fn of(place: usize) -> Self {
@@ -80,13 +76,6 @@ impl Concerned {
     pub const fn all(self) -> SessionSet {
         self.ingress.union(self.egress)
     }
-
-    const fn without(self, sessions: SessionSet) -> Self {
-        Self {
-            ingress: self.ingress.difference(sessions),
-            egress: self.egress.difference(sessions),
-        }
-    }
 }
 
 /// What of a frame decides which sessions it concerns.
@@ -117,8 +106,8 @@ pub struct Sessions {
     receivers: PortSet,
     by_vlan: SessionSet,
     by_mac: SessionSet,
-    /// VLANs that copies are sent on, and the sessions that do so.
-    remote_vlans: Vec<(VlanId, SessionSet)>,
+    /// VLANs that copies are sent on.
+    remote_vlans: VlanSet,
     on_ingress: SessionSet,
     on_egress: SessionSet,
     with_refused: SessionSet,
@@ -147,7 +136,7 @@ impl Sessions {
             receivers: PortSet::EMPTY,
             by_vlan: SessionSet::EMPTY,
             by_mac: SessionSet::EMPTY,
-            remote_vlans: Vec::new(),
+            remote_vlans: VlanSet::EMPTY,
             on_ingress: SessionSet::EMPTY,
             on_egress: SessionSet::EMPTY,
             with_refused: SessionSet::EMPTY,
@@ -203,7 +192,7 @@ impl Sessions {
                 *legs = legs.union(LegSet::of(leg.id));
             }
             if let LegForm::RemoteVlan(vlan) = leg.form {
-                self.remote_vlans.push((vlan, SessionSet::of(place)));
+                self.remote_vlans.insert(vlan);
             }
         }
     }
@@ -231,7 +220,7 @@ impl Sessions {
     /// The sessions that a frame concerns which the switch took.
     #[must_use]
     pub fn concerned(&self, crossing: &Crossing<'_>) -> Concerned {
-        if self.is_empty() {
+        if self.is_empty() || self.is_remote_vlan(crossing.vlan) {
             return Concerned::NONE;
         }
         let mut concerned =
@@ -257,14 +246,15 @@ impl Sessions {
                 concerned.egress = concerned.egress.union(self.watching_egress(place));
             }
         }
-        concerned.without(self.sending_on(crossing.vlan))
+        concerned
     }
 
-    /// The sessions whose own copies frames of `vlan` can be: those of another switch, or ours that came back. They are not
-    /// copied there again.
-    fn sending_on(&self, vlan: VlanId) -> SessionSet {
-        let here = self.remote_vlans.iter().filter(|(remote, _)| *remote == vlan);
-        here.fold(SessionSet::EMPTY, |all, (_, sessions)| all.union(*sessions))
+    /// Whether some session sends its copies on `vlan`: then a frame there is a copy, of another switch or ours that came back,
+    /// and is not copied again. Not by any other session either: two that watch one port would copy each other's for ever.
+    #[inline]
+    #[must_use]
+    pub fn is_remote_vlan(&self, vlan: VlanId) -> bool {
+        self.remote_vlans.contains(vlan)
     }
 
     /// The sessions that a frame concerns which policy refused, for whatever reason, when `ingress` sent it. `came_on` is the
@@ -276,12 +266,15 @@ impl Sessions {
         source: MacAddr,
         came_on: VlanId,
     ) -> Concerned {
+        if self.is_remote_vlan(came_on) {
+            return Concerned::NONE;
+        }
         let mut sessions = self.sent_by(ingress);
         for place in self.by_mac.places().filter(|place| self.has_mac(*place, source)) {
             sessions = sessions.union(self.watching_ingress(place));
         }
         let ingress = sessions.intersection(self.with_refused);
-        Concerned { ingress, egress: SessionSet::EMPTY }.without(self.sending_on(came_on))
+        Concerned { ingress, egress: SessionSet::EMPTY }
     }
 
     /// The sessions that watch a port whose frames are not this switch's: neither its VLANs nor its addresses are meant.

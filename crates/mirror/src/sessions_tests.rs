@@ -131,6 +131,31 @@ fn a_stream_of_another_host_concerns_those_who_watch_its_port_and_nobody_by_vlan
 }
 
 #[test]
+fn what_comes_on_the_remote_vlan_of_one_session_concerns_none() {
+    let mut sending = of_ports(&[1], Directions::Both);
+    sending.refused = RefusedFrames::Included;
+    let mut watching = Session { legs: session(1).legs, ..sending.clone() };
+    watching.sources.vlans.insert(vlan(7));
+    watching.sources.macs = vec![mac(1), mac(2)];
+    for (remote, expected) in [(8, vec![0, 1]), (7, vec![])] {
+        sending.legs[0].form = LegForm::RemoteVlan(vlan(remote));
+        let sessions = Sessions::new(vec![sending.clone(), watching.clone()]);
+        let places = |concerned: Concerned| concerned.all().places().collect::<Vec<_>>();
+        let production = set(&[1, 2]);
+        let crossing = Crossing {
+            ingress: port(1),
+            production: &production,
+            vlan: vlan(7),
+            source: mac(1),
+            destination: mac(2),
+        };
+        assert_eq!(places(sessions.concerned(&crossing)), expected);
+        assert_eq!(places(sessions.concerned_by_refused(port(1), mac(1), vlan(7))), expected);
+        assert_eq!(sessions.is_remote_vlan(vlan(7)), expected.is_empty());
+    }
+}
+
+#[test]
 fn what_only_leaves_is_not_watched_when_it_is_refused() {
     let mut session = of_ports(&[1], Directions::Egress);
     session.refused = RefusedFrames::Included;

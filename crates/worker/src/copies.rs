@@ -10,7 +10,7 @@ use helio_types::{DropReason, PortId, PortSet};
 
 use crate::core::Core;
 use crate::mailbox::Targets;
-use crate::run::Run;
+use crate::run::{Nature, Run};
 use crate::snapshot::Snapshot;
 
 impl Core {
@@ -28,8 +28,17 @@ impl Core {
         let Ok(decision) = &run.verdict else { return };
         targets.production = decision.destinations(&self.snapshot.switch, ingress);
         let selected = self.snapshot.mirror.select(ingress, &targets.production);
-        if !selected.is_none() {
+        if !selected.is_none() && !self.is_copy(run) {
             *targets = self.plan_selected(ingress, frames, run, selected, targets.production);
+        }
+    }
+
+    /// Whether the frames of a run are copies already, of this switch or of another one: those are not copied again.
+    #[inline]
+    fn is_copy(&self, run: &Run) -> bool {
+        match run.nature {
+            Nature::Entered => self.snapshot.sessions.is_remote_vlan(run.tagging.vlan),
+            Nature::Streamed => false,
         }
     }
 

@@ -14,7 +14,7 @@ use helio_underlay::{Neighbour, RefusalCounts};
 
 use crate::core::Core;
 use crate::mailbox::{Readers, Targets};
-use crate::run::{Run, Verdict};
+use crate::run::{Nature, Run, Verdict};
 
 /// Remote sessions of one decap port whose numbers are followed. More are delivered and not followed, because anybody can make
 /// up more.
@@ -291,6 +291,7 @@ impl Core {
         let verdict: Verdict = Ok(Decision { vlan, tag, kind });
         let concerned = self.snapshot.sessions.concerned_by_stream(port);
         let mut run = Run::alone(frame, verdict, concerned);
+        run.nature = Nature::Streamed;
         let mut targets = Targets::NONE;
         self.plan_copies(port, std::slice::from_mut(frame), &run, &mut targets);
         if !concerned.all().is_empty() {

@@ -138,6 +138,15 @@ pub(crate) enum Company {
     Refused,
 }
 
+/// Where frames came from, as far as it says whether they are copies already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// They entered by a port, in a VLAN of this switch.
+    Entered,
+    /// They were in a mirror stream of another host: their VLAN is not one of ours.
+    Streamed,
+}
+
 /// Frames that go the same way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
@@ -148,6 +157,7 @@ pub(crate) struct Run {
     /// Who reads the frames besides all who get them.
     pub(crate) readers: Readers,
     company: Company,
+    pub(crate) nature: Nature,
     /// The named sessions that the frames concern. If one of those decides one by one, there is one frame until it is planned.
     pub(crate) concerned: Concerned,
     /// Which of the plans for legs is that of the frames, if they have one; known when the run is planned.
@@ -168,8 +178,8 @@ impl Run {
             Ok(decision) => Tagging { vlan: decision.vlan, tag: decision.tag },
             Err(_) => Tagging::default(),
         };
-        let (readers, legs) = (Readers::NoOthers, None);
-        Self { verdict, frames, traits, tagging, readers, company, concerned, legs }
+        let (readers, nature, legs) = (Readers::NoOthers, Nature::Entered, None);
+        Self { verdict, frames, traits, tagging, readers, company, nature, concerned, legs }
     }
 
     /// A run of one frame, for which everything is decided by itself.

@@ -23,6 +23,8 @@ mod mirroring;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
+mod returned_copies;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod sessions;

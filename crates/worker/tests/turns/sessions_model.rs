@@ -46,6 +46,11 @@ impl Shot {
         tci.map_or(builder.clone(), |tci| builder.tagged(tci))
     }
 
+    /// Whether it comes on the VLAN of the legs that have one.
+    pub(crate) fn is_on_remote_vlan(&self) -> bool {
+        self.tci == Some(REMOTE)
+    }
+
     /// Its bytes with another tag.
     fn bytes(&self, tci: Option<u16>) -> Vec<u8> {
         self.builder(tci).complete().bytes
@@ -77,6 +82,7 @@ fn any_shot() -> impl Strategy<Value = Shot> {
         1 => Just(Some(0x7014)),
         1 => Just(Some(0xa000)),
         1 => Just(Some(30)),
+        1 => Just(Some(REMOTE)),
     ];
     let transport = prop_oneof![Just(Transport::Udp), Just(Transport::Tcp), Just(Transport::Long)];
     (0..PORTS, source, to, tci, prop_oneof![0..90_usize, 300..1300_usize], transport).prop_map(
@@ -221,8 +227,12 @@ impl<'a> Rules<'a> {
             self.switch.known.insert((vlan, shot.source), shot.from);
         }
         let production = vlan.map_or_else(Vec::new, |vlan| self.receivers(shot, vlan));
-        let mirrored = vlan.map_or_else(Vec::new, |vlan| self.mirrored(shot, vlan, &production));
-        let wanted = self.wanted(shot, vlan, &production);
+        let (mirrored, wanted) = if self.is_copy(shot, vlan) {
+            (Vec::new(), Vec::new())
+        } else {
+            let mirrored = vlan.map(|vlan| self.mirrored(shot, vlan, &production));
+            (mirrored.unwrap_or_default(), self.wanted(shot, vlan, &production))
+        };
         for to in 0..PORTS {
             let as_usual = production.contains(&to) || mirrored.contains(&to);
             let towards = match vlan {
@@ -252,6 +262,13 @@ impl<'a> Rules<'a> {
 
     fn receivers(&self, shot: &Shot, vlan: VlanId) -> Vec<usize> {
         self.switch.receivers(shot.from, vlan, shot.to)
+    }
+
+    /// Whether a frame comes on the VLAN that some session sends its copies on.
+    fn is_copy(&self, shot: &Shot, vlan: Option<VlanId>) -> bool {
+        let came_on = vlan.map_or(shot.tci.unwrap_or(0) & 0xfff, VlanId::get);
+        let forms = || self.sessions.iter().flat_map(|plan| &plan.legs).map(|(_, form)| form);
+        came_on == REMOTE && forms().any(|form| matches!(form, LegForm::RemoteVlan(_)))
     }
 
     /// Destinations of per-port mirroring that get a copy.
