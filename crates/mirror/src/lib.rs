@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod decap_point;
+mod own_copies;
 mod plan;
 mod rate_limit;
 #[cfg(test)]

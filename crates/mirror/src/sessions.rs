@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use helio_types::{LegId, LegSet, MAX_LEGS, MAX_PORTS, MacAddr, PortId, PortSet, VlanId, VlanSet};
 
+use crate::own_copies::OwnCopies;
 use crate::session::RefusedFrames;
 use crate::{Leg, LegForm, RateLimit, Session};
 
@@ -108,6 +109,8 @@ pub struct Sessions {
     by_mac: SessionSet,
     /// VLANs that copies are sent on.
     remote_vlans: VlanSet,
+    /// How copies for collectors look.
+    own_copies: OwnCopies,
     on_ingress: SessionSet,
     on_egress: SessionSet,
     with_refused: SessionSet,
@@ -137,6 +140,7 @@ impl Sessions {
             by_vlan: SessionSet::EMPTY,
             by_mac: SessionSet::EMPTY,
             remote_vlans: VlanSet::EMPTY,
+            own_copies: OwnCopies::default(),
             on_ingress: SessionSet::EMPTY,
             on_egress: SessionSet::EMPTY,
             with_refused: SessionSet::EMPTY,
@@ -191,8 +195,10 @@ impl Sessions {
             {
                 *legs = legs.union(LegSet::of(leg.id));
             }
-            if let LegForm::RemoteVlan(vlan) = leg.form {
-                self.remote_vlans.insert(vlan);
+            match &leg.form {
+                LegForm::Plain => {}
+                LegForm::RemoteVlan(vlan) => self.remote_vlans.insert(*vlan),
+                LegForm::Remote(remote) => self.own_copies.add(&remote.endpoint),
             }
         }
     }
@@ -255,6 +261,27 @@ impl Sessions {
     #[must_use]
     pub fn is_remote_vlan(&self, vlan: VlanId) -> bool {
         self.remote_vlans.contains(vlan)
+    }
+
+    /// Whether some session copies to a collector.
+    #[inline]
+    #[must_use]
+    pub const fn have_collectors(&self) -> bool {
+        !self.own_copies.is_empty()
+    }
+
+    /// Whether a frame from `source` can be a copy for a collector that came back.
+    #[inline]
+    #[must_use]
+    pub fn may_be_own_copy(&self, source: MacAddr) -> bool {
+        self.own_copies.are_from(source)
+    }
+
+    /// Whether a frame that begins with `head` is a copy for a collector, whoever's of these sessions, that came back. No session
+    /// copies it again: each round would put one more header in front, and none would be the last.
+    #[must_use]
+    pub fn is_own_copy(&self, head: &[u8]) -> bool {
+        self.own_copies.contain(head)
     }
 
     /// The sessions that a frame concerns which policy refused, for whatever reason, when `ingress` sent it. `came_on` is the

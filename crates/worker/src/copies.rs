@@ -39,6 +39,7 @@ impl Core {
         match run.nature {
             Nature::Entered => self.snapshot.sessions.is_remote_vlan(run.tagging.vlan),
             Nature::Streamed => false,
+            Nature::OwnCopies => true,
         }
     }
 

@@ -292,9 +292,12 @@ impl Core {
         let concerned = self.snapshot.sessions.concerned_by_stream(port);
         let mut run = Run::alone(frame, verdict, concerned);
         run.nature = Nature::Streamed;
+        if self.snapshot.sessions.is_own_copy(frame.head.bytes()) {
+            run = run.of_own_copies();
+        }
         let mut targets = Targets::NONE;
         self.plan_copies(port, std::slice::from_mut(frame), &run, &mut targets);
-        if !concerned.all().is_empty() {
+        if !run.concerned.all().is_empty() {
             self.plan_legs(port, frame, &mut run);
         }
         // The datagram around it lies in the same place.

@@ -207,6 +207,14 @@ impl Core {
         }
     }
 
+    /// Whether there can be copies for collectors that came back among frames which begin alike.
+    #[inline]
+    pub(crate) fn may_be_own_copies(&self, frames: &[Frame]) -> bool {
+        let sessions = &self.snapshot.sessions;
+        let is_from_us = |frame: &Frame| sessions.may_be_own_copy(addresses(frame).1);
+        sessions.have_collectors() && frames.first().is_some_and(is_from_us)
+    }
+
     /// Says which legs get the frames of a run that concerns sessions: `frame`, the first, tells for all. Counts what they want,
     /// and what of that they cannot have.
     #[inline(never)]

@@ -104,6 +104,7 @@ impl Core {
         runs: &mut Vec<Run>,
     ) {
         runs.clear();
+        let sessions = &self.snapshot.sessions;
         let mut frames = frames;
         for stretch in stretches {
             let (these, others) = frames.split_at(stretch.frames.min(frames.len()));
@@ -111,8 +112,8 @@ impl Core {
                 Ok(inquiry) => Ok(inquiry.decide(&self.snapshot.switch, &self.fdb, ingress)),
                 Err(reason) => Err(*reason),
             };
-            let joins = !self.snapshot.sessions.tell_addresses_apart()
-                && runs.last_mut().is_some_and(|run| run.join(stretch, verdict));
+            let is_apart = sessions.tell_addresses_apart() || self.may_be_own_copies(these);
+            let joins = !is_apart && runs.last_mut().is_some_and(|run| run.join(stretch, verdict));
             if !joins {
                 self.begin_runs(ingress, these, stretch, verdict, runs);
             }
@@ -133,6 +134,9 @@ impl Core {
         let concerned = frames
             .first()
             .map_or(Concerned::NONE, |first| self.concerned(ingress, first, &verdict));
+        if self.may_be_own_copies(frames) && self.is_wanted(ingress, &verdict, concerned) {
+            return self.begin_runs_of_own(frames, verdict, concerned, runs);
+        }
         let Stretch { frames: count, traits, .. } = *stretch;
         let one_by_one = self.snapshot.sessions.judge_one_by_one(concerned)
             || self.is_wanted_exactly(ingress, &verdict);
@@ -144,6 +148,32 @@ impl Core {
             let company = if may_be_wanted { Company::Refused } else { Company::Welcome };
             runs.push(Run::begin(count, traits, verdict, company, concerned));
         }
+    }
+
+    /// Makes a run of each frame of a stretch from a card by which copies for collectors leave: some may be such, and others what
+    /// the host sends, which begins alike.
+    #[inline(never)]
+    fn begin_runs_of_own(
+        &self,
+        frames: &[Frame],
+        verdict: Verdict,
+        concerned: Concerned,
+        runs: &mut Vec<Run>,
+    ) {
+        runs.extend(frames.iter().map(|frame| {
+            let run = Run::alone(frame, verdict, concerned);
+            let is_own = self.snapshot.sessions.is_own_copy(frame.head.bytes());
+            if is_own { run.of_own_copies() } else { run }
+        }));
+    }
+
+    /// Whether some session, named or numbered, would copy frames of this verdict.
+    fn is_wanted(&self, ingress: PortId, verdict: &Verdict, concerned: Concerned) -> bool {
+        let Snapshot { mirror, switch, .. } = &*self.snapshot;
+        !concerned.all().is_empty()
+            || verdict.is_ok_and(|decision| {
+                !mirror.select(ingress, &decision.destinations(switch, ingress)).is_none()
+            })
     }
 
     /// Whether a destination of an exact session wants frames of this verdict.

@@ -145,6 +145,8 @@ pub(crate) enum Nature {
     Entered,
     /// They were in a mirror stream of another host: their VLAN is not one of ours.
     Streamed,
+    /// Copies for a collector that this switch sent, and that came back.
+    OwnCopies,
 }
 
 /// Frames that go the same way.
@@ -186,6 +188,11 @@ impl Run {
     #[inline]
     pub(crate) fn alone(frame: &Frame, verdict: Verdict, concerned: Concerned) -> Self {
         Self::begin(1, Traits::of(frame), verdict, Company::Refused, concerned)
+    }
+
+    /// The same, if nobody may copy the frames because they are copies for a collector that came back.
+    pub(crate) fn of_own_copies(self) -> Self {
+        Self { nature: Nature::OwnCopies, concerned: Concerned::NONE, ..self }
     }
 
     /// Adds the frames of a stretch if they go the same way and can be delivered together. Whether they do.

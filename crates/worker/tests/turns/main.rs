@@ -21,6 +21,8 @@ mod kept;
 #[cfg(test)]
 mod mirroring;
 #[cfg(test)]
+mod own_copies;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod returned_copies;
