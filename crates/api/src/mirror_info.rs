@@ -42,7 +42,7 @@ pub enum MirrorDestinationKind {
 
 /// What became of the copies for one destination. `wanted` is always `delivered` plus all of `dropped`, in
 /// frames and in bytes. Frames that sampling or the filter left out are not wanted; those beyond the rate are, and are
-/// dropped.
+/// dropped. Counted are frames as on a wire, whereas sampling takes one in N of those that guests send.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorDestinationInfo {
     /// What it is.

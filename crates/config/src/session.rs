@@ -31,7 +31,7 @@ pub struct SessionConfig {
     pub filter: Option<String>,
     /// Most bytes of each copy, 14 or more; `None`: all.
     pub snap_len: Option<u32>,
-    /// One frame in so many is wanted.
+    /// One frame in so many is wanted, as guests send them: one of TSO counts once.
     pub sample: NonZeroU32,
     /// How much may leave in a second.
     pub rate: Option<MirrorRate>,

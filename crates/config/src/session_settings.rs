@@ -30,7 +30,7 @@ pub struct SessionSettings {
     /// Most bytes of each copy; 0: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snap_len: Option<u64>,
-    /// One frame in so many is wanted; 1: all.
+    /// One frame in so many is wanted, as guests send them: one of TSO counts once. 1: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
     /// Most bytes of copies in a second, instead of any rate there was; 0: no limit.

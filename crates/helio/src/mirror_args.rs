@@ -133,7 +133,7 @@ pub(crate) struct MirrorLiveArgs {
     /// Most bytes of each copy, 14 or more; with "set", 0 stands for all
     #[arg(long, value_name = "BYTES")]
     pub(crate) snap_len: Option<u64>,
-    /// Only one frame in so many
+    /// Only one frame in so many, as guests send them: one of TSO counts once, and all its segments are copied
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) sample: Option<u32>,
     /// Most bytes of copies in a second; with "set", 0 stands for no limit

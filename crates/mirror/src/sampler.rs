@@ -2,8 +2,12 @@
 
 use std::num::NonZeroU32;
 
-/// Takes one frame of every N, from a random one on. Of any N frames in a row exactly one is taken, so a count of copies
-/// times N is a count of frames, short of N at most. Each worker has its own for each session.
+/// Takes one frame of every N, from a random one on. Of any N frames in a row exactly one is taken. Each worker has its own for
+/// each session.
+///
+/// A frame is what a guest sends: one of TSO is taken with all its segments, or left. So a count of frames taken times N is a
+/// count of frames, short of N at most; copies are counted as on a wire, and where guests leave segmentation to the switch,
+/// their number times N is that of the frames on a wire only in the long run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampler {
     /// Frames to let pass before the next one that is taken.

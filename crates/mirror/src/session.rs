@@ -21,7 +21,7 @@ pub struct Session {
     pub directions: Directions,
     /// Copies only what this accepts of the frame as it crosses the source; without one, everything.
     pub filter: Option<Program>,
-    /// Of each N frames that are left, one is copied.
+    /// Of each N frames that are left, as guests send them, one is copied.
     pub one_in: NonZeroU32,
     /// How much may be copied, over all workers.
     pub rate: Option<Rate>,
