@@ -9,7 +9,8 @@ use helio_counters::MirrorCounts;
 use helio_encap::SnapLen;
 use helio_filter::Program;
 use helio_mirror::{
-    Directions, Exactness, Leg, LegForm, Rate, RefusedFrames, Remote, Session, Sessions, Sources,
+    Directions, Exactness, Leg, LegForm, Numbering, Rate, RefusedFrames, Remote, Session, Sessions,
+    Sources,
 };
 use helio_types::{LegId, MAX_LEGS, PortSet};
 use helio_underlay::Endpoint;
@@ -33,6 +34,8 @@ pub(crate) struct ServedSession {
 pub(crate) struct ServedLeg {
     pub(crate) id: LegId,
     number: u64,
+    /// How far its copies are numbered. It is kept here because workers forget a destination whose uplink is removed.
+    numbering: Numbering,
     pub(crate) destination: MirrorDestination,
     /// What the counters of its number held when it came.
     pub(crate) base: MirrorCounts,
@@ -90,6 +93,7 @@ impl ServedSessions {
                 None => legs.extend(free.next().map(|id| ServedLeg {
                     id,
                     number: self.next_number(),
+                    numbering: Numbering::default(),
                     destination: destination.clone(),
                     base: counts(id),
                 })),
@@ -201,6 +205,7 @@ impl ServedLeg {
         };
         Some(Remote {
             number: self.number,
+            numbering: self.numbering.clone(),
             endpoint,
             next_hop: remote.remote_mac,
             encapsulation: remote.encapsulation,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod decap_point;
+mod numbering;
 mod own_copies;
 mod plan;
 mod rate_limit;
@@ -19,6 +20,7 @@ mod sessions;
 mod table;
 
 pub use decap_point::DecapPoint;
+pub use numbering::Numbering;
 pub use plan::CopyPlan;
 pub use rate_limit::{Copies, RateLimit};
 pub use remote::Remote;

@@ -9,12 +9,16 @@ use helio_encap::{
 use helio_types::MacAddr;
 use helio_underlay::Endpoint;
 
+use crate::Numbering;
+
 /// A destination of a named session outside the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Remote {
-    /// Tells this destination from all others there ever were, so that its numbering goes on when something else of its session
-    /// changes.
+    /// Tells this destination from all others there ever were, so that what is known of its next hop stays when something else of
+    /// its session changes.
     pub number: u64,
+    /// How far its copies are numbered. Whatever else changes, it is the same one.
+    pub numbering: Numbering,
     /// The way there.
     pub endpoint: Endpoint,
     /// Where the next hop is, if nobody need be asked.

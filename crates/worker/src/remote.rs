@@ -1,5 +1,5 @@
-//! What the worker that owns an uplink keeps for each collector behind it: where its next hop is, and how far its copies are
-//! numbered.
+//! What the worker that owns an uplink keeps for each collector behind it: where its next hop is, and outer headers. How far the
+//! copies are numbered outlives that: it comes with the destination.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,6 @@ pub(crate) struct Collector {
     had_link: bool,
     /// The outer headers, for the next hop they were compiled for.
     template: Option<(MacAddr, Template)>,
-    sequence: u32,
     outer: OuterHeader,
 }
 
@@ -67,13 +66,12 @@ impl Collector {
             is_asked_for: remote.next_hop.is_none(),
             had_link: true,
             template: None,
-            sequence: 0,
             outer: OuterHeader::new(),
         }
     }
 
-    /// Has another way there, if its way is another one: then nothing is known of it. The numbering and the counts go on. The
-    /// outer headers are compiled anew in any case: more than the way may have changed.
+    /// Has another way there, if its way is another one: then nothing is known of it. The counts go on. The outer headers are
+    /// compiled anew in any case: more than the way may have changed.
     fn take_way(&mut self, remote: &Remote) {
         self.neighbour.replace_endpoint(remote.endpoint);
         let was_asked_for = std::mem::replace(&mut self.is_asked_for, remote.next_hop.is_none());
@@ -106,9 +104,8 @@ impl Sending<'_> {
         port: &mut dyn Port,
         sent: &mut Sent,
     ) -> Result<(), DropReason> {
-        let Collector { neighbour, template, sequence: next, outer, .. } = &mut *self.collector;
-        let sequence = *next;
-        *next = sequence.wrapping_add(1);
+        let Collector { neighbour, template, outer, .. } = &mut *self.collector;
+        let sequence = remote.numbering.take();
         let next_hop = remote.next_hop.or_else(|| neighbour.use_mac());
         let next_hop = next_hop.ok_or(DropReason::NoNeighbour)?;
         if template.as_ref().is_none_or(|(compiled_for, _)| *compiled_for != next_hop) {

@@ -5,7 +5,7 @@ use std::num::NonZeroU8;
 use std::sync::atomic::Ordering;
 
 use helio_encap::{Dscp, Encapsulation, Oversize};
-use helio_mirror::{LegForm, Remote};
+use helio_mirror::{LegForm, Numbering, Remote};
 use helio_testkit::{Received, TestFrame};
 use helio_types::MacAddr;
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet};
@@ -36,6 +36,7 @@ fn collector() -> Remote {
     });
     Remote {
         number: 1,
+        numbering: Numbering::default(),
         endpoint: endpoint.unwrap(),
         next_hop: None,
         encapsulation: Encapsulation::ErspanI,

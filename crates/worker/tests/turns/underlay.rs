@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use helio_encap::{
     Dscp, Encapsulation, ErspanSession, GreSequence, HardwareId, Oversize, SubHeaderChoice,
 };
-use helio_mirror::{DecapPoint, LegForm, Remote};
+use helio_mirror::{DecapPoint, LegForm, Numbering, Remote};
 use helio_testkit::TestFrame;
 use helio_types::{DropReason, MacAddr};
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet, Refusal};
@@ -45,6 +45,7 @@ pub(crate) fn collector(
     });
     LegForm::Remote(Arc::new(Remote {
         number: 1,
+        numbering: Numbering::default(),
         endpoint: endpoint.unwrap(),
         next_hop,
         encapsulation: Encapsulation::Gre { key: None, sequence: GreSequence::Present },
@@ -120,8 +121,10 @@ fn a_next_hop_that_is_configured_no_longer_is_asked_for_at_once() {
 fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() {
     let mut stage = stage(collector(OWN_MAC, None, Oversize::Truncate));
     let mut copies = Vec::new();
+    let numbering = Numbering::default();
     for own_mac in [OWN_MAC, OTHER_MAC] {
-        configure(&mut stage, collector(own_mac, None, Oversize::Truncate));
+        let form = collector(own_mac, None, Oversize::Truncate);
+        configure(&mut stage, with(form, |remote| remote.numbering = numbering.clone()));
         // Questions are a second apart.
         stage.now_ns.fetch_add(2_000_000_000, Ordering::Relaxed);
         stage.settle();
@@ -142,11 +145,11 @@ fn a_card_with_another_address_asks_and_sends_with_that_and_the_numbers_go_on() 
 
 #[test]
 fn a_collector_whose_copies_travel_in_another_class_gets_the_next_number_in_that_class() {
-    let form = || collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate);
-    let mut stage = stage(form());
+    let form = collector(OWN_MAC, Some(COLLECTOR_MAC), Oversize::Truncate);
+    let mut stage = stage(form.clone());
     let mut found = Vec::new();
     for class in [0, 46] {
-        configure(&mut stage, with(form(), |remote| remote.dscp = Dscp::of_low_bits(class)));
+        configure(&mut stage, with(form.clone(), |remote| remote.dscp = Dscp::of_low_bits(class)));
         stage.send(0, &frame(0, 3).payload(100, 1).complete());
         stage.settle();
         let sent = stage.bytes_at(UPLINK);

@@ -5,7 +5,7 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use helio_encap::{Dscp, Encapsulation, GreSequence, Oversize};
-use helio_mirror::{DecapPoint, LegForm, Remote};
+use helio_mirror::{DecapPoint, LegForm, Numbering, Remote};
 use helio_testkit::TestFrame;
 use helio_underlay::{Carrier, Endpoint, EndpointSettings, IpNet, Refusal};
 
@@ -35,6 +35,7 @@ fn collector(number: u64, remote: Ipv4Addr, key: u32, mtu_bytes: u16) -> LegForm
     });
     LegForm::Remote(Arc::new(Remote {
         number,
+        numbering: Numbering::default(),
         endpoint: endpoint.unwrap(),
         next_hop: Some(COLLECTOR_MAC),
         encapsulation: Encapsulation::Gre { key: Some(key), sequence: GreSequence::Absent },
