@@ -22,6 +22,7 @@ use helio_vhost_user::{
     MAX_QUEUE_PAIRS, PortEvent, PortParts, SocketAccess, SocketRole, StateWord, VhostPort,
     VhostPortHandle,
 };
+use helio_worker::DecapShelf;
 
 use crate::forgetting::Forgetting;
 use crate::port_state::Condition;
@@ -44,8 +45,16 @@ pub(crate) enum PortHandle {
     Vm(VhostPortHandle),
     Uplink(UplinkHandle),
     Tap(TapHandle),
-    /// Served by the uplink's worker, by what it is configured; the sentence says what it does.
-    Decap(String),
+    /// Served by the uplink's worker, by what it is configured.
+    Decap(DecapHandle),
+}
+
+/// What control holds of a decap port.
+pub(crate) struct DecapHandle {
+    /// What it does.
+    sentence: String,
+    /// Where its counts lie while its uplink is away.
+    shelf: Arc<DecapShelf>,
 }
 
 /// Makes the port of `config`. Its worker gets the first half, if there is one; it serves nobody before [`PortHandle::start`].
@@ -61,7 +70,8 @@ pub(crate) fn make(
         Attachment::Decap(point) => {
             let sentence =
                 format!("takes mirror streams for {} that arrive on {}", point.local, point.uplink);
-            return Ok((None, PortHandle::Decap(sentence)));
+            let handle = DecapHandle { sentence, shelf: Arc::default() };
+            return Ok((None, PortHandle::Decap(handle)));
         }
     };
     Ok((Some(port), handle))
@@ -216,7 +226,7 @@ impl PortHandle {
             }
             Self::Uplink(handle) => of_interface(handle.state()),
             Self::Tap(handle) => of_interface(handle.state()),
-            Self::Decap(sentence) => {
+            Self::Decap(DecapHandle { sentence, .. }) => {
                 Condition { word: PortState::Up, gravity: Gravity::Usual, detail: sentence.clone() }
             }
         }
@@ -227,6 +237,14 @@ impl PortHandle {
         match self {
             Self::Vm(handle) => Some(handle),
             Self::Uplink(_) | Self::Tap(_) | Self::Decap(_) => None,
+        }
+    }
+
+    /// The shelf of a decap port.
+    pub(crate) fn shelf(&self) -> Option<&Arc<DecapShelf>> {
+        match self {
+            Self::Decap(handle) => Some(&handle.shelf),
+            Self::Vm(_) | Self::Uplink(_) | Self::Tap(_) => None,
         }
     }
 

@@ -7,9 +7,11 @@ use helio_worker::UnderlayReport;
 use crate::ports::ServedPort;
 use crate::session_info::disbelieved;
 
-/// Adds what the worker of the uplink has seen.
+/// Adds what was seen: by the worker of the uplink, or by the last one while there is none.
 pub(crate) fn describe_streams(info: &mut DecapInfo, port: &ServedPort, report: &UnderlayReport) {
-    let Some(decap) = report.decaps.iter().find(|decap| decap.port == port.id) else { return };
+    let served = report.decaps.iter().find(|decap| decap.port == port.id).cloned();
+    let shelved = || port.handle.shelf().and_then(|shelf| shelf.report());
+    let Some(decap) = served.or_else(shelved) else { return };
     let refused = Refusal::ALL.iter().zip(decap.refused).filter(|(_, count)| *count > 0);
     info.refused = refused.map(|(why, count)| (why.name().to_owned(), count)).collect();
     info.fragments = fragment_info(&decap.fragments);

@@ -1,9 +1,12 @@
 //! The switch's own addresses in the networks behind its uplinks.
 
+use std::sync::Arc;
+
 use helio_config::{Attachment, DecapPoint as DecapConfig, RemoteDestination};
 use helio_encap::Encapsulation;
 use helio_mirror::DecapPoint;
 use helio_underlay::{Carrier, Endpoint, EndpointError, EndpointSettings, IpNet, UnderlayTag};
+use helio_worker::DecapShelf;
 
 use crate::cards::Cards;
 use crate::ports::{Ports, ServedPort};
@@ -46,10 +49,13 @@ fn carrier(encapsulation: Encapsulation) -> Carrier {
     first_word.map_or(Carrier::Nothing, |first_word| Carrier::Gre { first_word, key })
 }
 
-/// The decap ports whose uplinks are there.
-pub(crate) fn decap_points(ports: &Ports, cards: &Cards) -> Vec<DecapPoint> {
+/// The decap ports whose uplinks are there, with their shelves.
+pub(crate) fn decap_points(ports: &Ports, cards: &Cards) -> Vec<(DecapPoint, Arc<DecapShelf>)> {
     let point = |port: &ServedPort| match &port.config.attachment {
-        Attachment::Decap(config) => decap_point(port, config, ports, cards),
+        Attachment::Decap(config) => {
+            let shelf = Arc::clone(port.handle.shelf()?);
+            Some((decap_point(port, config, ports, cards)?, shelf))
+        }
         Attachment::Vm(_) | Attachment::Uplink(_) | Attachment::Tap(_) => None,
     };
     ports.iter().filter_map(point).collect()

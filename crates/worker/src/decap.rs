@@ -1,6 +1,8 @@
 //! Mirror streams of other hosts that arrive on an uplink: the frame in each datagram is copied to the destinations of the
 //! sessions that watch the decap port, as if that port had sent it.
 
+use std::sync::{Arc, Weak};
+
 use helio_encap::{
     Assembled, Decapsulated, Fragment, FragmentCounts, Reassembly, Refusal, RemoteSession,
     SequenceCounts, SequenceTracker, parse, parse_assembled,
@@ -12,6 +14,7 @@ use helio_switch::{Decision, DecisionKind, L2};
 use helio_types::{DropReason, PortId, VlanId};
 use helio_underlay::{Neighbour, RefusalCounts};
 
+use crate::DecapShelf;
 use crate::core::Core;
 use crate::mailbox::{Readers, Targets};
 use crate::run::{Nature, Run, Verdict};
@@ -39,6 +42,8 @@ struct Followed {
 #[derive(Debug)]
 pub(crate) struct Decap {
     pub(crate) point: DecapPoint,
+    /// Where it lies when its uplink goes. The port has it, and when that is no more, nobody wants to know.
+    shelf: Weak<DecapShelf>,
     /// Answers for our address; it never asks.
     pub(crate) neighbour: Neighbour,
     /// Datagrams that come in pieces.
@@ -79,6 +84,7 @@ impl Decap {
     pub(crate) fn new(point: DecapPoint) -> Self {
         Self {
             point,
+            shelf: Weak::new(),
             neighbour: Neighbour::new(point.endpoint),
             fragments: Reassembly::new(),
             refused: [0; Refusal::COUNT],
@@ -88,9 +94,17 @@ impl Decap {
     }
 
     /// Is at `point` from now on, which has the same number. What it counted stays.
-    fn take_point(&mut self, point: &DecapPoint) {
+    fn take_point(&mut self, point: &DecapPoint, shelf: &Arc<DecapShelf>) {
         self.neighbour.replace_endpoint(point.endpoint);
         self.point = *point;
+        self.shelf = Arc::downgrade(shelf);
+    }
+
+    /// Leaves its worker.
+    fn put_away(self) {
+        if let Some(shelf) = self.shelf.upgrade() {
+            shelf.put(self);
+        }
     }
 
     pub(crate) fn report(&self) -> DecapReport {
@@ -191,22 +205,25 @@ impl Decap {
 }
 
 impl Core {
-    /// Keeps what is kept for decap ports that go on, and begins it for new ones. Not part of a turn: it allocates.
+    /// Keeps what is kept for decap ports that go on, here or after their uplink was away, and begins it for new ones. Not part
+    /// of a turn: it allocates, and takes locks.
     #[cold]
     pub(crate) fn adopt_decaps(&mut self) {
         let own = self.snapshot.owned_by(self.id.index());
         let mut before = std::mem::take(&mut self.decaps);
-        let points = self.snapshot.decaps.iter().filter(|point| own.contains(point.uplink));
-        let adopt = |point: &DecapPoint| {
-            let kept = before.iter().position(|decap| decap.point.number == point.number);
-            let mut decap =
-                kept.map_or_else(|| Decap::new(*point), |place| before.swap_remove(place));
-            decap.take_point(point);
+        let served = self.snapshot.decaps.iter().filter(|(point, _)| own.contains(point.uplink));
+        let adopt = |(point, shelf): &(DecapPoint, Arc<DecapShelf>)| {
+            let place = before.iter().position(|decap| decap.point.number == point.number);
+            let kept = place.map(|place| before.swap_remove(place)).or_else(|| shelf.take());
+            let mut decap = kept.unwrap_or_else(|| Decap::new(*point));
+            decap.take_point(point, shelf);
             decap
         };
-        self.decaps = points.map(adopt).collect();
-        for decap in &mut before {
-            self.give_up_fragments(decap);
+        self.decaps = served.map(adopt).collect();
+        for mut decap in before {
+            // They lie in buffers of this worker.
+            self.give_up_fragments(&mut decap);
+            decap.put_away();
         }
     }
 

@@ -1,8 +1,12 @@
 //! The configuration as workers see it: immutable, replaced as a whole between turns.
 
+use std::sync::Arc;
+
 use helio_mirror::{DecapPoint, MirrorTable, Sessions};
 use helio_switch::SwitchTable;
 use helio_types::{LegSet, MAX_PORTS, PortId, PortSet, WorkerId};
+
+use crate::DecapShelf;
 
 /// Everything a worker looks up in the configuration. Made by the control side; a change is a new one.
 #[derive(Debug)]
@@ -10,7 +14,7 @@ pub struct Snapshot {
     pub(crate) switch: SwitchTable,
     pub(crate) mirror: MirrorTable,
     pub(crate) sessions: Sessions,
-    pub(crate) decaps: Vec<DecapPoint>,
+    pub(crate) decaps: Vec<(DecapPoint, Arc<DecapShelf>)>,
     /// The ports of each worker.
     owned: Box<[PortSet]>,
     /// The ports of nobody.
@@ -44,9 +48,9 @@ impl Snapshot {
         Self { switch, mirror, sessions, decaps, owned, orphans, legs, orphan_legs }
     }
 
-    /// The same with these decap ports.
+    /// The same with these decap ports, each with the shelf that it always has.
     #[must_use]
-    pub fn with_decaps(self, decaps: Vec<DecapPoint>) -> Self {
+    pub fn with_decaps(self, decaps: Vec<(DecapPoint, Arc<DecapShelf>)>) -> Self {
         Self { decaps, ..self }
     }
 

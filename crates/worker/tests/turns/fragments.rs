@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use helio_encap::{FragmentCounts, MOST_DATAGRAMS, Refusal, SequenceCounts, WAIT_NS};
 use helio_mirror::{DecapPoint, Exactness, LegForm, Session};
 use helio_testkit::{TestFrame, allocations_in};
-use helio_types::DropReason;
+use helio_types::{DropReason, WorkerId};
 use helio_underlay::{Endpoint, IpNet};
 use helio_worker::DecapReport;
 
@@ -221,6 +221,45 @@ fn what_waits_for_a_decap_port_goes_with_it_and_stays_with_one_that_stays() {
     assert_eq!(stage.chunks_in_use(), 1);
     stage.configure_underlay(&plans, sessions(Exactness::ByReference), Vec::new());
     assert_eq!(stage.chunks_in_use(), 0);
+}
+
+/// Takes the uplink away, and then gives it to a worker. What was told of the decap port in between.
+fn move_uplink(stage: &mut Stage, plans: &mut [PortPlan], to: usize) -> DecapReport {
+    let [from, to_worker] = [plans[UPLINK].owner.unwrap(), to].map(|at| WorkerId::new(at).unwrap());
+    plans[UPLINK].owner = None;
+    stage.configure_underlay(plans, sessions(Exactness::ByReference), Vec::new());
+    assert!(stage.ask(|fleet, _| fleet.report_underlay()).decaps.is_empty());
+    let between = stage.shelves[&1].report().unwrap();
+    stage.ask(|fleet, _| {
+        let uplink = fleet.remove_port(from, port(UPLINK)).unwrap().unwrap();
+        fleet.add_port(to_worker, port(UPLINK), uplink).unwrap();
+    });
+    plans[UPLINK].owner = Some(to);
+    stage.configure_underlay(plans, sessions(Exactness::ByReference), vec![point()]);
+    assert!(stage.shelves[&1].report().is_none());
+    between
+}
+
+#[test]
+fn what_a_decap_port_counted_goes_on_at_whichever_worker_has_its_uplink_next() {
+    let (mut stage, mut plans) = stage_of(1, Exactness::ByReference);
+    for (round, to) in (1_u16..).zip([1, 1, 0, 0]) {
+        let number = 3 * round;
+        // One copy comes, of the next only a part, and one is missed while nobody listens.
+        fragments(number, &inner(300), 200).iter().for_each(|it| stage.send(UPLINK, it));
+        stage.send(UPLINK, &fragments(number + 1, &inner(300), 200)[0]);
+        stage.settle();
+        assert_eq!(report(&mut stage).fragments.waiting, 1);
+        let between = move_uplink(&mut stage, &mut plans, to);
+        assert_eq!(stage.chunks_in_use(), 0);
+        let now = report(&mut stage);
+        assert_eq!(refused(&now), refused(&between));
+        assert_eq!((now.fragments, &now.sessions), (between.fragments, &between.sessions));
+        let (counts, round) = (now.sessions[0].1, u64::from(round));
+        assert_eq!((counts.received, counts.lost()), (round, 2 * (round - 1)));
+        let given_up = now.refused[Refusal::FragmentIncomplete.index()];
+        assert_eq!((now.fragments.datagrams, given_up), (round, round));
+    }
 }
 
 #[test]

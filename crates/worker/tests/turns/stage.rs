@@ -1,5 +1,6 @@
 //! A switch of fake ports whose workers take a turn when the test says so.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use helio_testkit::{FarSide, FrameBuilder, Received, Seen, TestFrame, fake_port}
 use helio_types::{
     DropReason, LegId, MAX_LEGS, MacAddr, Mirroring, PortId, SessionId, VlanId, VlanMode, WorkerId,
 };
-use helio_worker::{Clock, Fleet, FleetSettings, Polling, Snapshot, Step, Worker};
+use helio_worker::{Clock, DecapShelf, Fleet, FleetSettings, Polling, Snapshot, Step, Worker};
 
 /// Turns after which a switch that still finds something to do is taken to be caught in a loop.
 const MOST_TURNS: usize = 10_000;
@@ -131,6 +132,8 @@ pub(crate) struct Stage {
     pub(crate) ports: Vec<FarSide>,
     exact: Vec<u8>,
     sent: Vec<u64>,
+    /// Those of decap ports, by their numbers.
+    pub(crate) shelves: BTreeMap<u64, Arc<DecapShelf>>,
     /// The clock of the workers.
     pub(crate) now_ns: Arc<AtomicU64>,
 }
@@ -155,7 +158,8 @@ impl Stage {
         let (fakes, ports): (Vec<_>, Vec<_>) =
             (0..plans.len()).map(|index| fake_port(port(index))).unzip();
         let sent = vec![0; plans.len()];
-        let mut stage = Self { fleet, workers, ports, exact: exact.to_vec(), sent, now_ns };
+        let (exact, shelves) = (exact.to_vec(), BTreeMap::new());
+        let mut stage = Self { fleet, workers, ports, exact, sent, shelves, now_ns };
         let owners: Vec<_> = plans.iter().map(|plan| plan.owner).collect();
         stage.ask(|fleet, ports| {
             for ((fake, far), owner) in fakes.into_iter().zip(ports).zip(owners) {
@@ -204,6 +208,9 @@ impl Stage {
         decaps: Vec<DecapPoint>,
     ) {
         let snapshot = Arc::into_inner(snapshot(self.workers.len(), plans, &self.exact)).unwrap();
+        let mut shelf =
+            |point: &DecapPoint| Arc::clone(self.shelves.entry(point.number).or_default());
+        let decaps = decaps.into_iter().map(|point| (point, shelf(&point))).collect();
         let snapshot = snapshot.with_sessions(Sessions::new(sessions)).with_decaps(decaps);
         let snapshot = Arc::new(snapshot);
         self.ask(|fleet, _| fleet.install(&snapshot).unwrap());
