@@ -2,7 +2,7 @@
 
 use helio_types::VlanId;
 
-use crate::{Cos, Integrity, OriginalTag, SourceIndex};
+use crate::{Cos, Integrity, OriginalTag, SourceIndex, Truncation};
 
 /// Which way a mirrored frame crossed its port, seen from the switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,6 +64,8 @@ pub struct CopyFields {
     pub original_tag: OriginalTag,
     /// Whether the frame was of a length that Ethernet allows.
     pub integrity: Integrity,
+    /// Whether all of the frame was there: who sent it here in a stream may have cut it. What is cut now is not said here.
+    pub truncation: Truncation,
     /// Which way it crossed the source port.
     pub direction: Direction,
     /// The source port.

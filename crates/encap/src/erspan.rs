@@ -27,6 +27,17 @@ pub enum Truncation {
     Cut,
 }
 
+impl Truncation {
+    /// Of a copy that was cut on one of two stretches of its way, or on both.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Whole => other,
+            Self::Cut => Self::Cut,
+        }
+    }
+}
+
 /// What became of the tag that a frame had: the En field of type II.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OriginalTag {

@@ -175,7 +175,7 @@ impl Template {
 
     /// What stands between the IP header and the copy.
     fn push_shim(&self, copy: &CopyFields, part: &Part, out: &mut OuterHeader) {
-        let truncation = part.datagram.truncation;
+        let truncation = part.datagram.truncation.or(copy.truncation);
         if let Some(first_word) = self.encapsulation.gre_first_word() {
             out.push(first_word);
         }

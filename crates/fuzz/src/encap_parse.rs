@@ -175,6 +175,7 @@ fn copy(input: &mut Input<'_>) -> CopyFields {
         identification: input.u32(),
         vlan: VlanId::new(input.u16() & 0xfff).unwrap_or_default(),
         cos: Cos::of_low_bits(flags),
+        truncation: if flags & 0x40 == 0 { Truncation::Whole } else { Truncation::Cut },
         direction: if flags & 0x80 == 0 { Direction::Ingress } else { Direction::Egress },
         source: SourceIndex::of_low_bits(input.u32()),
         timestamp: Timestamp(input.u64()),
@@ -204,7 +205,8 @@ fn port(encapsulation: Encapsulation) -> u16 {
 fn assert_told(encapsulation: Encapsulation, copy: &CopyFields, plan: &Plan, stream: &Stream) {
     let number = encapsulation.is_numbered().then_some(copy.sequence);
     assert_eq!(stream.sequence(), number);
-    assert!(stream.truncation().is_none_or(|truncation| truncation == plan.truncation()));
+    let truncation = plan.truncation().or(copy.truncation);
+    assert!(stream.truncation().is_none_or(|told| told == truncation));
     assert!(stream.direction().is_none_or(|direction| direction == copy.direction));
     let session = match encapsulation {
         Encapsulation::ErspanI => None,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use helio_encap::{
     Assembled, Decapsulated, Fragment, FragmentCounts, Reassembly, Refusal, RemoteSession,
-    SequenceCounts, SequenceTracker, parse, parse_assembled,
+    SequenceCounts, SequenceTracker, Truncation, parse, parse_assembled,
 };
 use helio_filter::Tail;
 use helio_frame::{Frame, HEAD_BYTES, RestBytes};
@@ -252,7 +252,10 @@ impl Core {
     /// Delivers the copy in a datagram to those who watch the decap port `port`.
     pub(crate) fn deliver_copy(&mut self, port: PortId, outer: &Frame, copy: &Decapsulated) {
         match self.inner(outer, copy) {
-            Some(mut inner) => self.copy_only(port, &mut inner),
+            // Where the form cannot tell, it is taken to be whole.
+            Some(mut inner) => {
+                self.copy_only(port, &mut inner, copy.stream.truncation().unwrap_or_default());
+            }
             None => self.counters.port(port).drop_ingress(DropReason::PortDown, 1),
         }
     }
@@ -299,8 +302,8 @@ impl Core {
         Some(inner)
     }
 
-    /// Copies a frame to those who watch `port`, and gives it to nobody else.
-    fn copy_only(&mut self, port: PortId, frame: &mut Frame) {
+    /// Copies a frame to those who watch `port`, and gives it to nobody else. `truncation` is what is left of it.
+    fn copy_only(&mut self, port: PortId, frame: &mut Frame, truncation: Truncation) {
         self.counters.port(port).ingress.add(1, u64::from(frame.bytes));
         let tag = L2::parse(frame.head.bytes()).ok().and_then(|l2| l2.tag);
         let vlan = tag.and_then(|tag| VlanId::new(tag.vid())).unwrap_or(VlanId::UNTAGGED);
@@ -316,6 +319,9 @@ impl Core {
         self.plan_copies(port, std::slice::from_mut(frame), &run, &mut targets);
         if !run.concerned.all().is_empty() {
             self.plan_legs(port, frame, &mut run);
+            if let Some(plan) = self.leg_plan_mut(run.legs) {
+                plan.truncation = truncation;
+            }
         }
         // The datagram around it lies in the same place.
         run.readers = Readers::Others;

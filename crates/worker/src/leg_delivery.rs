@@ -1,7 +1,7 @@
 //! Delivering frames that legs of named sessions get, to their ordinary receivers and to the legs whose ports this worker owns.
 
 use helio_encap::{
-    CopyFields, Cos, Direction, Integrity, OriginalTag, SnapLen, SourceIndex, Timestamp,
+    CopyFields, Cos, Direction, Integrity, OriginalTag, SnapLen, SourceIndex, Timestamp, Truncation,
 };
 use helio_frame::{Delivery, Frame, Port, Precedence, RestBytes};
 use helio_mirror::{Leg, LegForm, Session, Sessions};
@@ -161,6 +161,8 @@ struct Sighting {
     /// How its head changes on its way out through there.
     edit: TagEdit,
     refused: Option<DropReason>,
+    /// Whether it was all there.
+    truncation: Truncation,
 }
 
 impl Sighting {
@@ -171,14 +173,15 @@ impl Sighting {
         targets: &LegTargets,
         tagging: Tagging,
     ) -> Self {
-        let LegTargets { ingress, entered, production, refused, .. } = targets;
+        let LegTargets { ingress, entered, production, refused, truncation, .. } = targets;
+        let (refused, truncation) = (*refused, *truncation);
         let left = Sessions::left_through(session, production).unwrap_or(*entered);
         if ingress.contains(leg) {
             let direction = Direction::Ingress;
-            return Self { direction, at: *entered, edit: TagEdit::Keep, refused: *refused };
+            return Self { direction, at: *entered, edit: TagEdit::Keep, refused, truncation };
         }
         let edit = egress_view(snapshot, session, production, tagging);
-        Self { direction: Direction::Egress, at: left, edit, refused: None }
+        Self { direction: Direction::Egress, at: left, edit, refused: None, truncation }
     }
 
     /// The source as collectors are told: the slot of the port, and for a refused frame the highest bit and the number of the
@@ -273,6 +276,7 @@ impl LegWay<'_> {
             cos: Cos::of_low_bits(tag.or(self.tagging.tag).map_or(0, Tci::pcp)),
             original_tag: if tag.is_some() { OriginalTag::Kept } else { OriginalTag::Absent },
             integrity,
+            truncation: self.sighting.truncation,
             direction: self.sighting.direction,
             source: self.sighting.source(),
             timestamp: Timestamp::of_ns(self.now_ns),

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use helio_counters::FrameCount;
+use helio_encap::Truncation;
 use helio_filter::Program;
 use helio_frame::{Frame, RestBytes};
 use helio_mirror::{
@@ -33,6 +34,8 @@ pub(crate) struct LegTargets {
     pub(crate) production: PortSet,
     /// Why policy refused it, if it did.
     pub(crate) refused: Option<DropReason>,
+    /// Whether it is all there: who sent it here in a mirror stream may have cut it.
+    pub(crate) truncation: Truncation,
 }
 
 impl LegTargets {
@@ -44,6 +47,7 @@ impl LegTargets {
             entered,
             production: PortSet::EMPTY,
             refused: None,
+            truncation: Truncation::Whole,
         }
     }
 

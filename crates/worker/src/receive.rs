@@ -251,6 +251,10 @@ impl Core {
         self.leg_plans.get(usize::from(legs?))
     }
 
+    pub(crate) fn leg_plan_mut(&mut self, legs: Option<u8>) -> Option<&mut LegTargets> {
+        self.leg_plans.get_mut(usize::from(legs?))
+    }
+
     /// Delivers the frames of a run to the ports of this worker, and hands them over to the workers of the others.
     #[inline]
     pub(crate) fn forward(

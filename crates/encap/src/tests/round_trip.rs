@@ -79,8 +79,9 @@ proptest! {
         let sent = frame_bytes.min(snap);
         prop_assert_eq!(wire.len(), template.outer_bytes() + sent as usize);
         wire.resize(wire.len() + padding, 0xee);
-        let truncation =
-            if snap < frame_bytes { Truncation::Cut } else { Truncation::Whole };
+        // Here, or before it came here.
+        let is_cut = snap < frame_bytes || copy.truncation == Truncation::Cut;
+        let truncation = if is_cut { Truncation::Cut } else { Truncation::Whole };
         let (source, destination) = ends(&underlay);
         let tag = underlay.tag;
         let expected = Decapsulated {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::{
     Addresses, CopyFields, Cos, Direction, DontFragment, Dscp, Encapsulation, ErspanSession,
     GreSequence, HardwareId, Integrity, OriginalTag, OuterTag, SourceIndex, SubHeaderChoice,
-    Timestamp, UdpChecksum, Underlay, Vni,
+    Timestamp, Truncation, UdpChecksum, Underlay, Vni,
 };
 
 pub(super) fn addresses() -> impl Strategy<Value = Addresses> {
@@ -87,9 +87,10 @@ pub(super) fn copy() -> impl Strategy<Value = CopyFields> {
         Just(Integrity::Bad),
     ];
     let direction = prop_oneof![Just(Direction::Ingress), Just(Direction::Egress)];
-    let frame = (vlan(), cos(), original_tag, integrity, direction);
+    let truncation = prop_oneof![Just(Truncation::Whole), Just(Truncation::Cut)];
+    let frame = (vlan(), cos(), original_tag, integrity, truncation, direction);
     (frame, any::<[u32; 4]>(), any::<u64>()).prop_map(|(frame, numbers, timestamp)| {
-        let (vlan, cos, original_tag, integrity, direction) = frame;
+        let (vlan, cos, original_tag, integrity, truncation, direction) = frame;
         let [sequence, identification, source, flow_hash] = numbers;
         CopyFields {
             sequence,
@@ -98,6 +99,7 @@ pub(super) fn copy() -> impl Strategy<Value = CopyFields> {
             cos,
             original_tag,
             integrity,
+            truncation,
             direction,
             source: SourceIndex::of_low_bits(source),
             timestamp: Timestamp(timestamp),

@@ -11,8 +11,8 @@ use etherparse::PacketBuilder;
 use helio_encap::{
     Addresses, CopyFields, Cos, Direction, DontFragment, Dscp, Encapsulation, ErspanSession,
     GreSequence, HardwareId, Integrity, OriginalTag, OuterHeader, OuterTag, Oversize, Path,
-    SnapLen, SourceIndex, SubHeaderChoice, Template, Timestamp, UdpChecksum, Underlay, VXLAN_PORT,
-    Vni,
+    SnapLen, SourceIndex, SubHeaderChoice, Template, Timestamp, Truncation, UdpChecksum, Underlay,
+    VXLAN_PORT, Vni,
 };
 use helio_types::{MacAddr, VlanId};
 
@@ -69,6 +69,7 @@ fn copy() -> CopyFields {
         cos: Cos::new(5).unwrap(),
         original_tag: OriginalTag::Removed,
         integrity: Integrity::Oversized,
+        truncation: Truncation::Whole,
         direction: Direction::Egress,
         source: SourceIndex::new(0x9_8765).unwrap(),
         timestamp: Timestamp(0x1234_5678_9abc_def0),

@@ -47,7 +47,7 @@ fn stage() -> Stage {
 }
 
 /// A frame that somebody copied to us.
-fn inner(bytes: usize) -> Vec<u8> {
+pub(crate) fn inner(bytes: usize) -> Vec<u8> {
     let mut inner = frame(0, 3).payload(bytes, 1).complete().bytes;
     inner[14..].iter_mut().zip(0_u32..).for_each(|(byte, at)| *byte = (at * 7 % 251) as u8);
     inner

@@ -23,6 +23,8 @@ mod mirroring;
 #[cfg(test)]
 mod own_copies;
 #[cfg(test)]
+mod passed_on;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod returned_copies;

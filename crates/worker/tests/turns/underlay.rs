@@ -56,7 +56,7 @@ pub(crate) fn collector(
 }
 
 /// The same collector with something changed.
-fn with(form: LegForm, change: impl FnOnce(&mut Remote)) -> LegForm {
+pub(crate) fn with(form: LegForm, change: impl FnOnce(&mut Remote)) -> LegForm {
     let LegForm::Remote(remote) = form else { panic!("no collector") };
     let mut remote = (*remote).clone();
     change(&mut remote);
