@@ -49,7 +49,7 @@ pub struct SessionEntry {
     /// Most bytes of each copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snap_len: Option<u64>,
-    /// One frame in so many is wanted.
+    /// One frame in so many, as guests send them, is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
     /// Most bytes of copies in a second.
