@@ -10,7 +10,7 @@ mod support;
 use helio_api::PortState;
 use helio_guest::{Guest, GuestConfig};
 use helio_testkit::FrameBuilder;
-use helio_types::MacAddr;
+use helio_types::{DropReason, MacAddr};
 use serde_json::json;
 
 use support::capture::Capture;
@@ -271,6 +271,32 @@ fn a_collector_elsewhere_gets_what_a_vm_sends_and_receives_by_erspan() {
         // What neighbours said to each other.
         far.take();
         assert_copies(&switch, &mut far, |frame| Arrived::read(frame).map(|found| found.copy));
+    }
+}
+
+#[test]
+fn copies_that_a_cable_brings_back_to_a_watched_port_are_not_copied_again() {
+    for placement in PLACEMENTS {
+        enter_namespace();
+        lay_wire("near", "far", 1500);
+        let other_end =
+            "[[port]]\nname = \"uplink1\"\ninterface = \"far\"\nvlan = { access = 4001 }\n";
+        let vlan = "vlan = { access = 10 }";
+        let plan = Plan::new(placement).port("alice", vlan).port("bob", vlan).more(UPLINK);
+        let text = session("source-ports = [\"alice\", \"uplink1\"]\ninclude-dropped = true", &[]);
+        let mac = "remote-mac = \"52:54:00:00:00:88\"";
+        let collector = destination((Network::V4, Form::Erspan2), mac);
+        let switch = plan.more(other_end).more(&text).more(&collector).start();
+        for uplink in ["uplink0", "uplink1"] {
+            switch.wait_state(uplink, PortState::Up);
+        }
+        let [mut alice, mut bob] = guests(&switch, ["alice", "bob"]);
+        ping(&mut alice, &mut bob, 50);
+        wait_until("all copies are back", || {
+            switch.drops("uplink1", DropReason::NoDestination) >= 100
+        });
+        assert_delivered(&switch, 100);
+        assert_eq!(switch.drops("uplink1", DropReason::NoDestination), 100);
     }
 }
 
