@@ -7,8 +7,10 @@ use helio_frame::{BURST_BYTES, MemoryId};
 use helio_host::{Interface, Link, Order, PortEvent, Reply, Senses, Stop, Worker, keep_open};
 
 use crate::ethtool::{QueueCounts, queue_counts};
-use crate::opening::{Grip, Opening, open, wanted_queues};
+use crate::opening::{Opening, open, wanted_queues};
 use crate::parts::Shared;
+use crate::prepared::Prepared;
+use crate::program::Attached;
 use crate::sockets::fits_one_chunk;
 use crate::status::sentence;
 use crate::umem::{CHUNK_BYTES, RX_ENTRIES};
@@ -18,12 +20,12 @@ const LOOKS_AT_QUEUE: u32 = RX_ENTRIES.div_ceil(BURST_BYTES / CHUNK_BYTES);
 
 /// Runs until it is asked to stop.
 pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
-    let kept = RefCell::default();
+    let prepared = RefCell::default();
     keep_open(
         senses,
         stop,
-        || open(shared, &senses.interfaces, stop, &kept),
-        |opening| serve(shared, stop, senses, opening),
+        || open(shared, &senses.interfaces, stop, &prepared),
+        |opening| serve(shared, stop, senses, opening, &prepared),
         |why| {
             if shared.status.refuse(&why) {
                 shared.tell(&PortEvent::Refused(why));
@@ -34,9 +36,15 @@ pub(crate) fn run(shared: &Shared, stop: &Stop, senses: &Senses) {
 }
 
 /// Lends an open interface to the worker until it is gone or the uplink ends.
-fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Worker {
+fn serve(
+    shared: &Shared,
+    stop: &Stop,
+    senses: &Senses,
+    opening: Opening,
+    prepared: &RefCell<Option<Prepared>>,
+) -> Worker {
     // What comes first is dropped last: these sockets are closed before their chunks can be another's.
-    let Opening { lots: _lots, mut grip, queues, table, watched, interface, facts, note } = opening;
+    let Opening { lots: _lots, attached, queues, table, watched, interface, facts, note } = opening;
     let memory = MemoryId::of_port(shared.id);
     shared.directory.replace(memory, Some(table));
     let refused = match shared.ask(|answer| Order::Install(queues, answer)) {
@@ -56,10 +64,11 @@ fn serve(shared: &Shared, stop: &Stop, senses: &Senses, opening: Opening) -> Wor
 
     let queues = QueueCounts { receiving: facts.queues, sending: facts.sending_queues };
     let opened = Opened { interface, queues, multi_buffer: facts.multi_buffer };
-    let why = watch(shared, stop, senses, &opened, &mut grip);
+    let why = watch(shared, stop, senses, &opened, &attached, prepared);
 
     // The program first: what arrives from now on is the host's.
-    drop(grip);
+    drop(attached);
+    drop(prepared.take());
     shared.status.close(why.clone());
     let end = match shared.ask(Order::Remove) {
         // Their sockets are closed here.
@@ -111,7 +120,8 @@ fn watch(
     stop: &Stop,
     senses: &Senses,
     opened: &Opened,
-    grip: &mut Grip,
+    attached: &Attached,
+    prepared: &RefCell<Option<Prepared>>,
 ) -> String {
     let name = &shared.interface;
     let mut link = opened.interface.link;
@@ -131,10 +141,12 @@ fn watch(
         if let Some(why) = opened.outlived(&now, queues) {
             return format!("{name} {why}");
         }
-        if !grip.attached.is_attached() {
+        if !attached.is_attached() {
             return format!("the XDP program was taken away from {name}");
         }
-        if let Some(insistence) = &mut grip.prepared.insistence {
+        if let Some(insistence) =
+            prepared.borrow_mut().as_mut().and_then(|all| all.insistence.as_mut())
+        {
             let news = insistence.look(Instant::now());
             shared.status.note_driver(insistence.note());
             if let Some(news) = news {

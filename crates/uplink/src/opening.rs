@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use helio_host::{Interface, Interfaces, Stop};
+use helio_host::{Interface, Interfaces, PortEvent, Stop};
 use helio_types::UplinkMode;
 
 use crate::busy_poll::Looks;
@@ -34,17 +34,10 @@ const MIB_OF_QUEUE: u32 = (CHUNKS * CHUNK_BYTES) >> 20;
 /// First pause between two tries; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// What is undone when an interface is closed. The program goes first: then frames are the host's again.
-#[derive(Debug)]
-pub(crate) struct Grip {
-    pub(crate) attached: Attached,
-    pub(crate) prepared: Prepared,
-}
-
 /// An interface that is open.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) grip: Grip,
+    pub(crate) attached: Attached,
     pub(crate) queues: Box<Queues>,
     /// Kept by whoever has the sockets open.
     pub(crate) lots: Option<Arc<Lots>>,
@@ -57,13 +50,15 @@ pub(crate) struct Opening {
     pub(crate) note: Option<String>,
 }
 
-/// Opens the interface of an uplink. `kept` is what was asked of the interface by a try that failed.
+/// Opens the interface of an uplink. `prepared` is what is asked of the interface: it stays there when a try fails after that.
 pub(crate) fn open(
     shared: &Shared,
     interfaces: &Interfaces,
     stop: &Stop,
-    kept: &RefCell<Option<Prepared>>,
+    prepared: &RefCell<Option<Prepared>>,
 ) -> Result<Opening, UplinkError> {
+    // Undone if it does not come to asking again: the interface may be gone, or another's.
+    let before = prepared.take();
     let opener = Opener { shared, stop, name: &shared.interface };
     let interface = interfaces
         .find(opener.name)
@@ -72,18 +67,11 @@ pub(crate) fn open(
     let there = queue_counts(interfaces, opener.name)
         .map_err(|cause| opener.host("its settings cannot be read", cause))?;
     let used = opener.queues(there)?;
-    let before = kept.take();
     opener.wait_for_others(&interface)?;
-    let prepared = Prepared::new(interface.index, before).map_err(|cause| {
-        opener.refused("receive all frames", "CAP_NET_RAW", "it does not receive all frames", cause)
-    })?;
-    let (attached, sockets, way) = match opener.reach(&interface, used.receiving) {
-        Ok(reached) => reached,
-        Err(error) => {
-            *kept.borrow_mut() = Some(prepared);
-            return Err(error);
-        }
-    };
+    let asked = opener.prepare(&interface, before)?;
+    let driver_note = asked.note.clone();
+    prepared.replace(Some(asked));
+    let (attached, sockets, way) = opener.reach(&interface, used.receiving)?;
     let looks = match (way, shared.polling) {
         (UplinkWay::ZeroCopy, WorkerPolling::Busy) => sockets.look_by_worker(),
         _ => Looks::ByCard,
@@ -104,7 +92,7 @@ pub(crate) fn open(
         tx_budget: (way != UplinkWay::ZeroCopy).then(|| sockets.raise_tx_budget()),
     };
     let unused = unused_queues(used.receiving, there.receiving);
-    let note = [prepared.note.clone(), unused, opener.why_copied(&facts).map(str::to_owned)];
+    let note = [driver_note, unused, opener.why_copied(&facts).map(str::to_owned)];
     let note = note.into_iter().flatten().reduce(|note, more| format!("{note}; {more}"));
     // Before all that has the sockets open, so that it is dropped after it.
     let lots = sockets.source.lots();
@@ -117,8 +105,7 @@ pub(crate) fn open(
         let connected = attached.connect(queue, socket.as_raw_fd());
         connected.map_err(|cause| opener.host("its program finds no sockets", cause))?;
     }
-    let grip = Grip { attached, prepared };
-    Ok(Opening { grip, queues, lots, table, watched, interface, facts, note })
+    Ok(Opening { attached, queues, lots, table, watched, interface, facts, note })
 }
 
 /// The queues that an uplink shall use of those that are there. What is given to a queue beyond those that send, the kernel takes
@@ -171,6 +158,30 @@ impl Opener<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Asks of the interface what is to be asked of it, again if that was done `before`.
+    fn prepare(
+        &self,
+        interface: &Interface,
+        before: Option<Prepared>,
+    ) -> Result<Prepared, UplinkError> {
+        let asked = match before {
+            Some(before) => before.again(interface.index),
+            None => Prepared::new(interface.index).map(|prepared| (prepared, None)),
+        };
+        let (prepared, news) = asked.map_err(|cause| {
+            self.refused(
+                "receive all frames",
+                "CAP_NET_RAW",
+                "it does not receive all frames",
+                cause,
+            )
+        })?;
+        if let Some(news) = news {
+            self.shared.tell(&PortEvent::Note(format!("{} {news}", self.name)));
+        }
+        Ok(prepared)
     }
 
     /// Attaches the program and binds the sockets in the first way that the host has.

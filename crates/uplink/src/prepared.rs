@@ -1,9 +1,10 @@
 //! What is asked of an interface before it is opened. Done by the control thread.
 //!
-//! It is kept while tries to open it fail, so that a card is not told something else with each: on some the link goes down for a
-//! moment whenever that is.
+//! It stays while tries to open the interface fail, so that a card is not told something else with each: on some the link goes
+//! down for a moment whenever that is.
 
 use std::io;
+use std::time::Instant;
 
 use crate::ethtool::FramesLeftAlone;
 use crate::insistence::{Insistence, refusal};
@@ -14,7 +15,7 @@ use crate::promiscuous::Promiscuous;
 pub(crate) struct Prepared {
     /// Its number.
     index: u32,
-    _promiscuous: Promiscuous,
+    promiscuous: Promiscuous,
     /// `None` where the driver goes on.
     pub(crate) insistence: Option<Insistence>,
     /// What is not as an operator would expect.
@@ -22,20 +23,44 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Asks it of the interface with number `index`; `before` is what was asked of one before.
+    /// Asks it of the interface with number `index`.
     ///
     /// # Errors
     ///
     /// When the process may not receive all frames.
-    pub(crate) fn new(index: u32, before: Option<Self>) -> io::Result<Self> {
-        if let Some(same) = before.filter(|before| before.index == index) {
-            return Ok(same);
-        }
+    pub(crate) fn new(index: u32) -> io::Result<Self> {
         let promiscuous = Promiscuous::new(index)?;
-        let (insistence, note) = match FramesLeftAlone::demand(index) {
-            Ok(left_alone) => (Some(Insistence::new(left_alone)), None),
-            Err(cause) => (None, Some(refusal(&cause))),
-        };
-        Ok(Self { index, _promiscuous: promiscuous, insistence, note })
+        let (insistence, note) = demand(index);
+        Ok(Self { index, promiscuous, insistence, note })
+    }
+
+    /// What was asked of the interface with number `index` before, if it is of that; asked again where it holds no more, as when
+    /// the interface was in another network namespace, or somebody has a tool. With it comes what is to be logged.
+    ///
+    /// # Errors
+    ///
+    /// When the process may not receive all frames.
+    pub(crate) fn again(self, index: u32) -> io::Result<(Self, Option<String>)> {
+        if self.index != index {
+            return Ok((Self::new(index)?, None));
+        }
+        // The kernel counts wishes: one is there before the other goes, so nothing is switched.
+        let promiscuous = Promiscuous::new(index)?;
+        let (mut insistence, mut note) = (self.insistence, self.note);
+        let mut news = None;
+        match &mut insistence {
+            Some(insistence) => news = insistence.look(Instant::now()),
+            None => (insistence, note) = demand(index),
+        }
+        drop(self.promiscuous);
+        Ok((Self { index, promiscuous, insistence, note }, news))
+    }
+}
+
+/// Tells the driver to leave frames as they are; or what operators should know.
+fn demand(index: u32) -> (Option<Insistence>, Option<String>) {
+    match FramesLeftAlone::demand(index) {
+        Ok(left_alone) => (Some(Insistence::new(left_alone)), None),
+        Err(cause) => (None, Some(refusal(&cause))),
     }
 }

@@ -69,7 +69,7 @@ fn another_program_is_named_and_when_it_goes_the_uplink_comes_by_itself() {
             assert!(detail.starts_with(begin), "{mode}: {detail}");
             assert!(ip("link show near").contains("name other"), "{mode}: it was left alone");
             let is_promiscuous = !ip("-d link show near").contains("promiscuity 0");
-            assert!(strips_tags() && !is_promiscuous, "{mode}: nor is anything else changed");
+            assert!(strips_tags("near") && !is_promiscuous, "{mode}: nor is anything else changed");
             // As the sentence says.
             let (_, advice) = detail.split_once("take it away by ip ").unwrap();
             ip(advice);
@@ -78,10 +78,9 @@ fn another_program_is_named_and_when_it_goes_the_uplink_comes_by_itself() {
     }
 }
 
-#[test]
-fn a_queue_that_another_socket_has_is_named_and_when_that_goes_the_uplink_comes() {
+/// A socket on the second queue of the near end, without a program.
+fn other_socket() -> impl Sized {
     use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig, UmemConfig};
-    let _wire = Wire::with_queues(1500, 2);
     let umem = UmemConfig::builder().build().unwrap();
     let (umem, _) = xsk_rs::Umem::new(umem, 64.try_into().unwrap(), false).unwrap();
     let config = SocketConfig::builder()
@@ -91,19 +90,40 @@ fn a_queue_that_another_socket_has_is_named_and_when_that_goes_the_uplink_comes(
     let near = Interface::from_str("near").unwrap();
     // SAFETY: no program is loaded.
     let socket = unsafe { xsk_rs::Socket::new(config, &umem, &near, 1) }.unwrap();
+    (socket, umem)
+}
+
+#[test]
+fn a_queue_that_another_socket_has_is_named_and_when_that_goes_the_uplink_comes() {
+    let _wire = Wire::with_queues(1500, 2);
+    let other = other_socket();
     let mut rig = Rig::started(Setting::default());
     rig.until("it was refused", |rig| !rig.events().is_empty());
     let detail = rig.state().detail;
     assert!(detail.starts_with("queue 1 of near is in use by another AF_XDP socket"), "{detail}");
     // Over several tries: the card is not told something else with each.
     for _ in 0..30 {
-        assert!(!strips_tags());
+        assert!(!strips_tags("near"));
         std::thread::sleep(Duration::from_millis(100));
     }
-    drop((socket, umem));
+    drop(other);
     carries_frames(&mut rig);
     drop(rig);
-    assert!(strips_tags(), "it is allowed again");
+    assert!(strips_tags("near"), "it is allowed again");
+}
+
+#[test]
+fn an_interface_that_was_refused_and_has_another_name_now_is_as_it_was_before() {
+    let _wire = Wire::with_queues(1500, 2);
+    let _other = other_socket();
+    let mut rig = Rig::started(Setting::default());
+    rig.until("it was refused", |rig| !rig.events().is_empty());
+    assert!(!strips_tags("near"));
+    ip("link set near down");
+    ip("link set near name before");
+    rig.until("nothing is asked of it any more", |_| {
+        strips_tags("before") && ip("-d link show before").contains("promiscuity 0")
+    });
 }
 
 /// The link of the program on the near end.
@@ -145,26 +165,26 @@ fn a_program_that_an_operator_forces_off_is_attached_again() {
     carries_frames(&mut rig);
 }
 
-/// Whether the driver of the near end takes tags out of frames.
-fn strips_tags() -> bool {
-    let run = Command::new("ethtool").args(["-k", "near"]).output().unwrap();
+/// Whether the driver of an interface takes tags out of frames.
+fn strips_tags(interface: &str) -> bool {
+    let run = Command::new("ethtool").args(["-k", interface]).output().unwrap();
     String::from_utf8_lossy(&run.stdout).contains("rx-vlan-offload: on")
 }
 
 #[test]
 fn tags_stay_in_frames_also_when_an_operator_lets_the_driver_take_them_out() {
     let _wire = Wire::new(1500);
-    assert!(strips_tags());
+    assert!(strips_tags("near"));
     let mut rig = Rig::up(UplinkMode::Auto);
-    assert!(!strips_tags());
+    assert!(!strips_tags("near"));
     let run = Command::new("ethtool").args(["-K", "near", "rxvlan", "on"]).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let told = |event: &UplinkEvent| matches!(event, UplinkEvent::Note(text) if text.starts_with("near was told again"));
     rig.until("that was noticed", |rig| rig.events().iter().any(told));
-    assert!(!strips_tags());
+    assert!(!strips_tags("near"));
     carries_frames(&mut rig);
     drop(rig);
-    assert!(strips_tags(), "it is allowed again");
+    assert!(strips_tags("near"), "it is allowed again");
 }
 
 const CHILD: &str = "HELIO_UPLINK_CHILD";
